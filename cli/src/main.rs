@@ -2,12 +2,14 @@
 //! libraries.
 
 mod args;
+mod collector_host;
 mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod output;
 mod owner;
+mod role_process;
 mod roles;
 mod sender_host;
 mod service_user;

@@ -10,6 +10,7 @@
 
 pub mod capture;
 mod error;
+pub mod line_record;
 pub mod record;
 pub mod source;
 mod state_file;

@@ -174,9 +174,14 @@ impl CollectorStateFile {
     }
 
     pub(crate) fn save(&self, state: &CollectorState) {
-        let Ok(bytes) = serde_json::to_vec(state) else { return };
+        let Ok(bytes) = serde_json::to_vec(state) else {
+            return;
+        };
         if let Err(error) = RealDisk.replace(&self.path, &bytes) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the status file cannot be written");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the status file cannot be written"
+            );
         }
     }
 }

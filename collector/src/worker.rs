@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{CaptureError, CaptureHandle, CaptureSettings, CaptureWriter};
 use crate::error::CollectorError;
-use crate::source::{SourceContext, SourceError, SourceStatus, http};
+use crate::source::{SourceContext, SourceError, SourceStatus, http, journal, syslog, tcp};
 use crate::state_file::{CollectedSource, CollectorState, CollectorStateFile};
 
 /// How often it is looked whether a source's state has changed.
@@ -38,7 +38,8 @@ pub async fn run(config: CollectorSettings, stop: CancellationToken) -> Result<(
     RealDisk
         .create_dir_all(&config.state_dir)
         .map_err(CollectorError::StateDir)?;
-    let _lock = LockFile::acquire(&config.state_dir.join("collector.lock")).map_err(CollectorError::Locked)?;
+    let _lock =
+        LockFile::acquire(&config.state_dir.join("collector.lock")).map_err(CollectorError::Locked)?;
     let ready = Readiness::default();
     let beside = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -70,7 +71,8 @@ pub async fn run(config: CollectorSettings, stop: CancellationToken) -> Result<(
     // They hold what the health page asks for.
     drop(ready);
     tasks.join_all().await;
-    let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+    let ended =
+        tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
     let _ = ended.await;
     tracing::info!("collector stopped");
     Ok(())
@@ -138,7 +140,9 @@ async fn keep_running(kind: CollectorSourceKind, context: SourceContext) {
     let mut wait = RETRY_FIRST;
     while !context.shutdown.is_cancelled() {
         let started = Instant::now();
-        let Err(error) = run_source(&kind, &context).await else { break };
+        let Err(error) = run_source(&kind, &context).await else {
+            break;
+        };
         if context.shutdown.is_cancelled() {
             break;
         }
@@ -159,11 +163,10 @@ async fn keep_running(kind: CollectorSourceKind, context: SourceContext) {
 async fn run_source(kind: &CollectorSourceKind, context: &SourceContext) -> Result<(), SourceError> {
     match kind {
         CollectorSourceKind::Http(settings) => http::run(settings, context).await,
-        CollectorSourceKind::Tcp(_)
-        | CollectorSourceKind::Syslog(_)
-        | CollectorSourceKind::Journal(_)
-        | CollectorSourceKind::Mysql(_)
-        | CollectorSourceKind::WindowsEvents(_) => {
+        CollectorSourceKind::Tcp(settings) => tcp::run(settings, context).await,
+        CollectorSourceKind::Syslog(settings) => syslog::run(settings, context).await,
+        CollectorSourceKind::Journal(settings) => journal::run(settings, context).await,
+        CollectorSourceKind::Mysql(_) | CollectorSourceKind::WindowsEvents(_) => {
             context.shutdown.cancelled().await;
             pending().await
         }
@@ -214,7 +217,11 @@ impl Account {
                 source.context.capture.remove_shipped();
             }
         }
-        let states: Vec<_> = self.collected().iter().map(|it| (it.state, it.last_error_at)).collect();
+        let states: Vec<_> = self
+            .collected()
+            .iter()
+            .map(|it| (it.state, it.last_error_at))
+            .collect();
         if is_due || states != self.states {
             self.tell(false);
         }
@@ -222,12 +229,22 @@ impl Account {
 
     fn tell(&mut self, is_stopped: bool) {
         let now = Instant::now();
-        let records: Vec<u64> = self.sources.iter().map(|source| source.context.capture.report().records).collect();
-        let elapsed = self.told.as_ref().map(|(told, before)| (now.duration_since(*told), before));
+        let records: Vec<u64> = self
+            .sources
+            .iter()
+            .map(|source| source.context.capture.report().records)
+            .collect();
+        let elapsed = self
+            .told
+            .as_ref()
+            .map(|(told, before)| (now.duration_since(*told), before));
         if let Some((elapsed, before)) = elapsed
             && elapsed >= LOOK_INTERVAL / 2
         {
-            let new = records.iter().zip(before).map(|(now, before)| now.saturating_sub(*before));
+            let new = records
+                .iter()
+                .zip(before)
+                .map(|(now, before)| now.saturating_sub(*before));
             #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
             let rates = new.map(|new| (new as f64 / elapsed.as_secs_f64() * 10.0).round() / 10.0);
             self.rates = rates.collect();

@@ -280,6 +280,8 @@ fn identity(path: &Path) -> Option<((u64, Head), u64)> {
     let file = File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let mut beginning = Vec::new();
-    file.take(FINGERPRINT_SPAN as u64).read_to_end(&mut beginning).ok()?;
+    file.take(FINGERPRINT_SPAN as u64)
+        .read_to_end(&mut beginning)
+        .ok()?;
     Some(((metadata.ino(), Head::of(&beginning)?), metadata.len()))
 }

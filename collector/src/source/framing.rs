@@ -11,7 +11,7 @@ use std::mem;
 
 /// How the records of a connection are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// Each record ends at a newline; a carriage return before it is not part of the record.
     Newline,
     /// Syslog over TCP: `LENGTH SP <…` is a counted record (RFC 6587, section 3.4.1), anything else ends at a newline
@@ -21,16 +21,16 @@ pub enum Framing {
 
 /// A record as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RawRecord<'a> {
+pub(crate) struct RawRecord<'a> {
     /// Never empty.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// How many bytes of the record are missing: it was over the limit, or its client did not send them all.
-    pub lost: u64,
+    pub(crate) lost: u64,
 }
 
 /// Divides the bytes of one connection into records.
 #[derive(Debug)]
-pub struct Framer {
+pub(crate) struct Framer {
     framing: Framing,
     record_max: usize,
     state: State,
@@ -60,7 +60,7 @@ const LENGTH_DIGITS: usize = 9;
 
 impl Framer {
     /// For a new connection. `record_max`: the largest record in bytes, at least 4.
-    pub fn new(framing: Framing, record_max: usize) -> Self {
+    pub(crate) fn new(framing: Framing, record_max: usize) -> Self {
         Self {
             framing,
             record_max: record_max.max(4),
@@ -70,7 +70,7 @@ impl Framer {
     }
 
     /// Takes what was read, and gives each record that ends in it to `each`. Empty records are left out.
-    pub fn push(&mut self, mut input: &[u8], mut each: impl FnMut(RawRecord<'_>)) {
+    pub(crate) fn push(&mut self, mut input: &[u8], mut each: impl FnMut(RawRecord<'_>)) {
         while let [first, after @ ..] = input {
             input = match self.state {
                 State::Start => match self.begin(*first) {
@@ -86,7 +86,7 @@ impl Framer {
 
     /// The connection has ended: what had begun is a record, too. A line is whole without its newline; a counted record
     /// is not whole.
-    pub fn finish(mut self, mut each: impl FnMut(RawRecord<'_>)) {
+    pub(crate) fn finish(mut self, mut each: impl FnMut(RawRecord<'_>)) {
         match self.state {
             State::Start => {
                 let len = self.begun.len() as u64;
@@ -98,7 +98,7 @@ impl Framer {
     }
 
     /// Whether a record has begun that has not ended.
-    pub fn is_inside(&self) -> bool {
+    pub(crate) fn is_inside(&self) -> bool {
         self.state != State::Start || !self.begun.is_empty()
     }
 

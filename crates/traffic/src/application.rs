@@ -194,8 +194,8 @@ mod tests {
             ),
         ] {
             let expected = expected
-                .replace("SERVICE", "auth-service")
-                .replace("MESSAGE", "Session 34521 started");
+                .replace("SERVICE", "payment-service")
+                .replace("MESSAGE", "Request 58293 answered in 45244 ms");
             assert_eq!(lines(format, 7)[0], expected);
         }
     }

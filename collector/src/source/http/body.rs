@@ -101,7 +101,10 @@ impl BodyMemory {
                 .map_err(|_| Rejection::new(StatusCode::REQUEST_TIMEOUT, "the body arrives too slowly"))?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| {
-                Rejection::new(StatusCode::BAD_REQUEST, format!("the body is incomplete: {error}"))
+                Rejection::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("the body is incomplete: {error}"),
+                )
             })?;
             if let Some(data) = frame.data_ref() {
                 if body.bytes.len() + data.len() > limit {
@@ -120,7 +123,12 @@ impl BodyMemory {
         let HeldBody { bytes, held } = body;
         let bytes = tokio::task::spawn_blocking(move || decompress(&bytes, coding, limit))
             .await
-            .map_err(|_| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be decompressed"))??;
+            .map_err(|_| {
+                Rejection::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the body could not be decompressed",
+                )
+            })??;
         Ok(HeldBody { bytes, held })
     }
 }
@@ -145,7 +153,10 @@ fn decompress(bytes: &[u8], coding: BodyCoding, limit: usize) -> Result<Vec<u8>,
             .and_then(|decoder| read_bounded(decoder, limit)),
     };
     let plain = read.map_err(|error| {
-        Rejection::new(StatusCode::BAD_REQUEST, format!("the body cannot be decompressed: {error}"))
+        Rejection::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body cannot be decompressed: {error}"),
+        )
     })?;
     if plain.len() > limit {
         return Err(too_large(limit));

@@ -58,8 +58,13 @@ impl Claims {
     pub(super) async fn claim(&self, key: RequestKey) -> PendingAnswer {
         let deadline = Instant::now() + WAIT_MAX;
         loop {
-            let earlier = self.lock().get(&key).map(|claim| (claim.released.clone(), claim.answered));
-            let Some((released, answered)) = earlier else { break };
+            let earlier = self
+                .lock()
+                .get(&key)
+                .map(|claim| (claim.released.clone(), claim.answered));
+            let Some((released, answered)) = earlier else {
+                break;
+            };
             let until = deadline.min(Instant::now() + ASK_INTERVAL);
             if tokio::time::timeout_at(until, released.cancelled()).await.is_ok() {
                 continue;
@@ -127,7 +132,9 @@ impl PendingAnswer {
 impl Drop for PendingAnswer {
     fn drop(&mut self) {
         let mut requests = self.claims.lock();
-        let is_current = requests.get(&self.key).is_some_and(|claim| claim.number == self.number);
+        let is_current = requests
+            .get(&self.key)
+            .is_some_and(|claim| claim.number == self.number);
         if is_current && let Some(claim) = requests.remove(&self.key) {
             claim.released.cancel();
         }
@@ -177,7 +184,7 @@ impl LastResponse for UnconfirmedAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::memory_capture;
+    use crate::capture::testing::memory_capture;
 
     fn key(text: &str) -> RequestKey {
         RequestKey::of(&[text.as_bytes()])

@@ -85,8 +85,11 @@ fn read(path: &Path) -> Result<(Vec<u8>, Arc<Vec<ClientKey>>), KeysFileError> {
         path: path.to_owned(),
         reason,
     };
-    let contents = std::fs::read(path)
-        .map_err(|error| unusable(format!("it cannot be read ({error}); check its path and permissions")))?;
+    let contents = std::fs::read(path).map_err(|error| {
+        unusable(format!(
+            "it cannot be read ({error}); check its path and permissions"
+        ))
+    })?;
     let text = std::str::from_utf8(&contents)
         .map_err(|_| unusable("it is not text; write a key a line".to_owned()))?;
     let mut keys = Vec::new();
@@ -102,14 +105,18 @@ fn read(path: &Path) -> Result<(Vec<u8>, Arc<Vec<ClientKey>>), KeysFileError> {
                 index + 1
             )));
         }
-        let name = Some(name.trim()).filter(|name| !name.is_empty()).map(str::to_owned);
+        let name = Some(name.trim())
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned);
         keys.push(ClientKey {
             key: key.as_bytes().to_vec(),
             name,
         });
     }
     if keys.is_empty() {
-        return Err(unusable("there is no key in it, so nobody could post; write a key a line".to_owned()));
+        return Err(unusable(
+            "there is no key in it, so nobody could post; write a key a line".to_owned(),
+        ));
     }
     Ok((contents, Arc::new(keys)))
 }
@@ -142,7 +149,10 @@ mod tests {
         }
         write("third-key\n");
         assert!(keys.renew().expect("readable"));
-        assert_eq!((keys.owner(b"first-key"), keys.owner(b"third-key")), (None, Some(None)));
+        assert_eq!(
+            (keys.owner(b"first-key"), keys.owner(b"third-key")),
+            (None, Some(None))
+        );
         assert!(!format!("{keys:?}").contains("third-key"));
     }
 }

@@ -37,8 +37,9 @@ use self::keys::ClientKeys;
 use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, HttpContext};
 use self::socket_table::ConnectionAddresses;
-use crate::source::listener::{HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Seat, Seats, accept, listen, renew};
-use crate::source::listener::ServerCertificates;
+use crate::source::listener::{
+    HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Seat, Seats, ServerCertificates, accept, listen, renew,
+};
 use crate::source::{SourceContext, SourceError};
 
 /// How long the head of a request may take, and how long a connection may be idle.
@@ -63,7 +64,9 @@ async fn serve(
     source: SourceContext,
 ) -> Result<(), SourceError> {
     let tls = settings.tls.as_ref();
-    let tls = tls.map(|tls| ServerCertificates::load(tls, &[b"http/1.1"])).transpose()?;
+    let tls = tls
+        .map(|tls| ServerCertificates::load(tls, &[b"http/1.1"]))
+        .transpose()?;
     let keys = settings.keys_file.as_deref().map(ClientKeys::load).transpose()?;
     let context = Arc::new(HttpContext {
         claims: Claims::new(source.capture.clone()),
@@ -75,7 +78,10 @@ async fn serve(
         source,
     });
     let (status, shutdown) = (&context.source.status, &context.source.shutdown);
-    let (graceful, seats) = (GracefulShutdown::new(), Arc::new(Seats::new(settings.max_connections)));
+    let (graceful, seats) = (
+        GracefulShutdown::new(),
+        Arc::new(Seats::new(settings.max_connections)),
+    );
     let mut connections = JoinSet::new();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     status.running();
@@ -99,7 +105,13 @@ async fn serve(
             },
         };
         let acceptor = tls.as_ref().map(ServerCertificates::acceptor);
-        connections.spawn(serve_connection(Arc::clone(&context), stream, acceptor, seat, graceful.watcher()));
+        connections.spawn(serve_connection(
+            Arc::clone(&context),
+            stream,
+            acceptor,
+            seat,
+            graceful.watcher(),
+        ));
     }
     drop(listener);
     // Running requests end; what does not end in time was not answered, and comes again.

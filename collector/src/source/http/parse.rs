@@ -113,7 +113,11 @@ impl<'a> BodyOrigin<'a> {
 }
 
 fn object(json: &[u8], part: BodyPart) -> Result<Members, BodyError> {
-    if json.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+    if json
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|first| *first != b'{')
+    {
         let any: Result<Value, _> = serde_json::from_slice(json);
         return Err(match any {
             Ok(_) => BodyError::NoObject(part),
@@ -172,7 +176,11 @@ fn rows(body: &[u8], origin: &BodyOrigin<'_>) -> Result<Vec<Record>, BodyError> 
         vec![object(body, BodyPart::Whole)?]
     };
     if let Some(at) = rows.iter().position(|row| !has_message(row)) {
-        let part = if is_list { BodyPart::Item(at + 1) } else { BodyPart::Whole };
+        let part = if is_list {
+            BodyPart::Item(at + 1)
+        } else {
+            BodyPart::Whole
+        };
         return Err(BodyError::NoMessage(part));
     }
     let rows = rows.into_iter();
@@ -198,7 +206,9 @@ fn json_lines(body: &[u8], origin: &BodyOrigin<'_>) -> Result<Vec<Record>, BodyE
 }
 
 fn text_lines(body: &[u8], origin: &BodyOrigin<'_>) -> Vec<Record> {
-    lines(body).map(|(_, line)| of_text(line, &origin.of_line())).collect()
+    lines(body)
+        .map(|(_, line)| of_text(line, &origin.of_line()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -232,26 +242,46 @@ mod tests {
         let body = r#"{"level": "warning", "message": "Syslog | low", "client_id": "linux-1", "extra": 1}"#;
         assert_eq!(
             read(PostPath::Log, body, true).expect("a record"),
-            [r#"{"time":"2026-11-29T18:05:28.000Z","level":"WARNING","source":"linux-1","id":"ID","message":"Syslog | low","extra":1}"#]
+            [
+                r#"{"time":"2026-11-29T18:05:28.000Z","level":"WARNING","source":"linux-1","id":"ID","message":"Syslog | low","extra":1}"#
+            ]
         );
         let body = r#"{"level": "LOUD", "message": "x"}"#;
         assert_eq!(
             read(PostPath::Log, body, true).expect("a record"),
-            [r#"{"time":"2026-11-29T18:05:28.000Z","level":"UNKNOWN","source":"192.0.2.7","id":"ID","message":"x"}"#]
+            [
+                r#"{"time":"2026-11-29T18:05:28.000Z","level":"UNKNOWN","source":"192.0.2.7","id":"ID","message":"x"}"#
+            ]
         );
     }
 
     #[test]
     fn log_without_a_message_is_refused() {
-        for body in [r#"{"level": "INFO"}"#, r#"{"message": null}"#, r#"{"message": ""}"#] {
+        for body in [
+            r#"{"level": "INFO"}"#,
+            r#"{"message": null}"#,
+            r#"{"message": ""}"#,
+        ] {
             assert_eq!(
                 read(PostPath::Log, body, true).expect_err("no message"),
                 "the body has no \"message\"; nothing of the body was stored"
             );
         }
-        assert!(read(PostPath::Log, "[]", true).expect_err("a list").contains("is not a JSON object"));
-        assert!(read(PostPath::Log, "level=INFO", true).expect_err("a form").contains("is not JSON"));
-        assert!(read(PostPath::Log, "", true).expect_err("nothing").contains("is not JSON"));
+        assert!(
+            read(PostPath::Log, "[]", true)
+                .expect_err("a list")
+                .contains("is not a JSON object")
+        );
+        assert!(
+            read(PostPath::Log, "level=INFO", true)
+                .expect_err("a form")
+                .contains("is not JSON")
+        );
+        assert!(
+            read(PostPath::Log, "", true)
+                .expect_err("nothing")
+                .contains("is not JSON")
+        );
     }
 
     #[test]
@@ -261,8 +291,12 @@ mod tests {
         assert_eq!(read(PostPath::ApiLogs, row, true).expect("a row"), [line]);
         let list = format!("[{row}, {row}]");
         assert_eq!(read(PostPath::ApiLogs, &list, true).expect("rows"), [line, line]);
-        assert_eq!(read(PostPath::ApiLogs, "[]", true).expect("none"), Vec::<String>::new());
-        let error = read(PostPath::ApiLogs, &format!("[{row}, {{\"id\": 2}}]"), true).expect_err("no message");
+        assert_eq!(
+            read(PostPath::ApiLogs, "[]", true).expect("none"),
+            Vec::<String>::new()
+        );
+        let error =
+            read(PostPath::ApiLogs, &format!("[{row}, {{\"id\": 2}}]"), true).expect_err("no message");
         assert!(error.starts_with("item 2 has no \"message\""), "{error}");
         let error = read(PostPath::ApiLogs, &format!("[{row}, 5]"), true).expect_err("no object");
         assert!(error.starts_with("item 2 is not a JSON object"), "{error}");
@@ -276,7 +310,12 @@ mod tests {
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["message"].clone())
             .collect();
         assert_eq!(messages, ["one", "{\"a\":1}", "ERROR three"]);
-        let json = read(PostPath::Lines, "{\"message\":\"x\",\"a\":1}\n\n{\"b\":2}\n", true).expect("lines");
+        let json = read(
+            PostPath::Lines,
+            "{\"message\":\"x\",\"a\":1}\n\n{\"b\":2}\n",
+            true,
+        )
+        .expect("lines");
         assert_eq!(json.len(), 2);
         let error = read(PostPath::Lines, "{\"a\":1}\n\nnot\n", true).expect_err("line 3");
         assert!(error.starts_with("line 3 is not JSON"), "{error}");

@@ -35,9 +35,13 @@ impl RateLimit {
         let most = self.per_second.max(1.0);
         if self.left.len() >= ADDRESSES_MAX && !self.left.contains_key(&client) {
             let second = Duration::from_secs(1);
-            self.left.retain(|_, allowance| now.saturating_duration_since(allowance.at) < second);
+            self.left
+                .retain(|_, allowance| now.saturating_duration_since(allowance.at) < second);
         }
-        let full = Allowance { requests: most, at: now };
+        let full = Allowance {
+            requests: most,
+            at: now,
+        };
         let allowance = self.left.entry(client).or_insert(full);
         let passed = now.saturating_duration_since(allowance.at).as_secs_f64();
         let requests = (allowance.requests + passed * self.per_second).min(most);

@@ -41,11 +41,18 @@ impl Rejection {
     }
 
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let line: String = self.reason.chars().filter(|letter| !letter.is_control()).collect();
+        let line: String = self
+            .reason
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .collect();
         let mut response = Response::new(Full::from(format!("{line}\n")));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         if let Some(retry_after) = self.retry_after {
             let seconds = retry_after.as_millis().div_ceil(1000).max(1);
             if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {

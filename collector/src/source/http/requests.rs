@@ -104,7 +104,9 @@ impl HttpContext {
         })?;
         if request.method() != Method::POST {
             let mut response = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "use POST").into_response();
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("POST"));
             return Ok(response);
         }
         self.check_rate(client.address)?;
@@ -134,9 +136,13 @@ impl HttpContext {
         self.source.status.count_cut(cut);
         let sent = RequestKey::of(&[path.as_str().as_bytes(), address.as_bytes(), &body.bytes]);
         let given = parts.headers.get(IDEMPOTENCY_KEY);
-        let given = given.map(|given| given_key(path, owner.as_deref(), given)).transpose()?;
+        let given = given
+            .map(|given| given_key(path, owner.as_deref(), given))
+            .transpose()?;
         drop(body);
-        let answer = self.store(path, records, (sent, given), origin.arrival, client).await?;
+        let answer = self
+            .store(path, records, (sent, given), origin.arrival, client)
+            .await?;
         Ok(answer)
     }
 
@@ -169,7 +175,11 @@ impl HttpContext {
             answer: serde_json::to_string(&answer).unwrap_or_default(),
             lasting: given.is_some(),
         };
-        let appended = self.source.capture.append_once(&records, None, Some(receipt)).await?;
+        let appended = self
+            .source
+            .capture
+            .append_once(&records, None, Some(receipt))
+            .await?;
         let answer = match appended {
             Appended::Stored => answer,
             Appended::Before(before) => {
@@ -203,7 +213,9 @@ impl HttpContext {
     fn key_owner(&self, headers: &HeaderMap) -> Result<Option<String>, Rejection> {
         let Some(keys) = &self.keys else { return Ok(None) };
         let refuse = |reason: &str| Rejection::new(StatusCode::UNAUTHORIZED, reason);
-        let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+        let bearer = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| bearer(value.as_bytes()));
         let given = headers.get(API_KEY).map(HeaderValue::as_bytes).or(bearer);
         let given = given.ok_or_else(|| {
             refuse("a key is needed; send it as `X-API-Key: KEY` or `Authorization: Bearer KEY`")
@@ -222,7 +234,12 @@ fn given_key(path: PostPath, owner: Option<&str>, given: &HeaderValue) -> Result
         )));
     }
     let owner = owner.unwrap_or_default();
-    Ok(RequestKey::of(&[IDEMPOTENCY_KEY.as_bytes(), path.as_str().as_bytes(), owner.as_bytes(), given]))
+    Ok(RequestKey::of(&[
+        IDEMPOTENCY_KEY.as_bytes(),
+        path.as_str().as_bytes(),
+        owner.as_bytes(),
+        given,
+    ]))
 }
 
 fn bearer(header: &[u8]) -> Option<&[u8]> {
@@ -232,7 +249,12 @@ fn bearer(header: &[u8]) -> Option<&[u8]> {
 
 /// Whether a `Content-Type` says JSON, a value or one a line: `application/json`, `application/x-ndjson`, `application/jsonl`.
 fn is_json(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     kind.contains("json")
 }
 
@@ -262,7 +284,11 @@ mod tests {
 
     #[test]
     fn types_of_json_are_known() {
-        for json in ["application/json", "application/x-ndjson; charset=utf-8", "APPLICATION/JSONL"] {
+        for json in [
+            "application/json",
+            "application/x-ndjson; charset=utf-8",
+            "APPLICATION/JSONL",
+        ] {
             assert!(is_json(json), "{json}");
         }
         assert!(!is_json("text/plain") && !is_json("application/x-www-form-urlencoded"));
@@ -276,7 +302,11 @@ mod tests {
             body: None,
         };
         let text = |path| format!("{:?}", response(path, &answer).body());
-        assert!(text(PostPath::Log).contains(r#"{\"id\":\"u\",\"status\":\"logged\"}"#), "{}", text(PostPath::Log));
+        assert!(
+            text(PostPath::Log).contains(r#"{\"id\":\"u\",\"status\":\"logged\"}"#),
+            "{}",
+            text(PostPath::Log)
+        );
         assert!(text(PostPath::Lines).contains(r#"{\"status\":\"success\",\"stored\":2}"#));
     }
 }

@@ -37,10 +37,15 @@ fn says_all_taken(table: &str, connection: ConnectionAddresses) -> bool {
 fn written(end: SocketAddr) -> [String; 2] {
     let words = |octets: &[u8]| {
         let words = octets.chunks_exact(4).filter_map(|word| word.try_into().ok());
-        words.map(|word| format!("{:08X}", u32::from_ne_bytes(word))).collect::<String>()
+        words
+            .map(|word| format!("{:08X}", u32::from_ne_bytes(word)))
+            .collect::<String>()
     };
     let (four, six) = match end.ip() {
-        IpAddr::V4(address) => (words(&address.octets()), words(&address.to_ipv6_mapped().octets())),
+        IpAddr::V4(address) => (
+            words(&address.octets()),
+            words(&address.to_ipv6_mapped().octets()),
+        ),
         IpAddr::V6(address) => {
             let mapped = address.to_ipv4_mapped().map(|address| words(&address.octets()));
             (mapped.unwrap_or_default(), words(&address.octets()))
@@ -81,7 +86,9 @@ mod tests {
             local: "127.0.0.1:5000".parse().expect("an address"),
             peer: "127.0.0.1:54006".parse().expect("an address"),
         };
-        let line = |rest: &str| format!("  sl  local_address rem_address\n   0: 0100007F:1388 0100007F:{rest} 00:0\n");
+        let line = |rest: &str| {
+            format!("  sl  local_address rem_address\n   0: 0100007F:1388 0100007F:{rest} 00:0\n")
+        };
         assert!(says_all_taken(&line("D2F6 01 00000000:00000000"), connection));
         assert!(!says_all_taken(&line("D2F6 01 00000010:00000000"), connection));
         assert!(!says_all_taken(&line("D2F6 08 00000000:00000000"), connection));

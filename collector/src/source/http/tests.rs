@@ -38,9 +38,7 @@ fn name() -> LogName {
 }
 
 fn settings(more: &str) -> HttpSourceSettings {
-    let text = format!(
-        "collector:\n  sources: [{{type: http, name: api, listen: \"127.0.0.1:0\"{more}}}]\n"
-    );
+    let text = format!("collector:\n  sources: [{{type: http, name: api, listen: \"127.0.0.1:0\"{more}}}]\n");
     let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
     let source = config.collector.expect("a section").sources.remove(0);
     match source.kind {
@@ -64,7 +62,9 @@ impl RunningSource {
         let (handle, writer) = CaptureWriter::open(RealDisk, &captures, &name()).expect("opened");
         let writer = std::thread::spawn(|| writer.run());
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
         let context = SourceContext {
@@ -75,7 +75,11 @@ impl RunningSource {
             shutdown: stop.clone(),
         };
         let settings = settings(more);
-        runtime.spawn(async move { serve(listener, &settings, context).await.map_err(|error| error.to_string()) });
+        runtime.spawn(async move {
+            serve(listener, &settings, context)
+                .await
+                .map_err(|error| error.to_string())
+        });
         Self {
             dir,
             address,
@@ -121,12 +125,16 @@ impl RunningSource {
     fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(live_path(&self.dir.path().join("collector"), &name()));
         let text = text.unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 
     fn messages(&self) -> Vec<String> {
         let records = self.records().into_iter();
-        records.map(|record| record["message"].as_str().expect("a text").to_owned()).collect()
+        records
+            .map(|record| record["message"].as_str().expect("a text").to_owned())
+            .collect()
     }
 }
 
@@ -140,7 +148,8 @@ impl Drop for RunningSource {
 /// Sends head and body as two writes, as `http.client` of Python does.
 fn send(stream: &mut TcpStream, path: &str, headers: &str, body: &[u8]) {
     let len = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n{headers}Content-Length: {len}\r\n\r\n");
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n{headers}Content-Length: {len}\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("connected");
     // A server that refuses by the head may have closed.
     let _ = stream.write_all(body);
@@ -163,8 +172,14 @@ impl Answer {
             bytes.extend_from_slice(&next);
         }
         let head = String::from_utf8(bytes).expect("text").to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let len = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status");
+        let len = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
         let len: usize = len.expect("a length").parse().expect("a number");
         let mut body = vec![0; len];
         stream.read_exact(&mut body).expect("a body");
@@ -183,18 +198,31 @@ impl Answer {
 #[test]
 fn answers_are_those_of_the_contract_and_the_records_are_in_the_capture() {
     let source = RunningSource::start("");
-    let answer = source.post("/log", "", br#"{"level":"INFO","message":"one","client_id":"app-1"}"#);
+    let answer = source.post(
+        "/log",
+        "",
+        br#"{"level":"INFO","message":"one","client_id":"app-1"}"#,
+    );
     assert_eq!((answer.status, &answer.json()["status"]), (201, &"logged".into()));
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
     let row = br#"{"id":5,"message":"two","level":"WARN","created_at":"2026-11-29T10:00:00Z"}"#;
     let answer = source.post("/api/logs", "", row);
-    assert_eq!((answer.status, answer.json()), (201, serde_json::json!({"status": "success", "stored": 1})));
+    assert_eq!(
+        (answer.status, answer.json()),
+        (201, serde_json::json!({"status": "success", "stored": 1}))
+    );
     let answer = source.post("/lines", "Content-Type: text/plain\r\n", b"three\nfour\n");
     assert_eq!((answer.status, &answer.json()["stored"]), (201, &2.into()));
     assert_eq!(source.messages(), ["one", "two", "three", "four"]);
     let records = source.records();
-    assert_eq!((&records[0]["id"], &records[0]["source"]), (&id.into(), &"app-1".into()));
-    assert_eq!((&records[1]["id"], &records[1]["time"]), (&5.into(), &"2026-11-29T10:00:00.000Z".into()));
+    assert_eq!(
+        (&records[0]["id"], &records[0]["source"]),
+        (&id.into(), &"app-1".into())
+    );
+    assert_eq!(
+        (&records[1]["id"], &records[1]["time"]),
+        (&5.into(), &"2026-11-29T10:00:00.000Z".into())
+    );
 }
 
 #[test]
@@ -205,7 +233,12 @@ fn what_is_wrong_is_said_in_one_line_with_its_status() {
         ("/log", "", b"{", 400),
         ("/log", "", b"{}", 400),
         ("/api/logs", "", b"[1]", 400),
-        ("/lines", "Content-Type: application/x-ndjson\r\n", b"{}\nx\n", 400),
+        (
+            "/lines",
+            "Content-Type: application/x-ndjson\r\n",
+            b"{}\nx\n",
+            400,
+        ),
         ("/lines", "Content-Encoding: br\r\n", b"x", 415),
         ("/lines", "Content-Encoding: gzip\r\n", b"x", 400),
         ("/lines", "Idempotency-Key: \r\n", b"x", 400),
@@ -215,9 +248,14 @@ fn what_is_wrong_is_said_in_one_line_with_its_status() {
         assert_eq!(answer.body.matches('\n').count(), 1, "{answer:?}");
     }
     let mut stream = source.connect();
-    stream.write_all(b"GET /log HTTP/1.1\r\nHost: x\r\n\r\n").expect("connected");
+    stream
+        .write_all(b"GET /log HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("connected");
     let answer = Answer::read(&mut stream);
-    assert!(answer.status == 405 && answer.head.contains("allow: post"), "{answer:?}");
+    assert!(
+        answer.status == 405 && answer.head.contains("allow: post"),
+        "{answer:?}"
+    );
     assert_eq!(source.records(), Vec::<Value>::new());
 }
 
@@ -228,9 +266,15 @@ fn compressed_bodies_are_read() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(plain).expect("memory");
     let gzip = gzip.finish().expect("memory");
-    assert_eq!(source.post("/lines", "Content-Encoding: gzip\r\n", &gzip).status, 201);
+    assert_eq!(
+        source.post("/lines", "Content-Encoding: gzip\r\n", &gzip).status,
+        201
+    );
     let zstd = zstd::encode_all(&b"three\n"[..], 3).expect("memory");
-    assert_eq!(source.post("/lines", "Content-Encoding: zstd\r\n", &zstd).status, 201);
+    assert_eq!(
+        source.post("/lines", "Content-Encoding: zstd\r\n", &zstd).status,
+        201
+    );
     assert_eq!(source.messages(), ["one", "two", "three"]);
 }
 
@@ -274,9 +318,22 @@ fn keys_are_needed_when_there_is_a_file_of_them() {
     std::fs::write(&file, "secret-key shop\n").expect("a file");
     let source = RunningSource::start(&format!(", keys_file: '{}'", file.display()));
     let answer = source.post("/api/logs", "", br#"{"message":"x"}"#);
-    assert!(answer.status == 401 && answer.head.contains("www-authenticate: bearer"), "{answer:?}");
-    assert_eq!(source.post("/api/logs", "X-API-Key: wrong-key\r\n", br#"{"message":"x"}"#).status, 401);
-    assert_eq!(source.post("/api/logs", "X-API-Key: secret-key\r\n", br#"{"message":"x"}"#).status, 201);
+    assert!(
+        answer.status == 401 && answer.head.contains("www-authenticate: bearer"),
+        "{answer:?}"
+    );
+    assert_eq!(
+        source
+            .post("/api/logs", "X-API-Key: wrong-key\r\n", br#"{"message":"x"}"#)
+            .status,
+        401
+    );
+    assert_eq!(
+        source
+            .post("/api/logs", "X-API-Key: secret-key\r\n", br#"{"message":"x"}"#)
+            .status,
+        201
+    );
     let bearer = "Authorization: Bearer secret-key\r\n";
     assert_eq!(source.post("/lines", bearer, b"y\n").status, 201);
     assert_eq!(source.records()[0]["source"], "shop");
@@ -286,7 +343,10 @@ fn keys_are_needed_when_there_is_a_file_of_them() {
 fn disk_without_room_is_told_as_wait_and_the_client_may_come_again() {
     let source = RunningSource::start_in(tempfile::tempdir().expect("a folder"), "", u64::MAX);
     let answer = source.post("/lines", "", b"one\n");
-    assert!(answer.status == 503 && answer.head.contains("retry-after: 5"), "{answer:?}");
+    assert!(
+        answer.status == 503 && answer.head.contains("retry-after: 5"),
+        "{answer:?}"
+    );
     assert!(answer.body.contains("min_free_disk"), "{answer:?}");
     let source = RunningSource::start_in(source.kill(), "", 0);
     assert_eq!(source.post("/lines", "", b"one\n").status, 201);

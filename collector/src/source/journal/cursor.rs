@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// The cursor of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalCursor {
+pub(crate) struct JournalCursor {
     text: String,
     sequence: Option<(String, u64)>,
     boot: Option<(String, u64)>,
@@ -17,7 +17,7 @@ pub struct JournalCursor {
 
 impl JournalCursor {
     /// Reads a cursor. Parts that are missing or odd are left out.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let part = |name: &str| {
             let mut parts = text.split(';');
             parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
@@ -34,17 +34,17 @@ impl JournalCursor {
     }
 
     /// As `journalctl` writes and takes it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// When the entry was written.
-    pub fn time(&self) -> Option<Timestamp> {
+    pub(crate) fn time(&self) -> Option<Timestamp> {
         Timestamp::from_microsecond(self.realtime_us?.try_into().ok()?).ok()
     }
 
     /// Whether both are cursors of one entry. Journald copies entries from `/run` to `/var`: a copy has another number.
-    pub fn is_same_entry(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_entry(&self, other: &Self) -> bool {
         let has_all = self.boot.is_some() && self.realtime_us.is_some() && self.hash.is_some();
         let is_copy =
             self.boot == other.boot && self.realtime_us == other.realtime_us && self.hash == other.hash;
@@ -53,7 +53,7 @@ impl JournalCursor {
 
     /// Whether the entry is known to be younger than `other`'s: by its number, else by its time in the same boot, else by
     /// its time.
-    pub fn is_after(&self, other: &Self) -> bool {
+    pub(crate) fn is_after(&self, other: &Self) -> bool {
         if let Some((here, there)) = same(self.sequence.as_ref(), other.sequence.as_ref()) {
             return here > there;
         }
@@ -64,7 +64,7 @@ impl JournalCursor {
     }
 
     /// How many entries were written after `other`'s and before this one, if one run of numbers has both.
-    pub fn numbers_between(&self, other: &Self) -> Option<u64> {
+    pub(crate) fn numbers_between(&self, other: &Self) -> Option<u64> {
         let (here, there) = same(self.sequence.as_ref(), other.sequence.as_ref())?;
         Some(here.saturating_sub(there).saturating_sub(1))
     }

@@ -12,16 +12,16 @@ use std::mem;
 
 /// One entry of the journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JournalEntry {
+pub(crate) struct JournalEntry {
     /// Names and values in order. A name may come more than once (`sd_journal_get_data(3)`).
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
     /// Bytes of values that are left out, because the entry is over the limit.
-    pub lost: u64,
+    pub(crate) lost: u64,
 }
 
 /// What is wrong with the output of `journalctl`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// A field has an impossible name.
     #[error("journalctl wrote `{0}` where the name of a field should be")]
     Name(String),
@@ -32,7 +32,7 @@ pub enum ExportError {
 
 /// Reads entries from the output of one `journalctl`.
 #[derive(Debug)]
-pub struct ExportDecoder {
+pub(crate) struct ExportDecoder {
     entry_max: usize,
     state: State,
     /// The line that has not ended yet, or the name of the binary field.
@@ -66,17 +66,17 @@ const NAME_MAX: usize = 65;
 
 impl JournalEntry {
     /// The first value of a field.
-    pub fn first(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn first(&self, name: &str) -> Option<&[u8]> {
         self.values(name).next()
     }
 
     /// The first value of a field as text, if it is text.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.first(name)?).ok()
     }
 
     /// Every value of a field.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let of_name = self.fields.iter().filter(move |(field, _)| field == name);
         of_name.map(|(_, value)| value.as_slice())
     }
@@ -84,7 +84,7 @@ impl JournalEntry {
 
 impl ExportDecoder {
     /// For the output of a new `journalctl`. `entry_max`: about how many bytes of an entry's values are kept.
-    pub fn new(entry_max: usize) -> Self {
+    pub(crate) fn new(entry_max: usize) -> Self {
         Self {
             entry_max,
             state: State::Line,
@@ -97,7 +97,11 @@ impl ExportDecoder {
     }
 
     /// Takes what was read, and gives each entry that ends in it to `each`. After an error nothing more can be read.
-    pub fn push(&mut self, mut input: &[u8], mut each: impl FnMut(JournalEntry)) -> Result<(), ExportError> {
+    pub(crate) fn push(
+        &mut self,
+        mut input: &[u8],
+        mut each: impl FnMut(JournalEntry),
+    ) -> Result<(), ExportError> {
         while let [first, after @ ..] = input {
             input = match self.state {
                 State::Line => self.line(input, &mut each)?,

@@ -28,7 +28,7 @@ const UNIT_TYPES: [&str; 11] = [
 
 /// Chooses entries.
 #[derive(Debug)]
-pub struct EntryFilter {
+pub(crate) struct EntryFilter {
     /// Any of them; no unit at all lets every entry through.
     units: Vec<Pattern>,
     /// By field: any of the values. All fields must match.
@@ -37,7 +37,7 @@ pub struct EntryFilter {
 
 impl EntryFilter {
     /// A unit's name without a type means a service, and may be a glob. `wanted`: fields and their values.
-    pub fn new(units: &[String], wanted: &[(String, String)]) -> Self {
+    pub(crate) fn new(units: &[String], wanted: &[(String, String)]) -> Self {
         let mut matches: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (field, value) in wanted {
             matches.entry(field.clone()).or_default().push(value.clone());
@@ -49,7 +49,7 @@ impl EntryFilter {
     }
 
     /// Whether the entry is taken.
-    pub fn takes(&self, entry: &JournalEntry) -> bool {
+    pub(crate) fn takes(&self, entry: &JournalEntry) -> bool {
         let has_value = |field: &str, wanted: &[String]| {
             let mut values = entry.values(field);
             values.any(|value| wanted.iter().any(|wanted| wanted.as_bytes() == value))

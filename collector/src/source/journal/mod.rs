@@ -1,14 +1,14 @@
-//! The journal of this host. What is read next, and which entry is new, is decided here without I/O; `journalctl` is run in
-//! `source`.
+//! A source of type `journal`. Which entry is new, and which are taken, is decided without I/O in `export`, `cursor`, `resume`
+//! and `filter`; `journalctl` is run in `follow`.
 
 mod cursor;
 mod export;
 mod filter;
+mod follow;
+mod journalctl;
+mod record;
 mod resume;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::JournalCursor;
-pub use export::{ExportDecoder, ExportError, JournalEntry};
-pub use filter::EntryFilter;
-pub use resume::{EntryVerdict, JournalGap, JournalResume, Silence};
+pub use follow::run;

@@ -14,7 +14,7 @@ use super::cursor::JournalCursor;
 
 /// Follows the entries of one `journalctl` after another.
 #[derive(Debug)]
-pub struct JournalResume {
+pub(crate) struct JournalResume {
     /// The last entry that was new.
     last: Option<JournalCursor>,
     phase: Phase,
@@ -31,7 +31,7 @@ enum Phase {
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryVerdict {
+pub(crate) enum EntryVerdict {
     /// It was taken before.
     Known,
     /// Take it.
@@ -42,22 +42,22 @@ pub enum EntryVerdict {
 
 /// Entries that are gone from the journal, and that were not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalGap {
+pub(crate) struct JournalGap {
     /// The cursor of the last entry that was read.
-    pub after: String,
+    pub(crate) after: String,
     /// When it was written.
-    pub from: Option<Timestamp>,
+    pub(crate) from: Option<Timestamp>,
     /// The cursor of the next entry that there is.
-    pub before: String,
+    pub(crate) before: String,
     /// When it was written.
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// How many entries are missing at most; `None`: that cannot be known.
-    pub missing_max: Option<u64>,
+    pub(crate) missing_max: Option<u64>,
 }
 
 /// What is to be done when no entry comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Silence {
+pub(crate) enum Silence {
     /// Wait on: nothing was written.
     Wait,
     /// Start `journalctl` without a cursor: the journal goes on at an earlier time, which it would not show.
@@ -66,7 +66,7 @@ pub enum Silence {
 
 impl JournalResume {
     /// Goes on after `last`, the last entry that is durable; without one it begins with the oldest entry.
-    pub fn new(last: Option<JournalCursor>) -> Self {
+    pub(crate) fn new(last: Option<JournalCursor>) -> Self {
         Self {
             last,
             phase: Phase::Seeking,
@@ -75,7 +75,7 @@ impl JournalResume {
     }
 
     /// A new `journalctl` is started: the cursor to start it with, or none to start with the oldest entry.
-    pub fn start(&mut self) -> Option<&JournalCursor> {
+    pub(crate) fn start(&mut self) -> Option<&JournalCursor> {
         self.anchor = self.last.clone();
         self.phase = match &self.last {
             Some(_) => Phase::Seeking,
@@ -85,17 +85,17 @@ impl JournalResume {
     }
 
     /// The last entry that was new.
-    pub fn last(&self) -> Option<&JournalCursor> {
+    pub(crate) fn last(&self) -> Option<&JournalCursor> {
         self.last.as_ref()
     }
 
     /// Whether `journalctl` has not yet shown that it found its place.
-    pub fn is_seeking(&self) -> bool {
+    pub(crate) fn is_seeking(&self) -> bool {
         self.phase == Phase::Seeking
     }
 
     /// The next entry.
-    pub fn entry(&mut self, cursor: &JournalCursor) -> EntryVerdict {
+    pub(crate) fn entry(&mut self, cursor: &JournalCursor) -> EntryVerdict {
         if let Some(anchor) = &self.anchor
             && anchor.is_same_entry(cursor)
         {
@@ -114,7 +114,7 @@ impl JournalResume {
     }
 
     /// For some seconds after its start `journalctl` has shown nothing. `newest`: the newest entry of the journal now.
-    pub fn silence(&self, newest: Option<&JournalCursor>) -> Silence {
+    pub(crate) fn silence(&self, newest: Option<&JournalCursor>) -> Silence {
         match (&self.last, newest) {
             (Some(last), Some(newest)) if !newest.is_same_entry(last) && !is_later(newest, last) => {
                 Silence::FromBeginning

@@ -17,36 +17,36 @@ use super::structured_data::{self, Element};
 
 /// The parts of a message. A part that the message does not have, or has as `-`, is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SyslogMessage<'a> {
+pub(crate) struct SyslogMessage<'a> {
     /// Facility and severity.
-    pub priority: Option<Priority>,
+    pub(crate) priority: Option<Priority>,
     /// When the message was made, by the clock of its host.
-    pub time: Option<Timestamp>,
+    pub(crate) time: Option<Timestamp>,
     /// The host that made it.
-    pub host: Option<&'a str>,
+    pub(crate) host: Option<&'a str>,
     /// The program: RFC 5424's `APP-NAME`, RFC 3164's `TAG`.
-    pub app: Option<&'a str>,
+    pub(crate) app: Option<&'a str>,
     /// The process, mostly its number.
-    pub process: Option<&'a str>,
+    pub(crate) process: Option<&'a str>,
     /// RFC 5424's `MSGID`: the type of message.
-    pub message_id: Option<&'a str>,
+    pub(crate) message_id: Option<&'a str>,
     /// RFC 5424's structured data, in order.
-    pub elements: Vec<Element<'a>>,
+    pub(crate) elements: Vec<Element<'a>>,
     /// The message itself.
-    pub text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// What a time needs that lacks its year or its zone.
 #[derive(Debug, Clone)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// When the message came.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The zone of times that name none.
-    pub zone: TimeZone,
+    pub(crate) zone: TimeZone,
 }
 
 /// Reads a message.
-pub fn parse<'a>(message: &'a str, arrival: &Arrival) -> SyslogMessage<'a> {
+pub(crate) fn parse<'a>(message: &'a str, arrival: &Arrival) -> SyslogMessage<'a> {
     let message = message.trim_end_matches(['\n', '\r', '\0']);
     let Some((priority, rest)) = priority::strip(message) else {
         // RFC 3164, section 4.3.3: anything can be a message.

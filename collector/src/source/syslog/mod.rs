@@ -1,12 +1,16 @@
-//! Syslog messages. What a message says is decided here without I/O; the sockets are in `source`.
+//! A source of type `syslog`. What a message says is decided in `message` and the files that it uses, without I/O; the sockets
+//! are in `listen` and `datagrams`.
 
+mod datagrams;
+mod kernel_drops;
+mod listen;
 mod message;
 mod priority;
+mod record;
 mod stamp;
 mod structured_data;
 #[cfg(test)]
 mod tests;
 
-pub use message::{Arrival, SyslogMessage, parse};
-pub use priority::{Priority, level_of, severity_name};
-pub use structured_data::Element;
+pub use listen::run;
+pub(crate) use priority::level_of;

@@ -2,7 +2,7 @@
 
 /// Where a message comes from, and how grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Priority(u8);
+pub(crate) struct Priority(u8);
 
 const PRIORITY_MAX: u8 = 191;
 
@@ -40,34 +40,24 @@ const SEVERITIES: [&str; 8] = [
 ];
 
 impl Priority {
-    /// Facility × 8 + severity.
-    pub fn number(self) -> u8 {
-        self.0
-    }
-
     /// The name of the facility.
-    pub fn facility(self) -> &'static str {
+    pub(crate) fn facility(self) -> &'static str {
         FACILITIES.get(usize::from(self.0 / 8)).copied().unwrap_or("user")
     }
 
     /// The name of the severity.
-    pub fn severity(self) -> &'static str {
-        severity_name(self.0)
+    pub(crate) fn severity(self) -> &'static str {
+        SEVERITIES.get(usize::from(self.0 % 8)).copied().unwrap_or("info")
     }
 
     /// The record's level.
-    pub fn level(self) -> &'static str {
+    pub(crate) fn level(self) -> &'static str {
         level_of(self.0)
     }
 }
 
-/// The name of a severity, of which the last three bits of `number` count.
-pub fn severity_name(number: u8) -> &'static str {
-    SEVERITIES.get(usize::from(number % 8)).copied().unwrap_or("info")
-}
-
 /// The level of a record with that severity, of which the last three bits of `number` count.
-pub fn level_of(number: u8) -> &'static str {
+pub(crate) fn level_of(number: u8) -> &'static str {
     match number % 8 {
         0..=2 => "CRITICAL",
         3 => "ERROR",

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 /// One element: an id and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Element<'a> {
+pub(crate) struct Element<'a> {
     /// `SD-ID`, such as `origin` or `exampleSDID@32473`.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// Names and values in order, without escapes. A name may come more than once.
-    pub parameters: Vec<(&'a str, Cow<'a, str>)>,
+    pub(crate) parameters: Vec<(&'a str, Cow<'a, str>)>,
 }
 
 /// The elements, and the text after them. `None`: what `rest` begins with is not structured data.

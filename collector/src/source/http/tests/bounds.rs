@@ -12,20 +12,27 @@ fn body_over_the_limit_is_refused_by_its_head_or_when_it_gets_there() {
         .write_all(b"POST /lines HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         .expect("connected");
     for _ in 0..5 {
-        stream.write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes()).expect("connected");
+        stream
+            .write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes())
+            .expect("connected");
     }
     let _ = stream.write_all(b"0\r\n\r\n");
     assert_eq!(Answer::read(&mut stream).status, 413);
     let bomb = zstd::encode_all(&vec![b'\n'; 1 << 20][..], 3).expect("memory");
     assert!(bomb.len() < 4096);
-    assert_eq!(source.post("/lines", "Content-Encoding: zstd\r\n", &bomb).status, 413);
+    assert_eq!(
+        source.post("/lines", "Content-Encoding: zstd\r\n", &bomb).status,
+        413
+    );
     assert_eq!(source.records().len(), 0);
 }
 
 #[test]
 fn client_above_its_rate_is_told_when_to_come_again() {
     let source = RunningSource::start(", rate: 3");
-    let answers: Vec<_> = (0..20).map(|number| source.post("/lines", "", format!("{number}\n").as_bytes())).collect();
+    let answers: Vec<_> = (0..20)
+        .map(|number| source.post("/lines", "", format!("{number}\n").as_bytes()))
+        .collect();
     let taken = answers.iter().filter(|answer| answer.status == 201).count();
     let waited: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
     assert!(taken >= 3 && !waited.is_empty() && taken + waited.len() == 20);
@@ -58,7 +65,12 @@ fn clients_that_stall_keep_no_other_away() {
         stalled.push(stream);
     }
     for number in 0..50 {
-        assert_eq!(source.post("/lines", "", format!("line {number}\n").as_bytes()).status, 201);
+        assert_eq!(
+            source
+                .post("/lines", "", format!("line {number}\n").as_bytes())
+                .status,
+            201
+        );
     }
     assert_eq!(source.records().len(), 50);
     drop(stalled);
@@ -74,5 +86,8 @@ fn pipelined_requests_are_answered_in_their_order() {
     for _ in 0..10 {
         assert_eq!(Answer::read(&mut stream).status, 201);
     }
-    assert_eq!(source.messages(), (0..10).map(|number| format!("line {number}")).collect::<Vec<_>>());
+    assert_eq!(
+        source.messages(),
+        (0..10).map(|number| format!("line {number}")).collect::<Vec<_>>()
+    );
 }

@@ -40,10 +40,16 @@ fn linux_client_of_the_fifth_posts_lines_of_syslog_with_guessed_levels() {
         let message = format!("Syslog | {line}");
         let body = serde_json::json!({"level": level, "message": message, "client_id": "linux_host"});
         // One request a line, each on a connection of its own, with a time limit of 5 s.
-        assert_eq!(source.post("/log", REQUESTS, body.to_string().as_bytes()).status, 201);
+        assert_eq!(
+            source.post("/log", REQUESTS, body.to_string().as_bytes()).status,
+            201
+        );
     }
     let messages = source.messages();
-    assert_eq!(messages[1], "Syslog | Nov 29 10:00:01 host app[2]: failed \"quoted\"");
+    assert_eq!(
+        messages[1],
+        "Syslog | Nov 29 10:00:01 host app[2]: failed \"quoted\""
+    );
     assert_eq!(source.records()[2]["level"], "WARNING");
 }
 
@@ -54,7 +60,8 @@ fn windows_client_of_the_fifth_that_tries_three_times_is_stored_once() {
         "WinEventLog | Log: System | Time: 2025-05-01 12:00:00 | Source: Service Control Manager | EventID: 7036 | \
          Level: Information | Computer: PC1 | Message: The Update service entered the running state.",
     );
-    let body = serde_json::json!({"level": "INFO", "message": message, "client_id": "windows_pc"}).to_string();
+    let body =
+        serde_json::json!({"level": "INFO", "message": message, "client_id": "windows_pc"}).to_string();
     post_and_give_up(&source, "/log", body.as_bytes());
     for _ in 0..2 {
         // The later tries do not reach the first one's answer either.
@@ -66,7 +73,11 @@ fn windows_client_of_the_fifth_that_tries_three_times_is_stored_once() {
     assert_eq!(answer.status, 201, "{answer:?}");
     let records = source.records();
     assert_eq!(records.len(), 1);
-    assert_eq!(records[0]["id"], answer.json()["id"], "it gets the id of the record that is stored");
+    assert_eq!(
+        records[0]["id"],
+        answer.json()["id"],
+        "it gets the id of the record that is stored"
+    );
 }
 
 #[test]
@@ -84,7 +95,11 @@ fn agent_of_the_second_that_never_saw_the_answer_posts_its_row_again() {
     let answer = source.post("/api/logs", REQUESTS, row(2).as_bytes());
     assert_eq!((answer.status, &answer.json()["stored"]), (201, &1.into()));
     assert_eq!(source.post("/api/logs", REQUESTS, row(3).as_bytes()).status, 201);
-    let ids: Vec<_> = source.records().iter().map(|record| record["id"].clone()).collect();
+    let ids: Vec<_> = source
+        .records()
+        .iter()
+        .map(|record| record["id"].clone())
+        .collect();
     assert_eq!(ids, [1, 2, 3]);
 }
 

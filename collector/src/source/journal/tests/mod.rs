@@ -2,4 +2,5 @@
 
 mod export;
 mod filter;
+mod follow;
 mod resume;

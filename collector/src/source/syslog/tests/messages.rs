@@ -3,7 +3,7 @@ use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::message::{Arrival, SyslogMessage, parse};
+use crate::source::syslog::message::{Arrival, SyslogMessage, parse};
 
 fn arrival() -> Arrival {
     Arrival {
@@ -158,7 +158,7 @@ fn severities_are_the_records_levels() {
     let level = |number: u8| {
         parse(&format!("<{number}>x"), &arrival())
             .priority
-            .map(super::Priority::level)
+            .map(crate::source::syslog::priority::Priority::level)
     };
     let levels: Vec<_> = (16..24).filter_map(level).collect();
     assert_eq!(
@@ -211,7 +211,7 @@ proptest! {
         data in vec(("[!#-<>-\\\\^-~]{1,20}", vec(("[!#-<>-\\\\^-~]{1,9}", "\\PC{0,12}"), 0..3)), 0..3),
         text in "[^\\r\\n\\x00\\ufeff]{0,60}",
     ) {
-        let elements = data.iter().map(|(id, parameters)| super::Element {
+        let elements = data.iter().map(|(id, parameters)| crate::source::syslog::structured_data::Element {
             id,
             parameters: parameters.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).collect(),
         });
@@ -227,7 +227,8 @@ proptest! {
         };
         let written = written(&message, number);
         let read = parse(&written, &arrival());
-        prop_assert_eq!(read.priority.map(|priority| priority.number()), Some(number));
+        let level = read.priority.map(crate::source::syslog::priority::Priority::level);
+        prop_assert_eq!(level, Some(crate::source::syslog::level_of(number)));
         prop_assert_eq!(SyslogMessage { priority: None, ..read }, message);
     }
 
