@@ -18,12 +18,10 @@ mod store;
 mod tests;
 mod writer;
 
+pub use error::CaptureError;
 #[cfg(test)]
 pub(crate) use handle::testing;
 pub(crate) use handle::{Appended, CaptureReport};
 pub use handle::{CaptureHandle, Position, Refused};
-pub use handle::{CaptureHandle, Position, Refused};
 pub(crate) use receipts::{Receipt, RequestKey};
-pub(crate) use receipts::{Receipt, RequestKey};
-pub(crate) use writer::{CaptureSettings, CaptureWriter};
 pub(crate) use writer::{CaptureSettings, CaptureWriter};
