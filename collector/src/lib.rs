@@ -10,6 +10,8 @@
 
 pub mod capture;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod line_record;
 pub mod record;
 pub mod source;
