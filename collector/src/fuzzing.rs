@@ -13,7 +13,10 @@ pub fn posted_body(data: &[u8]) {
     const MAX: usize = 4096;
     let (kind, body) = data.split_first().unwrap_or((&0, data));
     let path = [PostPath::Log, PostPath::ApiLogs, PostPath::Lines];
-    let path = path.get(usize::from(kind % 3)).copied().unwrap_or(PostPath::Lines);
+    let path = path
+        .get(usize::from(kind % 3))
+        .copied()
+        .unwrap_or(PostPath::Lines);
     let origin = BodyOrigin {
         arrival: Timestamp::UNIX_EPOCH,
         zone: &TimeZone::UTC,
@@ -27,7 +30,11 @@ pub fn posted_body(data: &[u8]) {
                 fit(&mut record, 0, MAX);
                 let mut line = Vec::new();
                 record.write_line(&mut line);
-                assert!(line.len() <= MAX && line.ends_with(b"}\n"), "{} bytes", line.len());
+                assert!(
+                    line.len() <= MAX && line.ends_with(b"}\n"),
+                    "{} bytes",
+                    line.len()
+                );
                 let value: serde_json::Value = serde_json::from_slice(&line).expect("a line is JSON");
                 let has_keys = ["time", "level", "source", "id", "message"]
                     .iter()

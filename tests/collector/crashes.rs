@@ -28,13 +28,20 @@ fn killing_collector_sender_and_relay_loses_and_doubles_no_posted_record() {
     while Instant::now() < end {
         std::thread::sleep(Duration::from_millis(rng.random_range(PAUSE_MS)));
         // The collector is what is tested: it dies in every other round.
-        let victim = if rng.random() { 0 } else { rng.random_range(0..VICTIMS.len()) };
+        let victim = if rng.random() {
+            0
+        } else {
+            rng.random_range(0..VICTIMS.len())
+        };
         pipeline.kill(VICTIMS[victim]);
         pipeline.start(VICTIMS[victim]);
         kills[victim] += 1;
     }
     let ids = clients.stop();
-    println!("kills of {VICTIMS:?}: {kills:?}; {} records were acknowledged", ids.len());
+    println!(
+        "kills of {VICTIMS:?}: {kills:?}; {} records were acknowledged",
+        ids.len()
+    );
     assert!(ids.len() > 100, "clients were hardly served: {}", ids.len());
     assert_delivered_once(&mut pipeline, &ids);
 }

@@ -4,8 +4,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::posting::{PostingClients, assert_delivered_once, pipeline, post, start_all};
-use crate::support::tmpfs::Tmpfs;
 use crate::support::seed;
+use crate::support::tmpfs::Tmpfs;
 
 #[test]
 fn full_disk_of_the_collector_costs_time_but_no_record() {
@@ -35,7 +35,9 @@ fn full_disk_of_the_collector_costs_time_but_no_record() {
 /// A record that fills what is left of the disk.
 fn probe(rng: &mut StdRng) -> Vec<u8> {
     let id = format!("probe-{}", rng.random::<u64>());
-    serde_json::json!({"id": id, "message": "x".repeat(30_000)}).to_string().into_bytes()
+    serde_json::json!({"id": id, "message": "x".repeat(30_000)})
+        .to_string()
+        .into_bytes()
 }
 
 /// Probes that were taken before the disk was full: those in the capture.

@@ -25,7 +25,8 @@ pub(super) fn pipeline(test: &str, more: &str) -> (Pipeline, u16) {
     let mut pipeline = Pipeline::new(test, "2s");
     let port = free_port();
     let folder = pipeline.test_folder.path("collector");
-    let source = format!("    - {{type: http, name: api, listen: \"127.0.0.1:{port}\", max_connections: 2048}}\n");
+    let source =
+        format!("    - {{type: http, name: api, listen: \"127.0.0.1:{port}\", max_connections: 2048}}\n");
     pipeline.config.collector = Some((folder, format!("{more}  min_free_disk: 0\n  sources:\n{source}")));
     (pipeline, port)
 }
@@ -79,14 +80,21 @@ fn post_until(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let batch: Vec<String> = (0..records).map(|record| format!("c{client}-r{request}-{record}")).collect();
+        let batch: Vec<String> = (0..records)
+            .map(|record| format!("c{client}-r{request}-{record}"))
+            .collect();
         let lines = batch.iter().map(|id| {
             serde_json::json!({"id": id, "message": format!("record {id} of client {client}"), "level": "INFO"}).to_string()
         });
         let body = lines.collect::<Vec<_>>().join("\n") + "\n";
         // Every client of every kind tries again until it is told that its records are stored.
-        while post(port, "/lines", "content-type: application/x-ndjson\r\n", body.as_bytes())
-            .is_none_or(|answer| answer.status != 201)
+        while post(
+            port,
+            "/lines",
+            "content-type: application/x-ndjson\r\n",
+            body.as_bytes(),
+        )
+        .is_none_or(|answer| answer.status != 201)
         {
             std::thread::sleep(PAUSE);
         }
@@ -101,7 +109,9 @@ pub(super) fn post(port: u16, path: &str, headers: &str, body: &[u8]) -> Option<
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(ANSWER_LIMIT)).ok()?;
     let len = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: collector\r\nconnection: close\r\n{headers}content-length: {len}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: collector\r\nconnection: close\r\n{headers}content-length: {len}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body).ok()?;
     let mut answer = Vec::new();
@@ -128,7 +138,12 @@ pub(super) fn assert_delivered_once(pipeline: &mut Pipeline, ids: &[String]) {
         missing.first()
     );
     let doubled: Vec<_> = delivered.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(doubled.is_empty(), "{} records are doubled, such as {:?}", doubled.len(), doubled.first());
+    assert!(
+        doubled.is_empty(),
+        "{} records are doubled, such as {:?}",
+        doubled.len(),
+        doubled.first()
+    );
     assert_eq!(delivered.len(), ids.len(), "records that nobody was told of");
     // A late one would be seen by the proof of the pipeline.
     let is_complete = pipeline.becomes_true(|pipeline| pipeline.json("audit").1["complete"] == true);
@@ -145,7 +160,8 @@ fn delivered_ids(pipeline: &Pipeline) -> BTreeMap<String, usize> {
         }
         for line in std::fs::read_to_string(path).unwrap().lines() {
             let record: Value = serde_json::from_str(line).expect("a record");
-            *ids.entry(record["id"].as_str().expect("an id").to_owned()).or_default() += 1;
+            *ids.entry(record["id"].as_str().expect("an id").to_owned())
+                .or_default() += 1;
         }
     }
     ids

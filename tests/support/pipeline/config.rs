@@ -136,11 +136,13 @@ impl Display for Config {
         let sender_metrics = sender_metrics.unwrap_or_default();
         let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
         let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
-        let captures = collector.as_ref().map(|(folder, _)| format!("\n  captures: {folder:?}"));
+        let captures = collector
+            .as_ref()
+            .map(|(folder, _)| format!("\n  captures: {folder:?}"));
         let captures = captures.unwrap_or_default();
-        let collector = collector.as_ref().map(|(folder, settings)| {
-            format!("collector:\n  state_dir: {folder:?}\n{settings}")
-        });
+        let collector = collector
+            .as_ref()
+            .map(|(folder, settings)| format!("collector:\n  state_dir: {folder:?}\n{settings}"));
         let collector = collector.unwrap_or_default();
         write!(
             f,
