@@ -141,16 +141,9 @@ impl HttpContext {
             .map(|given| given_key(path, owner.as_deref(), given))
             .transpose()?;
         drop(body);
-        let answer = self
-            .store(
-                path,
-                records,
-                (sent, given.map(|given| (given, contents))),
-                origin.arrival,
-                client,
-            )
-            .await?;
-        Ok(answer)
+        let given = given.map(|given| (given, contents));
+        self.store(path, records, (sent, given), origin.arrival, client)
+            .await
     }
 
     /// Appends the records unless they were before, and answers. `sent`: by what was posted and from where; `given`: by the
