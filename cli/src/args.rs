@@ -68,6 +68,8 @@ pub(crate) enum CliCommand {
     Indexer,
     /// Write a commented configuration for this host, and check it
     Init(Box<InitArgs>),
+    /// Take records from what is not a file (HTTP, TCP, syslog, journal, MySQL, Windows events) into files for the sender
+    Collector,
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -139,6 +141,9 @@ pub(crate) struct DemoArgs {
     /// Lines per second, all sources together
     #[arg(long, default_value = "300", value_name = "LINES_PER_S")]
     pub(crate) rate: NonZeroU32,
+    /// Also a host with a collector, and programs that send it records by HTTP, TCP and syslog
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Options)]
@@ -186,6 +191,7 @@ pub(crate) enum CheckedRole {
     Monitor,
     Housekeeper,
     Indexer,
+    Collector,
 }
 
 #[derive(Debug, Options)]

@@ -1,5 +1,6 @@
 //! `logferry status`: shows the present state. The text fits 80 columns, and uses more where the terminal has them.
 
+mod beside_relay;
 mod sections;
 mod sources;
 
@@ -18,11 +19,12 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, count_of, duration, size, wrapped_to};
 
+use self::beside_relay::{collector, status_beside_relay};
 use crate::args::StatusArgs;
+use crate::collector_host::CollectorHost;
 use crate::configuration;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::output::{console, paint, terminal};
-use crate::{sender_host, service_user};
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,28 +36,26 @@ const MIN_FREE_DISK: u64 = 1 << 30;
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
-    if let Some(sender) = config
-        .sender
-        .as_ref()
-        .filter(|_| config.data_dirs().next().is_none())
-    {
-        let find = || {
-            let found = service_user::look(file, &config, Path::new("/")).findings;
-            found.into_iter().map(|finding| finding.text).collect()
-        };
-        return repeat(options, || {
-            sender_host::show(&sender.state_dir, options.json, find)
-        });
+    if config.data_dirs().next().is_none() {
+        return repeat(options, || status_beside_relay(file, &config, options));
     }
     let data_dir = configuration::data_dir(file, &config)?;
     repeat(options, || {
         let status = read_status(&data_dir, &config)?;
-        let text = if options.json {
-            serde_json::to_string(&status)? + "\n"
-        } else {
-            text(&status, Timestamp::now(), options.watch, terminal::columns())
-        };
-        Ok((text, status.is_healthy()))
+        let collector = collector(file, &config)?;
+        let is_healthy = status.is_healthy() && collector.as_ref().is_none_or(CollectorHost::is_healthy);
+        if options.json {
+            let mut json = serde_json::to_value(&status)?;
+            if let Some(collector) = &collector {
+                json["collector"] = collector.as_json();
+            }
+            return Ok((json.to_string() + "\n", is_healthy));
+        }
+        let mut text = text(&status, Timestamp::now(), options.watch, terminal::columns());
+        if let Some(collector) = &collector {
+            text = format!("{text}\n{}", collector.as_text());
+        }
+        Ok((text, is_healthy))
     })
 }
 

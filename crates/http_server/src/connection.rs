@@ -1,15 +1,13 @@
 //! A client's connection, and how it is closed.
 //!
-//! If the relay closes first, it sends its end of the stream and reads until the client's end. A socket that is closed
+//! If the server closes first, it sends its end of the stream and reads until the client's end. A socket that is closed
 //! with unread bytes is reset, and the reset can overtake the response (RFC 9112, section 9.6): a client that is still
 //! sending a body that is too large would never read why it was refused.
 //!
 //! A client that does not read its response is disconnected, so that it cannot hold a connection forever.
 //!
-//! The end of a connection shows whether the last response was received ([`UnconfirmedResponse`]): the client closes
+//! The end of a connection shows whether the last response was received ([`LastResponse`]): the client closes
 //! after reading it. A client that disconnected before resets the connection when the response reaches its host.
-
-pub(super) mod peer_slots;
 
 use std::io;
 use std::pin::Pin;
@@ -17,36 +15,38 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use crate::auth::{FailedHandshake, TlsFailure};
-use crate::legacy_upload::UnconfirmedResponse;
-
 /// How long a client may leave a response unread, without reading a byte.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the relay waits for the client's end of the stream.
+/// How long the server waits for the client's end of the stream.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long after the client's end a reset can arrive: a round trip to its host.
 const RESET_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// The response to HTTP on a port that requires TLS.
-const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 48\r\nconnection: close\r\n\r\nthis port speaks TLS: write https:// in its URL\n";
+/// The last response of a connection.
+pub trait LastResponse: Send + Sync + 'static {
+    /// Whether it matters that the client receives it, and it is not known yet.
+    fn is_pending(&self) -> bool;
+
+    /// The client has received it.
+    fn confirm(&self);
+}
 
 /// The stream below a connection: plain TCP, or TLS.
-pub(crate) type ClientTransport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type ClientTransport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection that closes so that its last response can be read.
 #[derive(Debug)]
-pub(crate) struct ClientConnection {
+pub struct ClientConnection<L> {
     transport: ClientTransport,
-    unconfirmed: Arc<UnconfirmedResponse>,
+    last: Arc<L>,
     state: CloseState,
     /// How long a client may read nothing.
     write_timeout: Duration,
@@ -58,19 +58,19 @@ pub(crate) struct ClientConnection {
 #[derive(Debug)]
 enum CloseState {
     Open,
-    /// The relay's end is sent. It waits so long for the client's.
+    /// The server's end is sent. It waits so long for the client's.
     WaitingForEnd(Pin<Box<Sleep>>),
     /// Both ends are sent. A reset can still arrive for so long.
     WaitingForReset(Pin<Box<Sleep>>),
     Closed,
 }
 
-impl ClientConnection {
-    /// Wraps a connection. `unconfirmed` learns whether the client received its last response.
-    pub(crate) fn new(transport: ClientTransport, unconfirmed: Arc<UnconfirmedResponse>) -> Self {
+impl<L: LastResponse> ClientConnection<L> {
+    /// Wraps a connection. `last` learns whether the client received its last response.
+    pub fn new(transport: ClientTransport, last: Arc<L>) -> Self {
         Self {
             transport,
-            unconfirmed,
+            last,
             state: CloseState::Open,
             write_timeout: WRITE_TIMEOUT,
             write_deadline: None,
@@ -116,18 +116,7 @@ impl ClientConnection {
     }
 }
 
-/// Closes a connection without TLS session so that the client can read why.
-pub(super) async fn close_after_failed_handshake(failed: FailedHandshake) {
-    let Some(stream) = failed.stream else { return };
-    let mut connection = ClientConnection::new(Either::Left(stream), Arc::default());
-    // The client may have disconnected already. On any other failure TLS has sent its alert.
-    if let TlsFailure::PlainHttp = failed.reason {
-        let _ = connection.write_all(PLAIN_HTTP_RESPONSE).await;
-    }
-    let _ = connection.shutdown().await;
-}
-
-impl AsyncRead for ClientConnection {
+impl<L: LastResponse> AsyncRead for ClientConnection<L> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -137,7 +126,7 @@ impl AsyncRead for ClientConnection {
     }
 }
 
-impl AsyncWrite for ClientConnection {
+impl<L: LastResponse> AsyncWrite for ClientConnection<L> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.transport).poll_write(cx, bytes);
         self.check_write_timeout(cx, written)
@@ -172,7 +161,7 @@ impl AsyncWrite for ClientConnection {
                 CloseState::WaitingForEnd(until) => {
                     let is_late = until.as_mut().poll(cx).is_ready();
                     match self.poll_end(cx)? {
-                        Poll::Ready(()) if self.unconfirmed.is_pending() => {
+                        Poll::Ready(()) if self.last.is_pending() => {
                             CloseState::WaitingForReset(Box::pin(sleep(RESET_TIMEOUT)))
                         }
                         Poll::Pending if !is_late => return Poll::Pending,
@@ -182,7 +171,7 @@ impl AsyncWrite for ClientConnection {
                 CloseState::WaitingForReset(until) => {
                     ready!(until.as_mut().poll(cx));
                     if self.socket().take_error()?.is_none() {
-                        self.unconfirmed.confirm();
+                        self.last.confirm();
                     }
                     CloseState::Closed
                 }
@@ -195,17 +184,27 @@ impl AsyncWrite for ClientConnection {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
 
-    async fn pair(timeout: Duration) -> (ClientConnection, TcpStream) {
+    struct NoResponse;
+
+    impl LastResponse for NoResponse {
+        fn is_pending(&self) -> bool {
+            false
+        }
+
+        fn confirm(&self) {}
+    }
+
+    async fn pair(timeout: Duration) -> (ClientConnection<NoResponse>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let client = TcpStream::connect(address).await.expect("a listener");
         let (stream, _) = listener.accept().await.expect("a client");
-        let mut connection = ClientConnection::new(Either::Left(stream), Arc::default());
+        let mut connection = ClientConnection::new(Either::Left(stream), Arc::new(NoResponse));
         connection.write_timeout = timeout;
         (connection, client)
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 /// Bytes that must arrive in each interval, unless the body ends before. With 30 s that is 4.4 kbit/s.
 const MIN_PROGRESS: usize = 16 << 10;
 
+/// How long a body may take.
 #[derive(Debug)]
-pub(crate) struct BodyTimeout {
+pub struct BodyTimeout {
     interval: Duration,
     deadline: Instant,
     missing: usize,
@@ -17,7 +18,7 @@ pub(crate) struct BodyTimeout {
 
 impl BodyTimeout {
     /// A body that starts at `now` and must bring [`MIN_PROGRESS`] bytes in each `interval`.
-    pub(crate) fn new(interval: Duration, now: Instant) -> Self {
+    pub fn new(interval: Duration, now: Instant) -> Self {
         Self {
             interval,
             deadline: now + interval,
@@ -26,12 +27,12 @@ impl BodyTimeout {
     }
 
     /// When the body is too slow if no more bytes arrive.
-    pub(crate) fn deadline(&self) -> Instant {
+    pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Notes that `bytes` arrived at `now`.
-    pub(crate) fn received(&mut self, bytes: usize, now: Instant) {
+    pub fn received(&mut self, bytes: usize, now: Instant) {
         self.missing = self.missing.saturating_sub(bytes);
         if self.missing == 0 {
             *self = Self::new(self.interval, now);
