@@ -5,7 +5,6 @@ mod sections;
 mod sources;
 
 use std::io::{self, IsTerminal};
-use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -13,10 +12,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
-use logferry_inspection::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
+use logferry_inspection::status::{DiskState, StatusReport, StatusScope, status};
 use logferry_ledger::DestinationState;
-use logferry_protocol::names::SourceId;
-use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, count_of, duration, size, wrapped_to};
 
 use self::beside_relay::{collector, status_beside_relay};

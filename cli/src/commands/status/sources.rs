@@ -9,6 +9,7 @@ use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, size};
 
+use super::sections::shorten;
 use super::{ago, seconds, sections, since};
 
 /// From so many columns on, the table of sources has more of them.
