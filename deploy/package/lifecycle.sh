@@ -30,7 +30,7 @@ installed_version_says() {
 schema_in_header() {
     [ -s "$1" ] || return 0
     set -- $(od -An -tu1 -j60 -N4 "$1")
-    [ $# -eq 4 ] && echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
+    [ $# -ne 4 ] || echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
 }
 
 # Before anything is unpacked: this version must be able to read the ledger. The installed version knows the ledger's place and
