@@ -29,7 +29,7 @@ installed_version_says() {
 # The schema in the header of a ledger: bytes 60 to 63, `user_version` (https://www.sqlite.org/fileformat.html).
 schema_in_header() {
     [ -s "$1" ] || return 0
-    set -- $(od -An -tu1 -j60 -N4 "$1")
+    set -- $(od -An -tu1 -j60 -N4 "$1" 2>/dev/null)
     [ $# -ne 4 ] || echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
 }
 
