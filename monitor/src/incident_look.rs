@@ -15,8 +15,8 @@ use crate::incidents::machine::{LookOutcome, News, NewsKind, RELAPSE_WINDOW, adv
 use crate::incidents::mail::{OpenNow, mail};
 use crate::incidents::observe::{Facts, observe};
 use crate::incidents::{causes, rules};
-use crate::status::{self, StatusScope, WatchedRole};
 use crate::{certificate_expiry, channels, gauges};
+use logferry_inspection::status::{self, StatusScope, WatchedRole};
 
 /// The counts of all lines are added up once in so long: with a million batches it takes a second.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(15);
@@ -61,10 +61,10 @@ pub(crate) fn look(
         .filter(|it| channels::is_for_mail(&it.incident))
         .cloned()
         .collect();
-    let mails: Vec<_> = mail(&mailed, open, zone, now).into_iter().collect();
+    let mail = |waiting: &[String]| mail(&mailed, waiting, open, zone, now);
     let events =
         news.flat_map(|it| channels::events(&it.incident, event_kind(it.kind), &config.channels, now));
-    ledger.record_incidents(&outcome.updates, &mails, &events.collect::<Vec<_>>(), now)?;
+    ledger.record_incidents(&outcome.updates, mail, &events.collect::<Vec<_>>(), now)?;
     outcome.news.iter().for_each(|news| log(news, metrics));
     Ok(())
 }

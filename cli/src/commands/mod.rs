@@ -9,6 +9,7 @@ pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod fsck;
 pub(crate) mod generate;
+pub(crate) mod init;
 pub(crate) mod numbers;
 pub(crate) mod packaging;
 pub(crate) mod resend;

@@ -56,13 +56,13 @@ pub use incidents::{
 };
 pub use logferry_time_windows::Window;
 pub use monitor_clock::{ClockRecord, ClockStep, ForgottenRows};
-pub use monitor_state::NewMail;
+pub use monitor_state::{IncidentMail, NewMail};
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
-    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,
-    SourceLineTotals, SourceLogs, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
-    UploadChanges, UploadedBody, live_together,
+    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, REPORT_GRACE, ReportedStream, SENDERS_KEPT,
+    SenderRecord, SourceLineTotals, SourceLogs, SourceReach, SourceRecord, StreamMove, StreamRecord,
+    UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, live_together,
 };
 pub use summaries::{MailPart, SourceWindowSum, SummaryKey};
 

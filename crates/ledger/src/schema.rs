@@ -336,6 +336,8 @@ CREATE TABLE daily_summaries (
     day       INTEGER PRIMARY KEY,
     queued_at INTEGER NOT NULL
 ) STRICT;",
+    // What a mail about incidents tells, as the monitor reads it: while the mail waits, a later one can tell it too.
+    "ALTER TABLE outbox ADD COLUMN news TEXT;",
 ];
 
 /// The version of the current schema.

@@ -15,9 +15,9 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use logferry_telemetry::{PresenceState, give_sign};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, at, destination, source, subscriber};
-use crate::error::InspectionError;
-use crate::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
+use logferry_inspection::InspectionError;
+use logferry_inspection::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
+use logferry_testkit::relay_host::{RelayHost, at, destination, source, subscriber};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
@@ -121,6 +121,7 @@ fn the_json_is_the_documented_one() {
             "incidents": [],
             "roles": [],
             "mails": {"waiting": 0, "failing": 0, "oldest_waiting_seconds": 0, "last_error": null},
+            "channels": [],
             "problems": [
                 "source 198.51.100.3 is silent, its sender was last heard 5 min ago: look at its host and its sender",
                 "source 198.51.100.4 is expected and was never heard: start its sender",

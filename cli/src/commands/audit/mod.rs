@@ -2,16 +2,17 @@
 
 mod index;
 mod page;
+mod signed;
 mod verify_remote;
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use logferry_config::Config;
-use logferry_ledger::{BatchFilter, BatchState, Ledger};
-use logferry_monitor::audit::{
+use logferry_inspection::audit::{
     self, Audit, AuditScope, AuditedBatch, AuditedDestination, AuditedSource, Discrepancy, Listing, RowCheck,
 };
+use logferry_ledger::{BatchFilter, BatchState, Ledger};
 use logferry_text::{Table, count, size};
 
 use crate::args::AuditArgs;
@@ -25,12 +26,15 @@ const UNDELIVERED_SHOWN_MAX: usize = 20;
 
 /// Audits, and prints the result. An error if a destination could not be read, whatever was found at others.
 pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
-    if let Some(page) = &options.check {
-        return page::check(file, page);
+    if let Some(checked) = &options.check {
+        return signed::check(file, checked, options.key.as_deref());
     }
     let filter = options.filter();
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
+    if let Some(to) = &options.record {
+        return signed::write_record(to, &data_dir, &filter);
+    }
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
     let names_batches = options.json || options.depth.verify || options.depth.index || options.html.is_some();
@@ -170,7 +174,7 @@ fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_monitor::audit::DiscrepancyKind;
+    use logferry_inspection::audit::DiscrepancyKind;
 
     const SUMS: &str = "source  batches  sent  lines  delivered  size\n\
                         all           0     0      0          0   0 B\n\n\

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::{
     Batch, BatchContents, BatchId, BatchState, SourceLineTotals, SourceProgress, SourceRecord,
     SourceWindowSum, Window,
@@ -21,7 +20,8 @@ use super::index_numbers::{IndexFacts, IndexNumbers, STEPS, StatusCount};
 use super::request::summary_page;
 use super::*;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
-use crate::tests::relay_host::{RelayHost, at, source};
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::{RelayHost, at, source};
 
 fn zone() -> TimeZone {
     TimeZone::fixed(Offset::constant(6))

@@ -1,0 +1,216 @@
+use jiff::SignedDuration;
+use logferry_ledger::{BatchFilter, Ledger};
+use rusqlite::Connection;
+
+use crate::audit::page;
+use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
+use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
+use logferry_testkit::relay_host::{RelayHost, at, subscriber};
+
+const NOW: &str = "2026-11-21T06:00:00Z";
+
+/// Three windows of two sources, all delivered and signed.
+fn signed_host() -> RelayHost {
+    let mut host = RelayHost::new();
+    for start in [
+        "2026-11-21T03:00:00Z",
+        "2026-11-21T03:20:00Z",
+        "2026-11-21T03:40:00Z",
+    ] {
+        for source in ["198.51.100.1", "198.51.100.2"] {
+            deliver(&mut host, source, start);
+        }
+    }
+    assert_eq!(look(&mut host), 3);
+    assert_eq!(look(&mut host), 0, "each window is signed once");
+    host
+}
+
+fn deliver(host: &mut RelayHost, source: &str, start: &str) {
+    let open = host.take(source, start, "one\ntwo\n", at(start));
+    let ready = host.seal(&open, at(start));
+    host.deliver(&ready, "edw", at(start));
+}
+
+fn look(host: &mut RelayHost) -> usize {
+    let data_dir = host.data_dir().to_owned();
+    sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, at(NOW), || {
+        true
+    })
+    .expect("looked")
+}
+
+fn check(host: &RelayHost) -> Audit {
+    let subscribers = [subscriber("edw")];
+    let scope = AuditScope {
+        rows: RowCheck::Full,
+        ..AuditScope::of(&subscribers)
+    };
+    audit(host.data_dir(), &BatchFilter::default(), scope).expect("audited")
+}
+
+fn kinds(audit: &Audit) -> Vec<DiscrepancyKind> {
+    audit.discrepancies.iter().map(|found| found.kind).collect()
+}
+
+#[test]
+fn signed_windows_are_counted_and_complete() {
+    let audit = check(&signed_host());
+    assert_eq!(kinds(&audit), []);
+    assert_eq!((audit.signed.windows, audit.signed.row_by_row), (3, 3));
+    assert_eq!(audit.signed.key.map(|key| key.len()), Some(64));
+}
+
+#[test]
+fn a_window_that_is_not_delivered_or_just_over_is_not_signed() {
+    let mut host = RelayHost::new();
+    let open = host.take("198.51.100.1", "2026-11-21T03:00:00Z", "one\n", at(NOW));
+    deliver(&mut host, "198.51.100.2", "2026-11-21T03:00:00Z");
+    deliver(&mut host, "198.51.100.2", "2026-11-21T05:40:00Z");
+    assert_eq!(look(&mut host), 0);
+    host.seal(&open, at(NOW));
+    assert_eq!(look(&mut host), 0, "sealed and waiting");
+}
+
+#[test]
+fn a_late_part_gets_a_record_of_its_own() {
+    let mut host = signed_host();
+    deliver(&mut host, "198.51.100.1", "2026-11-21T03:20:00Z");
+    assert_eq!(kinds(&check(&host)), [], "what came later is not signed yet");
+    assert_eq!(look(&mut host), 1);
+    let audit = check(&host);
+    assert_eq!(kinds(&audit), []);
+    assert_eq!(audit.signed.windows, 3);
+}
+
+#[test]
+fn a_window_that_is_delivered_days_after_newer_ones_is_signed_by_a_look_at_all() {
+    let mut host = signed_host();
+    deliver(&mut host, "198.51.100.1", "2026-11-18T03:00:00Z");
+    assert_eq!(
+        look(&mut host),
+        0,
+        "it is too old for the looks around the newest"
+    );
+    let data_dir = host.data_dir().to_owned();
+    let mut look_at_all = || {
+        let reach = SigningReach::All;
+        sign_windows(&mut host.ledger, &data_dir, reach, at(NOW), || true).expect("looked")
+    };
+    assert_eq!((look_at_all(), look_at_all()), (1, 0));
+    let audit = check(&host);
+    assert_eq!(kinds(&audit), []);
+    assert_eq!(audit.signed.windows, 4);
+}
+
+#[test]
+fn an_old_ledger_is_signed_in_few_looks_that_end_when_they_are_told_to() {
+    let mut host = RelayHost::new();
+    let hour = |number: i64| at("2026-11-11T00:00:00Z") + SignedDuration::from_mins(20 * number);
+    for number in 0..130 {
+        deliver(&mut host, "198.51.100.1", &hour(number).to_string());
+    }
+    let data_dir = host.data_dir().to_owned();
+    let mut passes = 2;
+    let part = sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, at(NOW), || {
+        passes -= 1;
+        passes >= 0
+    });
+    let part = part.expect("looked");
+    assert!(
+        part > 0 && part < 130,
+        "{part}: it ends in time, and what it did counts"
+    );
+    assert_eq!(look(&mut host), 130 - part, "the next look does the rest");
+    assert_eq!(kinds(&check(&host)), []);
+}
+
+#[test]
+fn each_change_of_the_ledger_behind_logferrys_back_is_noticed() {
+    let changes = [
+        "UPDATE batches SET lines = lines + 1 WHERE id = 3",
+        "UPDATE batches SET bytes = bytes - 1 WHERE id = 3",
+        "UPDATE batches SET crc32c = crc32c + 1 WHERE id = 3",
+        "UPDATE batches SET sha256 = replace(sha256, 'a', 'c') WHERE id = 3",
+        "UPDATE batches SET source = '198.51.100.9' WHERE id = 3",
+        "UPDATE batches SET base_name = 'another' WHERE id = 3",
+        "UPDATE batches SET window_start = window_start + 1200 WHERE id = 3",
+        // Two rows that change places keep every sum.
+        "UPDATE batches SET lines = 3 WHERE id = 3; UPDATE batches SET lines = 1 WHERE id = 4",
+        "DELETE FROM deliveries WHERE batch = 3; DELETE FROM batches WHERE id = 3",
+        "UPDATE window_records SET content = replace(content, '\"lines\":4', '\"lines\":5') WHERE number = 2",
+        "UPDATE window_records SET signature = replace(signature, '1', '2') WHERE number = 2",
+        "UPDATE window_records SET last = last + 1 WHERE number = 2",
+        "DELETE FROM window_records WHERE number = 2",
+    ];
+    for change in changes {
+        let host = signed_host();
+        let sqlite = Connection::open(host.data_dir().join("ledger.db")).expect("opened");
+        sqlite.execute_batch(change).expect(change);
+        let found = kinds(&check(&host));
+        assert!(
+            found.contains(&DiscrepancyKind::RecordDiffers),
+            "{change}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn sources_are_listed_in_the_order_of_people() {
+    let mut host = RelayHost::new();
+    for source in ["198.51.100.10", "198.51.100.9"] {
+        deliver(&mut host, source, "2026-11-21T03:00:00Z");
+    }
+    let listed: Vec<_> = check(&host).sources.into_iter().map(|it| it.source).collect();
+    assert_eq!(listed, ["198.51.100.9", "198.51.100.10"]);
+    let known = host.ledger.sources().expect("read");
+    let known: Vec<_> = known.iter().map(|it| it.source.as_str()).collect();
+    assert_eq!(known, ["198.51.100.9", "198.51.100.10"]);
+}
+
+#[test]
+fn another_key_is_a_warning() {
+    let host = signed_host();
+    for file in [KEY_FILE, PUBLIC_KEY_FILE] {
+        std::fs::remove_file(host.data_dir().join(file)).expect("removed");
+    }
+    let mut ledger = Ledger::open(host.data_dir()).expect("opened");
+    let later = at(NOW) + SignedDuration::from_hours(1);
+    sign_windows(&mut ledger, host.data_dir(), SigningReach::Recent, later, || true).expect("looked");
+    let mut host = host;
+    deliver(&mut host, "198.51.100.1", "2026-11-21T04:00:00Z");
+    assert_eq!(look(&mut host), 1);
+    let audit = check(&host);
+    assert_eq!(kinds(&audit), []);
+    let warnings: Vec<_> = audit.warnings.iter().map(|found| found.kind).collect();
+    assert_eq!(warnings, [DiscrepancyKind::RecordOfOtherKey]);
+    assert!(
+        audit.warnings[0]
+            .detail
+            .starts_with("3 signed windows are signed by key ")
+    );
+}
+
+#[test]
+fn a_page_says_what_was_found_and_no_name_becomes_markup() {
+    let mut host = signed_host();
+    host.claim("198.51.100.1", 5, 0, at(NOW));
+    let mut audit = check(&host);
+    audit.warnings = audit.discrepancies.clone();
+    audit.warnings[0].batch = Some("<script>alert(1)</script>".to_owned());
+    let facts = page::PageFacts {
+        ledger: "ledger.db <b>".to_owned(),
+        period: "all windows".to_owned(),
+        covers_all_times: true,
+        is_verified: false,
+        version: "1".to_owned(),
+        made_at: at(NOW),
+    };
+    let page = page::page(&audit, &facts);
+    assert!(page.contains("Not complete: 1 thing is wrong."));
+    assert!(
+        page.contains("its streams sent 17 lines, its batches hold 12") || page.contains("its streams sent")
+    );
+    assert!(page.contains("3 windows were signed"));
+    assert!(!page.contains("<script>") && !page.contains("<b>"));
+}
