@@ -381,7 +381,7 @@ fn unconfirmed_request_is_known_after_a_restart() {
 #[test]
 fn full_capture_gets_a_number_and_goes_when_it_is_shipped() {
     let mut world = World::new();
-    for _ in 0..30 {
+    for _ in 0..40 {
         world.append_and_post(1, 0);
     }
     let numbers = paths().rotated_numbers(&world.disk).expect("readable");
