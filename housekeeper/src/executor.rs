@@ -10,7 +10,8 @@ use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, 
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Action;
-use crate::{BatchError, HousekeeperReport};
+use crate::sent_files::{self, SentBatch};
+use crate::{BatchError, HousekeeperError, HousekeeperReport};
 
 /// Carries out actions and counts what they did.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct ActionExecutor<'a, D> {
     ledger: Ledger,
     now: Timestamp,
     stop: &'a CancellationToken,
+    /// Whether batches are deleted before their age.
+    pub(crate) is_early: bool,
     /// The result so far.
     pub(crate) report: HousekeeperReport,
 }
@@ -30,8 +33,18 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
             ledger,
             now,
             stop,
+            is_early: false,
             report: HousekeeperReport::default(),
         }
+    }
+
+    pub(crate) fn spool(&self) -> &Spool<D> {
+        &self.spool
+    }
+
+    /// The sent batches as they are now.
+    pub(crate) fn sent_batches(&self) -> Result<Vec<SentBatch>, HousekeeperError> {
+        sent_files::sent_batches(&self.spool, &self.ledger)
     }
 
     /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
@@ -49,7 +62,11 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
                 if self.ledger.mark_expired(batch.id, self.now)? {
                     // 2. The files.
                     self.spool.remove_sent(batch)?;
-                    self.report.expired += 1;
+                    if self.is_early {
+                        self.report.expired_early += 1;
+                    } else {
+                        self.report.expired += 1;
+                    }
                 }
             }
             Action::Clear(batch) => self.spool.remove_sent(batch)?,

@@ -1,4 +1,4 @@
-//! Compresses and deletes the batches that every destination has, by their age.
+//! Compresses and deletes the batches that every destination has, by their age, or before it when the disk fills.
 //!
 //! A batch's age is the time since it was sealed. A batch that a destination still lacks is kept at any age. If it is
 //! delivered late, it may be compressed or deleted at once.
@@ -32,6 +32,7 @@ pub use daemon::run;
 pub use error::{BatchError, HousekeeperError};
 
 use crate::executor::ActionExecutor;
+use crate::plan::Action;
 
 /// The lock's file name in the data folder.
 const LOCK_NAME: &str = "housekeeper.lock";
@@ -41,8 +42,10 @@ const LOCK_NAME: &str = "housekeeper.lock";
 pub struct HousekeeperReport {
     /// Batches whose file became `.log.gz`.
     pub compressed: u64,
-    /// Batches whose file was deleted.
+    /// Batches whose file was deleted at its age.
     pub expired: u64,
+    /// Batches whose file was deleted before its age, because the disk was too full.
+    pub expired_early: u64,
     /// Bytes by which the files in `sent/` shrank.
     pub bytes_freed: u64,
 }
@@ -64,14 +67,35 @@ fn once_on<D: Disk>(
     let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
     let spool = Spool::new(disk.clone(), data_dir);
     let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
-
-    let mut executor = ActionExecutor::new(spool, ledger, now, stop);
-    let mut failed = 0_usize;
-    let mut first = None;
+    let mut run = HousekeeperRun {
+        executor: ActionExecutor::new(spool, ledger, now, stop),
+        stop,
+        failed: 0,
+        first: None,
+    };
     for action in actions {
-        let done = executor.execute(&action);
-        if stop.is_cancelled() {
+        if !run.carry_out(&action) {
             break;
+        }
+    }
+    run.make_room(config)?;
+    run.end()
+}
+
+/// One run: carries out actions, and counts what failed.
+struct HousekeeperRun<'a, D> {
+    executor: ActionExecutor<'a, D>,
+    stop: &'a CancellationToken,
+    failed: usize,
+    first: Option<Box<BatchError>>,
+}
+
+impl<D: Disk> HousekeeperRun<'_, D> {
+    /// Returns whether to go on: not after a stop.
+    fn carry_out(&mut self, action: &Action) -> bool {
+        let done = self.executor.execute(action);
+        if self.stop.is_cancelled() {
+            return false;
         }
         if let Err(error) = done {
             let batch = action.batch().name();
@@ -80,35 +104,82 @@ fn once_on<D: Disk>(
                 error = &error as &dyn Error,
                 "batch {batch} was not compressed or deleted; the next run tries again"
             );
-            failed += 1;
-            first.get_or_insert_with(|| Box::new(error));
+            self.failed += 1;
+            self.first.get_or_insert_with(|| Box::new(error));
+        }
+        true
+    }
+
+    /// Deletes delivered batches before their age, the oldest first, until the disk is below `early_delete`. What is not
+    /// delivered stays, however full the disk is.
+    fn make_room(&mut self, config: &HousekeeperSettings) -> Result<(), HousekeeperError> {
+        let data_dir = &config.data_dir;
+        let used = |run: &Self| {
+            Ok::<_, HousekeeperError>(run.executor.spool().disk().space(data_dir)?.used_percent())
+        };
+        let before = used(self)?;
+        if before >= config.disk.warn {
+            tracing::warn!(
+                "the disk of {} is {before} % full (housekeeper.disk.warn is {} %); docs/trouble/disk-full.md says what may go",
+                data_dir.display(),
+                config.disk.warn
+            );
+        }
+        if before < config.disk.early_delete || self.stop.is_cancelled() {
+            return Ok(());
+        }
+        self.executor.is_early = true;
+        for action in plan::plan_early(self.executor.sent_batches()?) {
+            if used(self)? < config.disk.early_delete || !self.carry_out(&action) {
+                break;
+            }
+        }
+        let (after, early) = (used(self)?, self.executor.report.expired_early);
+        if after >= config.disk.early_delete {
+            tracing::warn!(
+                "the disk of {} is still {after} % full, and no delivered batch is left to delete: {early} went before their age",
+                data_dir.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<HousekeeperReport, HousekeeperError> {
+        let (failed, report) = (self.failed, self.executor.report);
+        report.log(failed);
+        match self.first {
+            None => Ok(report),
+            Some(first) => Err(HousekeeperError::Unfinished {
+                failed,
+                report,
+                first,
+            }),
         }
     }
-    let report = executor.report;
-    let HousekeeperReport {
-        compressed,
-        expired,
-        bytes_freed,
-    } = report;
-    if report == HousekeeperReport::default() {
-        tracing::debug!(failed, "no batch was compressed or deleted");
-    } else {
+}
+
+impl HousekeeperReport {
+    fn log(&self, failed: usize) {
+        let &Self {
+            compressed,
+            expired,
+            expired_early,
+            bytes_freed,
+        } = self;
+        if *self == Self::default() {
+            tracing::debug!(failed, "no batch was compressed or deleted");
+            return;
+        }
         tracing::info!(
             compressed,
             expired,
+            expired_early,
             bytes_freed,
             failed,
-            "sent batches: {compressed} compressed, {expired} deleted, {failed} failed, {} freed",
+            "sent batches: {compressed} compressed, {expired} deleted, {expired_early} deleted before their age, {failed} failed, \
+             {} freed",
             size(bytes_freed)
         );
-    }
-    match first {
-        None => Ok(report),
-        Some(first) => Err(HousekeeperError::Unfinished {
-            failed,
-            report,
-            first,
-        }),
     }
 }
 

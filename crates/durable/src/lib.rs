@@ -159,7 +159,12 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError>;
 
     /// Bytes that an unprivileged process can still write to the file system of `path`.
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        Ok(self.space(path)?.free_bytes)
+    }
+
+    /// The space on the file system of `path`.
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError>;
 }
 
 /// A file that grows at its end. A clone is the same open file: one may sync while another appends.

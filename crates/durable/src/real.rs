@@ -256,8 +256,8 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        Ok(disk_space(path)?.free_bytes)
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        disk_space(path)
     }
 }
 
@@ -268,6 +268,15 @@ pub struct DiskSpace {
     pub free_bytes: u64,
     /// These and the used ones; without those that only root can write.
     pub total_bytes: u64,
+}
+
+impl DiskSpace {
+    /// How full the disk is, in whole percent, rounded down.
+    pub fn used_percent(self) -> u8 {
+        let used = self.total_bytes.saturating_sub(self.free_bytes);
+        let percent = u128::from(used) * 100 / u128::from(self.total_bytes.max(1));
+        u8::try_from(percent).unwrap_or(100)
+    }
 }
 
 /// The space on the disk of this folder.
