@@ -18,6 +18,7 @@
 mod commands;
 mod compatibility;
 mod delivery;
+mod disaster;
 mod faults;
 mod protocol;
 mod relay_state;

@@ -1,7 +1,9 @@
 //! The command line: every command and option with its help text.
 
+mod adopt;
 pub(crate) mod alerts;
 mod audit;
+mod backup;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,9 +17,11 @@ use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_store::SearchCursor;
 use logferry_time_windows::{MomentError, moment};
 
+pub(crate) use self::adopt::AdoptArgs;
 use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
 use self::audit::BatchSelection;
+pub(crate) use self::backup::BackupArgs;
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -97,6 +101,12 @@ pub(crate) enum CliCommand {
     Resend(ResendArgs),
     /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
     Backfill(BackfillArgs),
+    /// Go on exactly where the old shipper stopped, by its offset file; before the first start of the sender
+    Adopt(AdoptArgs),
+    /// Copy ledger and spool to a folder while everything runs
+    Backup(BackupArgs),
+    /// Restore a backup into an empty data folder
+    Restore(BackupArgs),
     /// Write nginx-like log lines, for tests
     Generate(GenerateArgs),
     /// Send one test mail to the configured recipients, or one message to a channel

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
-pub use real::{DiskSpace, RealDisk, RealFile, disk_space};
+pub use real::{DiskSpace, LinkOutcome, RealDisk, RealFile, disk_space};
 pub use sign_file::SignFile;
 
 /// The operation that failed.
@@ -39,6 +39,8 @@ pub enum DiskOperation {
     Truncate,
     /// Giving a file another name.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Removing a file.
     Remove,
     /// Listing a folder.
@@ -57,6 +59,7 @@ impl DiskOperation {
             Self::Sync => "sync",
             Self::Truncate => "truncate",
             Self::Rename => "rename",
+            Self::Link => "link",
             Self::Remove => "remove",
             Self::List => "list",
             Self::FreeSpace => "find the free space of",

@@ -108,7 +108,41 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+/// What became of a second name for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkOutcome {
+    /// The file has both names.
+    Linked,
+    /// There is no file under the first name.
+    Gone,
+    /// The file system cannot do it: the names are on two file systems, or it has no links, or this user may not make one.
+    Impossible,
+}
+
 impl RealDisk {
+    /// Gives files a second name, each pair a name and the new one, and syncs each folder that got one. The folders exist.
+    ///
+    /// A crash leaves some of the new names.
+    pub fn link_all(self, pairs: &[(PathBuf, PathBuf)]) -> Result<Vec<LinkOutcome>, DiskError> {
+        use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks, Unsupported};
+        let link = |(from, to): &(PathBuf, PathBuf)| match fs::hard_link(from, to) {
+            Ok(()) => Ok(LinkOutcome::Linked),
+            Err(error) if error.kind() == NotFound => Ok(LinkOutcome::Gone),
+            Err(error)
+                if [CrossesDevices, PermissionDenied, TooManyLinks, Unsupported].contains(&error.kind()) =>
+            {
+                Ok(LinkOutcome::Impossible)
+            }
+            Err(error) => Err(DiskError::new(DiskOperation::Link, to, error)),
+        };
+        let outcomes = pairs.iter().map(link).collect::<Result<Vec<_>, _>>()?;
+        let linked = pairs.iter().zip(&outcomes);
+        let linked = linked.filter(|(_, outcome)| **outcome == LinkOutcome::Linked);
+        let folders: BTreeSet<_> = linked.map(|((_, to), _)| parent(to)).collect();
+        folders.into_iter().try_for_each(sync_dir)?;
+        Ok(outcomes)
+    }
+
     /// As [`Disk::replace`], with a file that only its owner may read.
     pub fn replace_secret(self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
         self.replace_as(path, contents, 0o600)

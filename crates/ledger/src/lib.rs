@@ -18,6 +18,7 @@
 
 mod alert_events;
 mod batches;
+mod copy;
 mod create_guard;
 mod deliveries;
 mod file_check;
@@ -44,6 +45,7 @@ pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
     Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
 };
+pub use copy::RestoreRecord;
 pub use deliveries::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, FailureKind, ManifestId,
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,

@@ -336,6 +336,11 @@ CREATE TABLE daily_summaries (
     day       INTEGER PRIMARY KEY,
     queued_at INTEGER NOT NULL
 ) STRICT;",
+    // Restores of this ledger from a backup.
+    "CREATE TABLE restores (
+    restored_at INTEGER PRIMARY KEY,
+    backup_at   INTEGER NOT NULL
+) STRICT;",
 ];
 
 /// The version of the current schema.
