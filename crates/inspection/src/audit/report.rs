@@ -248,6 +248,8 @@ pub enum DiscrepancyKind {
     MaybeDoubled,
     /// Two live senders send for a source: one is a copy of the other. Always a warning.
     TwoSenders,
+    /// The ledger was restored from a backup. Always a warning.
+    Restored,
     /// No destination wants some batches of a source; they wait. Always a warning.
     Unwanted,
     /// A delivery was presumed after a crash and never proved: the file may have been published, and is gone. Always a

@@ -9,6 +9,7 @@ mod gaps;
 mod page;
 mod possible_duplicates;
 mod report;
+mod restores;
 mod spool_files;
 mod survey;
 mod two_senders;
@@ -104,7 +105,9 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
-    warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
+    let now = Timestamp::now();
+    warnings.extend(two_senders::warnings(&ledger, filter, now)?);
+    warnings.extend(restores::warnings(&ledger, now)?);
     discrepancies.extend(gaps);
     let signed = window_records::check(&ledger, data_dir, filter, &survey.windows, &records, rows)?;
     discrepancies.extend(signed.discrepancies);
