@@ -64,7 +64,7 @@ pub(crate) enum CliCommand {
     /// Send a mail when something is wrong or right again, and each hour a summary of lines received and delivered
     Monitor(RunMode),
     /// Compress and later delete the batches that every destination has
-    Housekeeper(RunMode),
+    Housekeeper(HousekeeperArgs),
     /// Count the lines that the relay has stored, and keep them for the search
     Indexer,
     /// Validate the configuration, and with --connect try the hosts in it
@@ -141,6 +141,16 @@ pub(crate) struct RunMode {
     /// One pass, then exit; for cron
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct HousekeeperArgs {
+    /// One pass, then exit; for cron
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Show what a pass would do now, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Options)]

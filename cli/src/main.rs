@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
-use crate::args::{CliArgs, CliCommand, RunMode};
+use crate::args::{CliArgs, CliCommand, HousekeeperArgs, RunMode};
 use crate::commands::{
     adopt, alerts, audit, backfill, backup, check, fsck, generate, numbers, resend, retry, rules, search,
     status, summary, tail, trust,
@@ -48,8 +48,9 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Forwarder => run_roles(Some(Role::Forwarder)),
         CliCommand::Monitor(RunMode { once: false }) => run_roles(Some(Role::Monitor)),
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
-        CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
-        CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
+        CliCommand::Housekeeper(HousekeeperArgs { dry_run: true, .. }) => oneshot::plan_housekeeping(file),
+        CliCommand::Housekeeper(HousekeeperArgs { once: true, .. }) => oneshot::housekeeper(file),
+        CliCommand::Housekeeper(_) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),

@@ -9,23 +9,27 @@
 //!   its compressed copy was synced and read back.
 //! - One housekeeper runs at a time (`<data_dir>/housekeeper.lock`), as a daemon or with `--once`.
 //!
-//! `sent_files` finds the files, `plan` decides, `executor` acts, `daemon` runs by the clock.
+//! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
+//!
+//! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `pace` leaves the disk to others,
+//! `daemon` runs by the clock.
 
 mod daemon;
 mod error;
 mod executor;
+mod pace;
 mod plan;
+mod run;
 mod sent_files;
 
-use std::error::Error;
 use std::path::Path;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_spool::Spool;
-use logferry_text::size;
 use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
@@ -33,6 +37,7 @@ pub use error::{BatchError, HousekeeperError};
 
 use crate::executor::ActionExecutor;
 use crate::plan::Action;
+use crate::run::HousekeeperRun;
 
 /// The lock's file name in the data folder.
 const LOCK_NAME: &str = "housekeeper.lock";
@@ -46,13 +51,69 @@ pub struct HousekeeperReport {
     pub expired: u64,
     /// Batches whose file was deleted before its age, because the disk was too full.
     pub expired_early: u64,
+    /// Batches whose rows left the ledger.
+    pub forgotten: u64,
     /// Bytes by which the files in `sent/` shrank.
     pub bytes_freed: u64,
+}
+
+/// What a run would do to a batch now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The batch's name.
+    pub batch: String,
+    /// What would be done.
+    pub kind: StepKind,
+    /// Bytes of its files in `sent/` now.
+    pub bytes: u64,
+}
+
+/// What a run does to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// It becomes `.log.gz`.
+    Compress,
+    /// It is deleted at its age.
+    Delete,
+    /// It is deleted before its age, if the disk is still too full when its turn comes.
+    DeleteEarly,
 }
 
 /// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
 pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
+}
+
+/// What a run at `now` would do, in its order. Changes nothing.
+pub fn dry_run(config: &HousekeeperSettings, now: Timestamp) -> Result<Vec<PlannedStep>, HousekeeperError> {
+    let (ledger, spool) = (
+        Ledger::open(&config.data_dir)?,
+        Spool::new(RealDisk, &config.data_dir),
+    );
+    let step = |action: &Action, kind| -> Result<PlannedStep, HousekeeperError> {
+        Ok(PlannedStep {
+            batch: action.batch().name(),
+            kind,
+            bytes: spool.sent_bytes(action.batch())?,
+        })
+    };
+    let found = sent_files::sent_batches(&spool, &ledger)?;
+    let due = plan::plan(found.clone(), now, config);
+    let mut steps = Vec::with_capacity(due.len());
+    for action in &due {
+        let kind = match action {
+            Action::Compress(_) => StepKind::Compress,
+            Action::Expire(_) | Action::Clear(_) => StepKind::Delete,
+        };
+        steps.push(step(action, kind)?);
+    }
+    if spool.disk().space(&config.data_dir)?.used_percent() >= config.disk.early_delete {
+        let is_due = |action: &Action| due.iter().any(|due| due.batch().id == action.batch().id);
+        for action in plan::plan_early(found).iter().filter(|action| !is_due(action)) {
+            steps.push(step(action, StepKind::DeleteEarly)?);
+        }
+    }
+    Ok(steps)
 }
 
 /// As [`once`], on any disk, and until `stop`. An unfinished compression is then undone or left for the next run.
@@ -65,122 +126,17 @@ fn once_on<D: Disk>(
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
     let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
-    let spool = Spool::new(disk.clone(), data_dir);
-    let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
-    let mut run = HousekeeperRun {
-        executor: ActionExecutor::new(spool, ledger, now, stop),
+    let began = Instant::now();
+    let mut record = ledger.reopen()?;
+    let mut run = HousekeeperRun::new(
+        ActionExecutor::new(Spool::new(disk.clone(), data_dir), ledger, now, stop),
         stop,
-        failed: 0,
-        first: None,
-    };
-    for action in actions {
-        if !run.carry_out(&action) {
-            break;
-        }
-    }
-    run.make_room(config)?;
+    );
+    let done = run.carry_out_all(config, now);
+    run.report().log(run.failed);
+    record.note_housekeeper_run(&run.record(now, began.elapsed(), done.as_ref().err()))?;
+    done?;
     run.end()
-}
-
-/// One run: carries out actions, and counts what failed.
-struct HousekeeperRun<'a, D> {
-    executor: ActionExecutor<'a, D>,
-    stop: &'a CancellationToken,
-    failed: usize,
-    first: Option<Box<BatchError>>,
-}
-
-impl<D: Disk> HousekeeperRun<'_, D> {
-    /// Returns whether to go on: not after a stop.
-    fn carry_out(&mut self, action: &Action) -> bool {
-        let done = self.executor.execute(action);
-        if self.stop.is_cancelled() {
-            return false;
-        }
-        if let Err(error) = done {
-            let batch = action.batch().name();
-            tracing::error!(
-                batch,
-                error = &error as &dyn Error,
-                "batch {batch} was not compressed or deleted; the next run tries again"
-            );
-            self.failed += 1;
-            self.first.get_or_insert_with(|| Box::new(error));
-        }
-        true
-    }
-
-    /// Deletes delivered batches before their age, the oldest first, until the disk is below `early_delete`. What is not
-    /// delivered stays, however full the disk is.
-    fn make_room(&mut self, config: &HousekeeperSettings) -> Result<(), HousekeeperError> {
-        let data_dir = &config.data_dir;
-        let used = |run: &Self| {
-            Ok::<_, HousekeeperError>(run.executor.spool().disk().space(data_dir)?.used_percent())
-        };
-        let before = used(self)?;
-        if before >= config.disk.warn {
-            tracing::warn!(
-                "the disk of {} is {before} % full (housekeeper.disk.warn is {} %); docs/trouble/disk-full.md says what may go",
-                data_dir.display(),
-                config.disk.warn
-            );
-        }
-        if before < config.disk.early_delete || self.stop.is_cancelled() {
-            return Ok(());
-        }
-        self.executor.is_early = true;
-        for action in plan::plan_early(self.executor.sent_batches()?) {
-            if used(self)? < config.disk.early_delete || !self.carry_out(&action) {
-                break;
-            }
-        }
-        let (after, early) = (used(self)?, self.executor.report.expired_early);
-        if after >= config.disk.early_delete {
-            tracing::warn!(
-                "the disk of {} is still {after} % full, and no delivered batch is left to delete: {early} went before their age",
-                data_dir.display()
-            );
-        }
-        Ok(())
-    }
-
-    fn end(self) -> Result<HousekeeperReport, HousekeeperError> {
-        let (failed, report) = (self.failed, self.executor.report);
-        report.log(failed);
-        match self.first {
-            None => Ok(report),
-            Some(first) => Err(HousekeeperError::Unfinished {
-                failed,
-                report,
-                first,
-            }),
-        }
-    }
-}
-
-impl HousekeeperReport {
-    fn log(&self, failed: usize) {
-        let &Self {
-            compressed,
-            expired,
-            expired_early,
-            bytes_freed,
-        } = self;
-        if *self == Self::default() {
-            tracing::debug!(failed, "no batch was compressed or deleted");
-            return;
-        }
-        tracing::info!(
-            compressed,
-            expired,
-            expired_early,
-            bytes_freed,
-            failed,
-            "sent batches: {compressed} compressed, {expired} deleted, {expired_early} deleted before their age, {failed} failed, \
-             {} freed",
-            size(bytes_freed)
-        );
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use logferry_testkit::SimDisk;
 use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
 use super::*;
 use logferry_spool::FileForm;
+use std::error::Error;
 
 pub(crate) mod host;
 
@@ -254,6 +255,95 @@ fn a_disk_that_fills_takes_delivered_batches_before_their_age_and_no_others() ->
         assert_eq!(host.known(&batch), batch);
         check_retention(&host, &batch, &["edw".to_owned()]);
     }
+    Ok(())
+}
+
+#[test]
+fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
+    let host = Host::new(RealDisk);
+    let old = host.batch(1, BatchState::Sent);
+    host.run(4 * HOUR)?;
+    let undelivered = logferry_testkit::batches::new_batch("198.51.100.2", "later");
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &undelivered,
+        b"one\n",
+        BatchState::Ready,
+        sealed_at(),
+    );
+    let mut later = logferry_testkit::batches::new_batch("198.51.100.3", "newest");
+    later.window.start += 1200;
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &later,
+        b"one\n",
+        BatchState::Sent,
+        sealed_at(),
+    );
+    let keep = host.config().keep_ledger;
+    assert_eq!(
+        host.run(keep + 2000 * HOUR)?.forgotten,
+        0,
+        "a batch of its window is not delivered"
+    );
+
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &later,
+        b"one\n",
+        BatchState::Ready,
+        sealed_at(),
+    );
+    host.run(4 * HOUR)?;
+    assert_eq!(
+        host.run(keep)?.forgotten,
+        0,
+        "it was deleted four hours after it was sealed"
+    );
+    let at = keep + 2000 * HOUR;
+    assert_eq!(host.run(at)?.forgotten, 1);
+    assert_eq!(host.ledger().batch_named(&batch.name())?, None);
+    let run = host.ledger().housekeeper_run()?.ok_or("not noted")?;
+    assert_eq!(
+        (run.started_at, run.forgotten, run.error),
+        (sealed_at() + at, 1, None)
+    );
+    assert_eq!(host.run(at + HOUR)?, HousekeeperReport::default());
+    assert_eq!(old.part, 1);
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_does_nothing() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    for (age, kinds) in [
+        (2 * HOUR, &[][..]),
+        (3 * HOUR, &[StepKind::Compress]),
+        (4 * HOUR, &[StepKind::Delete]),
+    ] {
+        let steps = dry_run(&host.config(), sealed_at() + age)?;
+        assert_eq!(steps.iter().map(|step| step.kind).collect::<Vec<_>>(), kinds);
+        assert!(
+            steps
+                .iter()
+                .all(|step| (&step.batch, step.bytes) == (&batch.name(), batch.contents.bytes))
+        );
+    }
+    let disk = DiskThresholds {
+        warn: 1,
+        early_delete: 1,
+    };
+    let full = HousekeeperSettings {
+        disk,
+        ..host.config()
+    };
+    let steps = dry_run(&full, sealed_at())?;
+    assert_eq!(steps.first().map(|step| step.kind), Some(StepKind::DeleteEarly));
+    host.assert_untouched(&batch);
+    assert_eq!(host.ledger().housekeeper_run()?, None);
     Ok(())
 }
 

@@ -26,7 +26,10 @@ fn each_backup_under_load_restores_to_a_ledger_and_a_spool_that_agree() {
     let _housekeeper = Process::start(
         &pipeline.test_folder,
         "housekeeper",
-        logferry().arg("-c").arg(pipeline.write_config()).arg("housekeeper"),
+        logferry()
+            .arg("-c")
+            .arg(pipeline.write_config())
+            .arg("housekeeper"),
     );
     pipeline.wait_for_delivered_lines(FIRST_LINES);
     let mut lines = 0;
@@ -37,7 +40,10 @@ fn each_backup_under_load_restores_to_a_ledger_and_a_spool_that_agree() {
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
         assert_eq!(made["faults"], Value::Array(Vec::new()));
         let received = restored_lines(&pipeline, &folder, number);
-        assert!(received > lines, "{received} lines after {lines}: each backup has what came since");
+        assert!(
+            received > lines,
+            "{received} lines after {lines}: each backup has what came since"
+        );
         lines = received;
     }
     load.stop();
@@ -51,9 +57,18 @@ fn restored_lines(pipeline: &Pipeline, backup: &Path, number: usize) -> u64 {
     let data_dir = pipeline.test_folder.path(&format!("restored-{number}"));
     let config = with_data_dir(pipeline, &data_dir, &format!("restored-{number}.yaml"));
     let run = |arguments: &[&str]| {
-        let output = logferry().arg("-c").arg(&config).args(arguments).output().unwrap();
+        let output = logferry()
+            .arg("-c")
+            .arg(&config)
+            .args(arguments)
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     run(&["restore", "--json", backup.to_str().unwrap()]);
@@ -66,7 +81,10 @@ fn restored_lines(pipeline: &Pipeline, backup: &Path, number: usize) -> u64 {
 /// The pipeline's configuration with another data folder.
 fn with_data_dir(pipeline: &Pipeline, data_dir: &Path, name: &str) -> PathBuf {
     let old = format!("data_dir: {:?}", pipeline.config.data_dir);
-    let text = pipeline.config.to_string().replace(&old, &format!("data_dir: {data_dir:?}"));
+    let text = pipeline
+        .config
+        .to_string()
+        .replace(&old, &format!("data_dir: {data_dir:?}"));
     pipeline.test_folder.write(name, &text)
 }
 

@@ -12,7 +12,10 @@ use crate::support::test_folder::TestFolder;
 
 /// Programs of a host that are tried here by their arguments only.
 const STAND_INS: [(&str, &str); 5] = [
-    ("sudo", "while [ \"${1#-}\" != \"$1\" ]; do shift 2; done; exec \"$@\""),
+    (
+        "sudo",
+        "while [ \"${1#-}\" != \"$1\" ]; do shift 2; done; exec \"$@\"",
+    ),
     // `install -d -o … -g … -m … FOLDER`: here everything belongs to one user.
     ("install", "for last; do :; done; mkdir -p \"$last\""),
     ("ip", "exit 0"),
@@ -49,7 +52,12 @@ pub(super) struct RunbookHost {
 }
 
 impl RunbookHost {
-    pub(super) fn new(folder: &TestFolder, name: &str, config: PathBuf, paths: Vec<(&'static str, PathBuf)>) -> Self {
+    pub(super) fn new(
+        folder: &TestFolder,
+        name: &str,
+        config: PathBuf,
+        paths: Vec<(&'static str, PathBuf)>,
+    ) -> Self {
         let programs = folder.create_dir(&format!("{name}-programs"));
         for (program, script) in STAND_INS.into_iter().chain([("systemctl", SYSTEMCTL)]) {
             let path = programs.join(program);
@@ -81,8 +89,13 @@ impl RunbookHost {
             .env("RUNBOOK_OUTPUT", &self.output)
             .output()
             .unwrap();
-        let [printed, told] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-        assert!(output.status.success(), "{heading}: {}\n{script}\n{printed}{told}", output.status);
+        let [printed, told] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(
+            output.status.success(),
+            "{heading}: {}\n{script}\n{printed}{told}",
+            output.status
+        );
         printed
     }
 
@@ -105,7 +118,10 @@ impl Drop for RunbookHost {
 
 /// Kills the process that was started here under this number, and waits for its end.
 fn end(file: &Path) {
-    let Some(id) = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) else {
+    let Some(id) = fs::read_to_string(file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+    else {
         return;
     };
     let id = Pid::from_raw(id);
@@ -117,7 +133,9 @@ fn end(file: &Path) {
 
 /// The `sh` blocks of a section of docs/disaster/PAGE.
 fn commands(page: &str, heading: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/disaster").join(page);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/disaster")
+        .join(page);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (mut is_section, mut is_block, mut script) = (false, false, String::new());
     for line in text.lines() {
@@ -130,6 +148,10 @@ fn commands(page: &str, heading: &str) -> String {
             script += "\n";
         }
     }
-    assert!(!script.is_empty(), "{}: no commands under {heading:?}", path.display());
+    assert!(
+        !script.is_empty(),
+        "{}: no commands under {heading:?}",
+        path.display()
+    );
     script
 }

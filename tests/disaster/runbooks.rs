@@ -67,12 +67,18 @@ impl Scene {
     /// Each line is at the destination once, and the audit on this host agrees.
     fn finish(mut self, host: &RunbookHost, page: &str, heading: &str) {
         self.wait_for_delivery();
-        self.pipeline.stop(Role::Sender, nix::sys::signal::Signal::SIGTERM);
+        self.pipeline
+            .stop(Role::Sender, nix::sys::signal::Signal::SIGTERM);
         let written = WrittenLog::read(self.log.path());
-        DeliveredFiles::read(&self.pipeline.config.destination.directory).assert_is(&written, LineOrder::WithinWindow);
+        DeliveredFiles::read(&self.pipeline.config.destination.directory)
+            .assert_is(&written, LineOrder::WithinWindow);
         let audit: Value = serde_json::from_str(&host.run(page, heading)).unwrap();
         assert_eq!(audit["complete"], true, "{audit}");
-        assert_eq!(audit["totals"]["lines_delivered"], written.kept_lines(), "{audit}");
+        assert_eq!(
+            audit["totals"]["lines_delivered"],
+            written.kept_lines(),
+            "{audit}"
+        );
     }
 }
 

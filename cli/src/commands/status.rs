@@ -120,7 +120,7 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool) -> String {
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}",
+        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}",
         time.unwrap_or_default(),
         sources(status, now),
         problems(status, now),
@@ -135,6 +135,7 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool) -> String {
         count(batches.sent),
         count(batches.failed),
         size(status.disk.free_bytes),
+        sections::housekeeper(status, now),
         sections::index(status),
         sections::mails(status),
         sections::incidents(status, now),

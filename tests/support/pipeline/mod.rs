@@ -162,7 +162,10 @@ impl Pipeline {
     pub(crate) fn wait_for_delivered_lines(&mut self, lines: usize) {
         let is_delivered = self.becomes_true(|pipeline| pipeline.delivered_lines() >= lines);
         let delivered = self.delivered_lines();
-        assert!(is_delivered, "waited {WAIT_LIMIT:?} for {lines} delivered lines, there are {delivered}");
+        assert!(
+            is_delivered,
+            "waited {WAIT_LIMIT:?} for {lines} delivered lines, there are {delivered}"
+        );
     }
 
     /// Waits until all written lines are delivered and no batch is waiting.

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_inspection::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
-use logferry_text::{Table, count_of, duration, size, wrapped};
+use logferry_text::{Table, count, count_of, duration, size, wrapped};
 
 use super::{ago, shorten};
 use crate::roles::role::Role;
@@ -61,6 +61,27 @@ pub(super) fn roles(status: &StatusReport, now: Timestamp) -> String {
         table.row([role.name.to_owned(), state.to_owned(), since, host]);
     }
     table.section()
+}
+
+/// The last run of the housekeeper; nothing before the first one.
+pub(super) fn housekeeper(status: &StatusReport, now: Timestamp) -> String {
+    let Some(run) = &status.housekeeper else {
+        return String::new();
+    };
+    let error = run.error.as_ref().map(|error| format!("; FAILED: {error}"));
+    format!(
+        "housekeeper: {}, took {:.1} s: {} compressed, {} deleted{}, {} freed{}\n",
+        ago(Some(run.last_run_at), now),
+        run.duration_seconds,
+        count(run.compressed),
+        count(run.deleted + run.deleted_early),
+        match run.deleted_early {
+            0 => String::new(),
+            early => format!(" ({} BEFORE THEIR AGE: the disk was too full)", count(early)),
+        },
+        size(run.freed_bytes),
+        error.unwrap_or_default(),
+    )
 }
 
 /// How far the indexer is; nothing without one.

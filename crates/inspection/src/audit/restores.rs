@@ -17,7 +17,12 @@ pub(super) fn warnings(ledger: &Ledger, now: Timestamp) -> Result<Vec<Discrepanc
     Ok(recent.map(warning).collect())
 }
 
-fn warning(RestoreRecord { backup_at, restored_at }: RestoreRecord) -> Discrepancy {
+fn warning(
+    RestoreRecord {
+        backup_at,
+        restored_at,
+    }: RestoreRecord,
+) -> Discrepancy {
     let detail = format!(
         "the ledger was restored at {restored_at} from a backup of {backup_at}: of the lines that arrived between, those are not in \
          it that no sender had on its disk any more"
@@ -37,7 +42,10 @@ mod tests {
         assert_eq!(warnings(&ledger, now)?, []);
         ledger.note_restore(now - SignedDuration::from_hours(1), now)?;
         let told = warnings(&ledger, now)?;
-        assert_eq!((told.len(), told.first().map(|it| it.kind)), (1, Some(DiscrepancyKind::Restored)));
+        assert_eq!(
+            (told.len(), told.first().map(|it| it.kind)),
+            (1, Some(DiscrepancyKind::Restored))
+        );
         assert_eq!(warnings(&ledger, now + TOLD_FOR)?, []);
         Ok(())
     }

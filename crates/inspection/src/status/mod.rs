@@ -5,6 +5,7 @@
 
 mod destinations;
 mod groups;
+mod housekeeper;
 mod incidents;
 mod indexer;
 mod log_problem;
@@ -26,6 +27,7 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub use self::housekeeper::HousekeeperStatus;
 pub use self::incidents::statuses as open_incidents;
 pub use self::incidents::{IncidentState, IncidentStatus, ListedIncident, incident_list};
 pub use self::indexer::{IndexerStatus, SinkStatus};
@@ -79,6 +81,9 @@ pub struct StatusReport {
     pub roles: Vec<RoleStatus>,
     /// The mails that are not sent.
     pub mails: MailStatus,
+    /// The last run of the housekeeper; `None` before the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub housekeeper: Option<HousekeeperStatus>,
     /// How far the indexer is; `None` without one, or before it has read anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indexer: Option<IndexerStatus>,
@@ -209,6 +214,7 @@ pub fn read(
         },
         roles,
         mails: mails(ledger, now)?,
+        housekeeper: housekeeper::status(ledger)?,
         indexer: indexer::status(scope.roles),
         incidents: incidents::statuses(ledger, now)?,
         problems: Vec::new(),
