@@ -174,12 +174,12 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
     ) -> Result<(), BatchError> {
         let (mut output, mut pace) = (output, Pace::new());
         let output = |block: &[u8]| {
-            output(block)?;
+            let done = output(block);
             // A disk that is too full cannot wait.
             if !self.is_early {
                 pace.worked(block.len() as u64);
             }
-            Ok(())
+            done
         };
         copy(input, || self.stop.is_cancelled(), output).map_err(|error| match error {
             CopyError::Read(source) => read_error(path, source),

@@ -261,7 +261,7 @@ fn a_disk_that_fills_takes_delivered_batches_before_their_age_and_no_others() ->
 #[test]
 fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
     let host = Host::new(RealDisk);
-    let old = host.batch(1, BatchState::Sent);
+    host.batch(1, BatchState::Sent);
     host.run(4 * HOUR)?;
     let undelivered = logferry_testkit::batches::new_batch("198.51.100.2", "later");
     logferry_testkit::batches::add_batch(
@@ -311,7 +311,6 @@ fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
         (sealed_at() + at, 1, None)
     );
     assert_eq!(host.run(at + HOUR)?, HousekeeperReport::default());
-    assert_eq!(old.part, 1);
     Ok(())
 }
 

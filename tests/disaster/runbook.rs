@@ -34,7 +34,7 @@ case $verb in
   stop)  for file in "$RUNBOOK_PIDS"/*; do
            [ -e "$file" ] || continue
            kill -TERM "$(cat "$file")"
-           while kill -0 "$(cat "$file")" 2>/dev/null; do sleep 0.05; done
+           while [ -e "/proc/$(cat "$file")/exe" ]; do sleep 0.05; done
            rm "$file"
          done ;;
   *) exit 2 ;;

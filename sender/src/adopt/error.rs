@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use logferry_durable::{DiskError, LockError};
 use logferry_protocol::names::LogName;
 
-use super::offset_file::OffsetFile;
 use super::place::NotFound;
 
 /// Nothing was taken over, and nothing was written.
@@ -123,7 +122,12 @@ pub enum AdoptError {
 }
 
 impl AdoptError {
-    pub(super) fn not_found(reason: NotFound, offset_file: &Path, left: &OffsetFile, log: &str) -> Self {
+    pub(super) fn not_found(
+        reason: NotFound,
+        offset_file: &Path,
+        (offset, written_at): (u64, Timestamp),
+        log: &str,
+    ) -> Self {
         let reason = match reason {
             NotFound::NoFile => format!("{log} finds no file"),
             NotFound::Gone => format!(
@@ -135,8 +139,8 @@ impl AdoptError {
         };
         Self::NotFound {
             offset_file: offset_file.to_owned(),
-            offset: left.offset,
-            written_at: left.written_at_time(),
+            offset,
+            written_at,
             reason,
         }
     }

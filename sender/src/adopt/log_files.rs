@@ -34,6 +34,8 @@ pub(super) struct LogFiles<'a> {
 
 struct OpenLogFile {
     path: PathBuf,
+    /// The live path that it belongs to.
+    live_path: PathBuf,
     stat: FileStat,
     text: LogText<File>,
     size: Offset,
@@ -45,18 +47,23 @@ impl<'a> LogFiles<'a> {
     pub(super) fn open(log: &'a LogSettings, offset: u64) -> Result<Self, AdoptError> {
         let patterns = LogPatterns::of_log(log);
         let found = patterns.scan(&RealFileSystem).files;
-        let live: BTreeSet<_> = found.iter().map(|file| file.live_path.clone()).collect();
-        if live.len() > 1 && offset > 0 {
-            let files: Vec<_> = live.iter().map(|path| path.display().to_string()).collect();
-            return Err(AdoptError::SeveralLiveFiles {
-                log: log.name.clone(),
-                files: files.join(", "),
-            });
-        }
         let files = found.into_iter().map(|file| OpenLogFile::open(file, offset));
         Ok(Self {
             log,
             files: files.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// An offset without a name counts in one file.
+    pub(super) fn require_one_live_file(&self) -> Result<(), AdoptError> {
+        let live: BTreeSet<_> = self.files.iter().map(|file| &file.live_path).collect();
+        if live.len() < 2 {
+            return Ok(());
+        }
+        let files: Vec<_> = live.iter().map(|path| path.display().to_string()).collect();
+        Err(AdoptError::SeveralLiveFiles {
+            log: self.log.name.clone(),
+            files: files.join(", "),
         })
     }
 
@@ -135,7 +142,12 @@ impl<'a> LogFiles<'a> {
 
 impl OpenLogFile {
     fn open(found: FoundFile, offset: u64) -> Result<Self, AdoptError> {
-        let FoundFile { path, role, .. } = found;
+        let FoundFile {
+            path,
+            role,
+            live_path,
+            ..
+        } = found;
         let read = |source| AdoptError::Read {
             path: path.clone(),
             source,
@@ -154,6 +166,7 @@ impl OpenLogFile {
         let size = text.size(&stat);
         let mut this = Self {
             path,
+            live_path,
             stat,
             text,
             size,

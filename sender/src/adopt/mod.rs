@@ -83,10 +83,17 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Adopt
         });
     }
     let files = LogFiles::open(log, left.offset)?;
+    files.require_one_live_file()?;
     let place = match request.counted_in {
         Some(path) => files.named(path, left.offset)?,
-        None => place::find(&files.facts(), left.offset, left.written_at)
-            .map_err(|reason| AdoptError::not_found(reason, request.offset_file, &left, &log.path))?,
+        None => place::find(&files.facts(), left.offset, left.written_at).map_err(|reason| {
+            AdoptError::not_found(
+                reason,
+                request.offset_file,
+                (left.offset, left.written_at_time()),
+                &log.path,
+            )
+        })?,
     };
     if !request.dry_run {
         let mut next = checkpoint.clone().unwrap_or_default();

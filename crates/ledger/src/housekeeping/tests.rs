@@ -126,7 +126,7 @@ fn late_part_of_a_forgotten_window_is_forgotten_too_and_its_name_is_not_given_ag
 #[test]
 fn file_gets_smaller_in_bounded_steps() -> TestResult {
     let (dir, mut ledger) = ledger()?;
-    for number in 0..600 {
+    for number in 0..150 {
         sent(
             &mut ledger,
             &new("198.51.100.1", now().as_second() - 1200 * (1000 - number)),
@@ -141,12 +141,13 @@ fn file_gets_smaller_in_bounded_steps() -> TestResult {
     };
     let before = size(&ledger)?;
     while ledger.forget_window(later())?.is_some() {}
-    assert_eq!(size(&ledger)?, before, "free pages are kept");
+    let kept = size(&ledger)?;
+    assert!(kept >= before, "free pages are kept");
     let left = ledger.give_back_pages(3)?;
-    assert_eq!(size(&ledger)?, before - 3);
+    assert_eq!(size(&ledger)?, kept - 3);
     assert!(left > 3, "{left}");
-    while ledger.give_back_pages(20)? > 0 {}
-    assert!(size(&ledger)? < before / 2);
+    while ledger.give_back_pages(5)? > 0 {}
+    assert_eq!(size(&ledger)?, kept - 3 - i64::try_from(left)?);
     drop(ledger);
     assert_eq!(Ledger::open(dir.path())?.integrity()?, Vec::<String>::new());
     Ok(())
