@@ -55,10 +55,14 @@ fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
 }
 
+/// As gzip(1) does, which keeps the time.
 fn compress(path: &Path) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&fs::read(path).unwrap()).unwrap();
-    fs::write(path.with_added_extension("gz"), encoder.finish().unwrap()).unwrap();
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut file = File::create(path.with_added_extension("gz")).unwrap();
+    file.write_all(&encoder.finish().unwrap()).unwrap();
+    file.set_modified(modified).unwrap();
     fs::remove_file(path).unwrap();
 }
 

@@ -36,6 +36,7 @@ struct OpenLogFile {
     path: PathBuf,
     /// The live path that it belongs to.
     live_path: PathBuf,
+    is_live: bool,
     stat: FileStat,
     text: LogText<File>,
     size: Offset,
@@ -48,10 +49,13 @@ impl<'a> LogFiles<'a> {
         let patterns = LogPatterns::of_log(log);
         let found = patterns.scan(&RealFileSystem).files;
         let files = found.into_iter().map(|file| OpenLogFile::open(file, offset));
-        Ok(Self {
-            log,
-            files: files.collect::<Result<_, _>>()?,
-        })
+        let mut files: Vec<_> = files.collect::<Result<_, _>>()?;
+        // A compressor may give a file a new time. Where all lines have times, they say which file is older.
+        let is_timed = |file: &OpenLogFile| file.is_live || file.facts.first_time.is_some();
+        if files.iter().all(is_timed) {
+            files.sort_by_key(|file| (file.is_live, file.facts.first_time));
+        }
+        Ok(Self { log, files })
     }
 
     /// An offset without a name counts in one file.
@@ -148,6 +152,7 @@ impl OpenLogFile {
             live_path,
             ..
         } = found;
+        let is_live = role == FileRole::Live;
         let read = |source| AdoptError::Read {
             path: path.clone(),
             source,
@@ -155,18 +160,18 @@ impl OpenLogFile {
         let file = RealFileSystem.open(&path).map_err(read)?;
         let stat = FileHandle::stat(&file).map_err(read)?;
         let mut text = LogText::plain(file);
-        text.detect_compression(role == FileRole::Live)
-            .map_err(|error| match error {
-                CompressedFileError::Unreadable(source) => read(source),
-                CompressedFileError::Incomplete => unreadable(&path, "it ends in the middle"),
-                CompressedFileError::Damaged(error) => unreadable(&path, &error.to_string()),
-                CompressedFileError::TooDeep => unreadable(&path, "it is compressed too often"),
-                CompressedFileError::TooLarge => unreadable(&path, "its decoder needs too much memory"),
-            })?;
+        text.detect_compression(is_live).map_err(|error| match error {
+            CompressedFileError::Unreadable(source) => read(source),
+            CompressedFileError::Incomplete => unreadable(&path, "it ends in the middle"),
+            CompressedFileError::Damaged(error) => unreadable(&path, &error.to_string()),
+            CompressedFileError::TooDeep => unreadable(&path, "it is compressed too often"),
+            CompressedFileError::TooLarge => unreadable(&path, "its decoder needs too much memory"),
+        })?;
         let size = text.size(&stat);
         let mut this = Self {
             path,
             live_path,
+            is_live,
             stat,
             text,
             size,

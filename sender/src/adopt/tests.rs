@@ -190,7 +190,7 @@ fn a_dry_run_and_a_named_file_say_the_place() {
         dry_run: true,
     };
     let found = adopt(&host.config, request).expect("named");
-    assert_eq!((found.path, found.found_by), (live, FoundBy::Named));
+    assert_eq!((found.path, found.found_by), (live.clone(), FoundBy::Named));
     assert!(!host.path("state").exists());
     let other = host.path("latest.offset");
     let request = AdoptRequest {

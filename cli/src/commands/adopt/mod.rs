@@ -1,7 +1,7 @@
 //! `logferry adopt`: the first start of the sender goes on where the old shipper stopped.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use logferry_sender::{AdoptError, AdoptRequest, Adoption, FoundBy};
 use logferry_text::count;
@@ -66,7 +66,7 @@ fn text(found: &Adoption, is_dry_run: bool) -> String {
         ("shipped whole, it is newer", &found.newer),
     ] {
         for file in files {
-            let _ = writeln!(text, "{}: {what}", PathBuf::display(file));
+            let _ = writeln!(text, "{}: {what}", file.display());
         }
     }
     text += if is_dry_run {
