@@ -99,7 +99,7 @@ pub(crate) struct SkippedStart {
     /// The relay knew no stream of the log: it was a first start.
     pub(crate) confirmed: bool,
     /// Whether `end` counts as it stands, also inside a line: another shipper has shipped the bytes before it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) exact: bool,
 }
 

@@ -20,7 +20,8 @@ const FIRST_LINES: usize = 2_000;
 #[test]
 fn each_backup_under_load_restores_to_a_ledger_and_a_spool_that_agree() {
     let mut pipeline = Pipeline::new("backups", "2s");
-    pipeline.config.housekeeper = "{compress_after: 0s, delete_after: 0s, schedule: \"* * * * * *\"}";
+    pipeline.config.housekeeper = "{compress_after: 0s, delete_after: 0s, schedule: \"* * * * * *\", \
+                                   disk: {warn: 1%, early_delete: 1%}}";
     let load = LogWriter::start(&pipeline.config.log, 2_000, seed());
     pipeline.start_all();
     let _housekeeper = Process::start(

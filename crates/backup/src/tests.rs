@@ -40,6 +40,7 @@ impl Host {
         let host = Self {
             dir: tempfile::tempdir().expect("a folder"),
         };
+        fs::create_dir(host.data_dir()).expect("a folder");
         drop(Ledger::open_or_create(&host.data_dir()).expect("a ledger"));
         for (part, state) in (1..).zip(BatchState::ALL) {
             let batch = host.add(part, state);
