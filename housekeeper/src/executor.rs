@@ -11,9 +11,9 @@ use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::Pace;
 use crate::plan::Action;
 use crate::sent_files::{self, SentBatch};
+use crate::work_share::WorkShare;
 use crate::{BatchError, HousekeeperError, HousekeeperReport};
 
 /// Pages of the ledger's file, of 4 KiB each, that one step gives back.
@@ -172,12 +172,12 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
         input: impl Read,
         output: impl FnMut(&[u8]) -> Result<(), logferry_durable::DiskError>,
     ) -> Result<(), BatchError> {
-        let (mut output, mut pace) = (output, Pace::new());
+        let (mut output, mut share) = (output, WorkShare::new());
         let output = |block: &[u8]| {
             let done = output(block);
             // A disk that is too full cannot wait.
             if !self.is_early {
-                pace.worked(block.len() as u64);
+                share.worked(block.len() as u64);
             }
             done
         };

@@ -11,16 +11,16 @@
 //!
 //! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
 //!
-//! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `pace` leaves the disk to others,
+//! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `work_share` leaves the disk to others,
 //! `daemon` runs by the clock.
 
 mod daemon;
 mod error;
 mod executor;
-mod pace;
 mod plan;
 mod run;
 mod sent_files;
+mod work_share;
 
 use std::path::Path;
 use std::time::Instant;

@@ -37,7 +37,7 @@ mod sender_state;
 mod streams;
 mod tail;
 
-pub use adopt::{AdoptError, AdoptRequest, Adoption, FoundBy, adopt};
+pub use adopt::{AdoptError, AdoptRequest, FoundBy, Takeover, adopt};
 pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,

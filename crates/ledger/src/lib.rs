@@ -53,7 +53,7 @@ pub use deliveries::{
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
     SourceProgress, TransferRecord, WindowBatch,
 };
-pub use housekeeping::{ForgottenSums, HousekeeperRecord};
+pub use housekeeping::{ForgottenSums, HousekeeperRecord, WindowKey};
 pub use incidents::{
     Incident, IncidentId, IncidentUpdate, SILENCES_MAX, Severity, Silence, SilenceOutcome, TIMELINE_MAX,
     TimelineEntry, covers,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use logferry_durable::{DiskError, LockError};
 use logferry_protocol::names::LogName;
 
-use super::place::NotFound;
+use super::location::NotFound;
 
 /// Nothing was taken over, and nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum AdoptError {
     },
     /// The offset file does not hold an offset.
     #[error(
-        "{} holds {content:?}, which is no byte offset. The old shipper writes it in place, so a crash may have damaged it: \
+        "{} holds {content:?}, which is no byte offset. The old shipper writes it in location, so a crash may have damaged it: \
          find the place in the receiver's last file, and write the offset into a copy of this file, with its old time \
          (`touch -r`)", .path.display()
     )]

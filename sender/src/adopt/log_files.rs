@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use logferry_config::LogSettings;
 use logferry_protocol::stream::{Head, Offset, Tail};
 
+use super::location::{FileFacts, FoundBy, ResumeLocation};
 use super::offset_file::seconds;
-use super::place::{FileFacts, FoundBy, Place};
-use super::{AdoptError, Adoption};
+use super::{AdoptError, Takeover};
 use crate::checkpoint::SkippedStart;
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::discovery::{FileRole, FoundFile, LogPatterns};
@@ -76,7 +76,7 @@ impl<'a> LogFiles<'a> {
     }
 
     /// The file that was named.
-    pub(super) fn named(&self, path: &Path, offset: u64) -> Result<Place, AdoptError> {
+    pub(super) fn named(&self, path: &Path, offset: u64) -> Result<ResumeLocation, AdoptError> {
         let refused = |reason| AdoptError::NotThere {
             path: path.to_owned(),
             offset,
@@ -92,22 +92,22 @@ impl<'a> LogFiles<'a> {
         if !is_long_enough {
             return Err(refused("it is shorter"));
         }
-        Ok(Place {
+        Ok(ResumeLocation {
             index,
             found_by: FoundBy::Named,
         })
     }
 
-    /// The marks that leave out the files older than the place, and the bytes before the offset there.
-    pub(super) fn marks(&self, place: usize, offset: u64) -> Result<Vec<SkippedStart>, AdoptError> {
+    /// The marks that leave out the files older than the location, and the bytes before the offset there.
+    pub(super) fn marks(&self, location: usize, offset: u64) -> Result<Vec<SkippedStart>, AdoptError> {
         let older = self
             .files
             .iter()
-            .take(place)
+            .take(location)
             .map(|file| (file, SkippedBytes::All));
         let there = self
             .files
-            .get(place)
+            .get(location)
             .map(|file| (file, SkippedBytes::Before(offset)));
         older
             .chain(there)
@@ -121,9 +121,9 @@ impl<'a> LogFiles<'a> {
         marks.filter_map(Result::transpose).collect()
     }
 
-    pub(super) fn adoption(&self, place: Place, offset: u64) -> Result<Adoption, AdoptError> {
+    pub(super) fn takeover(&self, location: ResumeLocation, offset: u64) -> Result<Takeover, AdoptError> {
         let paths = |files: &[OpenLogFile]| files.iter().map(|file| file.path.clone()).collect();
-        let (older, rest) = self.files.split_at_checked(place.index).unwrap_or_default();
+        let (older, rest) = self.files.split_at_checked(location.index).unwrap_or_default();
         let Some((file, newer)) = rest.split_first() else {
             return Err(AdoptError::NotThere {
                 path: PathBuf::from(&self.log.path),
@@ -131,12 +131,12 @@ impl<'a> LogFiles<'a> {
                 reason: "the log has no such file any more",
             });
         };
-        Ok(Adoption {
+        Ok(Takeover {
             log: self.log.name.clone(),
             path: file.path.clone(),
             offset,
             size: file.size.get(),
-            found_by: place.found_by,
+            found_by: location.found_by,
             inside_line: file.inside_line(offset)?,
             finished: paths(older),
             newer: paths(newer),

@@ -8,13 +8,13 @@
 //! - Nothing is written unless the place is certain, and nothing over a checkpoint that knows the log.
 //! - The checkpoint is on stable storage when this returns.
 //!
-//! `offset_file` reads what the other shipper has left, `place` decides in which file it counts (pure), `log_files` reads the
+//! `offset_file` reads what the other shipper has left, `location` decides in which file it counts (pure), `log_files` reads the
 //! files, `error` has the texts.
 
 mod error;
+mod location;
 mod log_files;
 mod offset_file;
-mod place;
 #[cfg(test)]
 mod tests;
 
@@ -25,9 +25,9 @@ use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_protocol::names::LogName;
 
 pub use self::error::AdoptError;
+pub use self::location::FoundBy;
 use self::log_files::{LogFiles, SkippedBytes};
 use self::offset_file::OffsetFile;
-pub use self::place::FoundBy;
 use crate::checkpoint::{Checkpoint, SkippedStart};
 
 /// What to take over.
@@ -45,7 +45,7 @@ pub struct AdoptRequest<'a> {
 
 /// Where the sender will go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adoption {
+pub struct Takeover {
     /// The log.
     pub log: LogName,
     /// The file in which the offset counts.
@@ -64,8 +64,8 @@ pub struct Adoption {
     pub newer: Vec<PathBuf>,
 }
 
-/// Finds the place, and makes the first start of the sender go on there.
-pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Adoption, AdoptError> {
+/// Finds the location, and makes the first start of the sender go on there.
+pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeover, AdoptError> {
     let log = chosen_log(config, request.log)?;
     let left = OffsetFile::read(request.offset_file)?;
     let state_dir = &config.state_dir;
@@ -84,9 +84,9 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Adopt
     }
     let files = LogFiles::open(log, left.offset)?;
     files.require_one_live_file()?;
-    let place = match request.counted_in {
+    let location = match request.counted_in {
         Some(path) => files.named(path, left.offset)?,
-        None => place::find(&files.facts(), left.offset, left.written_at).map_err(|reason| {
+        None => location::find(&files.facts(), left.offset, left.written_at).map_err(|reason| {
             AdoptError::not_found(
                 reason,
                 request.offset_file,
@@ -100,11 +100,11 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Adopt
         if checkpoint.is_none() {
             mark_other_ends(config, log, &mut next)?;
         }
-        next.skipped.extend(files.marks(place.index, left.offset)?);
+        next.skipped.extend(files.marks(location.index, left.offset)?);
         // A crash before the rename leaves the state folder as it was.
         RealDisk.replace(&state_dir.join("checkpoint"), &next.to_bytes())?;
     }
-    files.adoption(place, left.offset)
+    files.takeover(location, left.offset)
 }
 
 fn chosen_log<'a>(config: &'a SenderSettings, name: Option<&LogName>) -> Result<&'a LogSettings, AdoptError> {

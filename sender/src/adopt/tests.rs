@@ -44,7 +44,7 @@ impl Host {
             .expect("a time");
     }
 
-    fn adopt(&self) -> Result<Adoption, AdoptError> {
+    fn adopt(&self) -> Result<Takeover, AdoptError> {
         let offset_file = self.path("latest.offset");
         adopt(
             &self.config,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use logferry_sender::{AdoptError, AdoptRequest, Adoption, FoundBy};
+use logferry_sender::{AdoptError, AdoptRequest, FoundBy, Takeover};
 use logferry_text::count;
 
 use crate::args::AdoptArgs;
@@ -38,7 +38,7 @@ fn failure(error: AdoptError) -> Failure {
     }
 }
 
-fn text(found: &Adoption, is_dry_run: bool) -> String {
+fn text(found: &Takeover, is_dry_run: bool) -> String {
     let reason = match found.found_by {
         FoundBy::LineTime => {
             "the newest file that had so many bytes when the offset was written, by the times of its lines"

@@ -461,14 +461,13 @@ impl<H: FileHandle> TrackedFile<H> {
         let is_marked = self.role == FileRole::Live;
         let (size, is_shipped) = (self.size(), self.holds_parted() && self.holds_mark());
         let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
-        let is_exact = self.mark.as_ref().is_some_and(|mark| mark.exact);
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
             return Ok(ChunkRead::Nothing);
         };
         let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
             // What is left out must be what was shipped or marked. The file may be another one by now, of the same size.
             Some(_) if !is_shipped => ChunkRead::Changed,
-            Some(end) => match skip_to_end(handle, end, is_exact)? {
+            Some(end) => match skip_to_end(handle, end, self.mark.as_ref())? {
                 ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
                     ChunkRead::Changed
                 }

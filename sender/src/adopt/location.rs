@@ -35,7 +35,7 @@ pub enum FoundBy {
 
 /// The file in which the offset counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ResumeLocation {
     pub(super) index: usize,
     pub(super) found_by: FoundBy,
 }
@@ -52,7 +52,7 @@ pub(super) enum NotFound {
 }
 
 /// Finds the file among those of the log, which come oldest first, the live one last.
-pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<Place, NotFound> {
+pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<ResumeLocation, NotFound> {
     if files.is_empty() {
         return Err(NotFound::NoFile);
     }
@@ -61,7 +61,7 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
     }
     let had = |file: &FileFacts| file.time_before.is_some_and(|time| time <= written_at);
     if let Some(index) = files.iter().rposition(had) {
-        return Ok(Place {
+        return Ok(ResumeLocation {
             index,
             found_by: FoundBy::LineTime,
         });
@@ -72,7 +72,7 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
         .iter()
         .rposition(|file| file.time_before.is_none() && ends_there(file))
     {
-        return Ok(Place {
+        return Ok(ResumeLocation {
             index,
             found_by: FoundBy::Size,
         });
@@ -86,7 +86,7 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
         FileFacts {
             time_before: Some(_), ..
         } => Err(NotFound::Gone),
-        file if file.size >= offset => Ok(Place {
+        file if file.size >= offset => Ok(ResumeLocation {
             index,
             found_by: FoundBy::FileTime,
         }),
@@ -96,7 +96,7 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
 
 /// The offset 0: nothing was read of the file that was live then. If that is the newest one which had lines by then, and it was
 /// not changed later, it was rotated, and the 0 is of the next one.
-fn begun(files: &[FileFacts], written_at: i64) -> Place {
+fn begun(files: &[FileFacts], written_at: i64) -> ResumeLocation {
     let last = files.len() - 1;
     let had_lines = |file: &FileFacts| file.first_time.unwrap_or(file.modified) <= written_at;
     let index = match files.iter().rposition(had_lines) {
@@ -106,7 +106,7 @@ fn begun(files: &[FileFacts], written_at: i64) -> Place {
             if was_rotated { (index + 1).min(last) } else { index }
         }
     };
-    Place {
+    ResumeLocation {
         index,
         found_by: FoundBy::Zero,
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn index(files: &[FileFacts], offset: u64, written_at: i64) -> Result<usize, NotFound> {
-        find(files, offset, written_at).map(|place| place.index)
+        find(files, offset, written_at).map(|location| location.index)
     }
 
     #[test]

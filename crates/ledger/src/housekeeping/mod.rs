@@ -37,6 +37,9 @@ pub struct HousekeeperRecord {
     pub error: Option<String>,
 }
 
+/// A window, by its first second and its length in seconds.
+pub type WindowKey = (i64, u32);
+
 /// Sums of batches whose rows left the ledger. All were delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenSums {
@@ -76,7 +79,7 @@ impl Ledger {
     }
 
     /// The sums of all forgotten windows, by first second and length.
-    pub fn forgotten_windows(&self) -> Result<Vec<((i64, u32), ForgottenSums)>, LedgerError> {
+    pub fn forgotten_windows(&self) -> Result<Vec<(WindowKey, ForgottenSums)>, LedgerError> {
         let query = "SELECT window_start, window_seconds, batches, lines, bytes FROM forgotten_windows";
         self.list("list forgotten windows", query, [], |row| {
             let window = (row.get("window_start")?, row.get("window_seconds")?);
@@ -142,7 +145,7 @@ fn sums(row: &rusqlite::Row<'_>) -> SqlResult<ForgottenSums> {
 }
 
 /// Moves a window's sums to the tables of forgotten ones, and deletes its rows.
-fn forget(sql: &Connection, window: (i64, u32)) -> SqlResult<u64> {
+fn forget(sql: &Connection, window: WindowKey) -> SqlResult<u64> {
     sql.prepare_cached(
         "INSERT INTO forgotten_windows
             SELECT window_start, window_seconds, count(*), sum(lines), sum(bytes) FROM batches

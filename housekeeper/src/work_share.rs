@@ -11,12 +11,12 @@ const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Counts work, and rests.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct WorkShare {
     began: Instant,
     bytes: u64,
 }
 
-impl Pace {
+impl WorkShare {
     pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
