@@ -4,6 +4,7 @@ mod adopt;
 pub(crate) mod alerts;
 mod audit;
 mod backup;
+pub(crate) mod init;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
 use self::audit::BatchSelection;
 pub(crate) use self::backup::BackupArgs;
+use self::init::InitArgs;
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -40,8 +42,9 @@ pub(crate) struct CliArgs {
         value_name = "FILE"
     )]
     pub(crate) config: PathBuf,
+    /// Absent: nothing was asked for yet
     #[command(subcommand)]
-    pub(crate) command: CliCommand,
+    pub(crate) command: Option<CliCommand>,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong, 1 the command found a problem, 2 wrong usage or invalid \
@@ -67,6 +70,10 @@ pub(crate) enum CliCommand {
     Housekeeper(HousekeeperArgs),
     /// Count the lines that the relay has stored, and keep them for the search
     Indexer,
+    /// Write a commented configuration for this host, and check it
+    Init(Box<InitArgs>),
+    /// Take records from what is not a file (HTTP, TCP, syslog, journal, MySQL, Windows events) into files for the sender
+    Collector,
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -97,7 +104,7 @@ pub(crate) enum CliCommand {
     },
     /// Show a destination's host key and, after confirmation, store it
     Trust(TrustArgs),
-    /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten
+    /// Deliver sent batches again, or old batches to a new destination; no file there is overwritten. With --index: to OpenSearch
     Resend(ResendArgs),
     /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
     Backfill(BackfillArgs),
@@ -120,6 +127,16 @@ pub(crate) enum CliCommand {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages of all commands; for packages
+    #[command(hide = true)]
+    ManPages {
+        /// Folder for the pages
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Print the schema that this program knows, and that of the ledger here; for packages
+    #[command(hide = true)]
+    LedgerVersions,
 }
 
 #[cfg(feature = "demo")]
@@ -134,6 +151,9 @@ pub(crate) struct DemoArgs {
     /// Lines per second, all sources together
     #[arg(long, default_value = "300", value_name = "LINES_PER_S")]
     pub(crate) rate: NonZeroU32,
+    /// Also a host with a collector, and programs that send it records by HTTP, TCP and syslog
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Options)]
@@ -158,12 +178,27 @@ pub(crate) struct CheckArgs {
     /// Also try the relay, the destinations and the mail server in their own protocols, and the ports to listen on
     #[arg(long)]
     pub(crate) connect: bool,
+    /// Print JSON, for programs: a list of {name, state, detail, advice}; state is ok, warning or problem
+    #[arg(long, conflicts_with = "accepted_by")]
+    pub(crate) json: bool,
     /// Only whether this role (or `run`: all of them) accepts the configuration; says nothing if it does. For units
     #[arg(long = "for", value_name = "ROLE", conflicts_with = "connect")]
     pub(crate) accepted_by: Option<CheckedRole>,
     /// Only look at the files of this unit's roles, as its user; `check` run by root starts itself so
     #[arg(long, value_name = "UNIT", hide = true, conflicts_with_all = ["connect", "accepted_by"])]
     pub(crate) look_as: Option<String>,
+}
+
+impl CheckArgs {
+    /// `check --connect`.
+    pub(crate) fn with_connections() -> Self {
+        Self {
+            connect: true,
+            json: false,
+            accepted_by: None,
+            look_as: None,
+        }
+    }
 }
 
 /// A role, or all of them, as `check --for` takes it.
@@ -176,6 +211,7 @@ pub(crate) enum CheckedRole {
     Monitor,
     Housekeeper,
     Indexer,
+    Collector,
 }
 
 #[derive(Debug, Options)]
@@ -343,6 +379,9 @@ pub(crate) struct ResendArgs {
     /// Deliver to this destination only [default: to all that want the batches]
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<DestinationName>,
+    /// Send everything that the spool has to OpenSearch again, for a new cluster; what is there is found and not doubled
+    #[arg(long, conflicts_with_all = ["destination", "since", "until", "source", "batches"])]
+    pub(crate) index: bool,
     #[command(flatten)]
     pub(crate) selection: BatchSelection,
     /// Print JSON, for programs

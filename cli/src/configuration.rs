@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use logferry_config::{Config, ConfigError, ForwarderSettings, Subscriber};
 use logferry_ledger::Ledger;
-use logferry_protocol::names::{DestinationName, GroupName, SourceId};
+use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_text::nearest;
 
 use crate::output::exit::{Failure, Result};
@@ -75,6 +75,20 @@ pub(crate) fn require_group(config: &Config, ledger: &Ledger, group: Option<&Gro
     let groups = config.relay.iter().flat_map(|relay| &relay.groups);
     known.extend(groups.map(|group| group.name.to_string()));
     require("group", group.as_str(), &known)
+}
+
+/// Refuses a log that neither the ledger nor the configuration has, nor the index. `indexed`: the logs that the index has.
+pub(crate) fn require_log(
+    config: &Config,
+    ledger: &Ledger,
+    indexed: Vec<String>,
+    log: Option<&LogName>,
+) -> Result<()> {
+    let Some(log) = log else { return Ok(()) };
+    let mut known: BTreeSet<String> = indexed.into_iter().collect();
+    known.extend(ledger.logs()?.iter().map(LogName::to_string));
+    known.extend(config.formats.logs().map(LogName::to_string));
+    require("log", log.as_str(), &known)
 }
 
 /// Refuses a name that is not known.

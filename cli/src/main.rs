@@ -2,17 +2,20 @@
 //! libraries.
 
 mod args;
+mod collector_host;
 mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod output;
 mod owner;
+mod role_process;
 mod roles;
 mod sender_host;
 mod service_user;
 mod units;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -21,8 +24,8 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, HousekeeperArgs, RunMode};
 use crate::commands::{
-    adopt, alerts, audit, backfill, backup, check, fsck, generate, numbers, resend, retry, rules, search,
-    status, summary, tail, trust,
+    adopt, alerts, audit, backfill, backup, check, fsck, generate, init, numbers, packaging, resend, retry,
+    rules, search, status, summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -32,14 +35,28 @@ use crate::roles::role::Role;
 fn main() -> ExitCode {
     // As in the units: other users cannot read the spool, whoever starts a command.
     umask(Mode::from_bits_truncate(0o027));
-    exit::code(run(CliArgs::parse()))
+    let args = CliArgs::parse();
+    match args.command {
+        Some(command) => exit::code(run(&args.config, command)),
+        None => exit::bad_usage(FIRST_MINUTE),
+    }
 }
 
-fn run(args: CliArgs) -> Result {
-    logferry_telemetry::init(level(&args.command)).map_err(Failure::configuration)?;
-    let file = args.config.as_path();
+/// What somebody sees who starts the program to see what it is.
+const FIRST_MINUTE: &str = "\
+logferry ships log lines to SFTP servers: every line exactly once, with proof.
+
+  logferry demo               the whole pipeline on this machine for 30 seconds; needs no root
+  logferry init sender        set up a host whose logs are to be shipped
+  logferry init relay-host    set up the host that collects and delivers them
+
+`logferry --help` lists all commands.
+";
+
+fn run(file: &Path, command: CliCommand) -> Result {
+    logferry_telemetry::init(level(&command)).map_err(Failure::configuration)?;
     let run_roles = |only| roles::run(file, only, service_user::own_findings);
-    match args.command {
+    match command {
         #[cfg(feature = "demo")]
         CliCommand::Demo(options) => demo::run(&options),
         CliCommand::Run => run_roles(None),
@@ -52,6 +69,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Housekeeper(HousekeeperArgs { once: true, .. }) => oneshot::housekeeper(file),
         CliCommand::Housekeeper(_) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
+        CliCommand::Init(options) => init::run(file, &options),
+        CliCommand::Collector => run_roles(Some(Role::Collector)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),
@@ -73,6 +92,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Rules(options) => rules::run(file, &options),
         CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),
         CliCommand::Completions { shell } => completions(shell),
+        CliCommand::ManPages { dir } => packaging::man_pages(&dir),
+        CliCommand::LedgerVersions => packaging::ledger_versions(file),
     }
 }
 
@@ -85,7 +106,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Forwarder
         | CliCommand::Monitor(_)
         | CliCommand::Housekeeper(_)
-        | CliCommand::Indexer => Level::INFO,
+        | CliCommand::Indexer
+        | CliCommand::Collector => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

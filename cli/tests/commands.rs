@@ -16,6 +16,7 @@ fn logferry(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("LOGFERRY_CONFIG")
         .env_remove("LOGFERRY_LOG")
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null());
     command
 }
@@ -131,10 +132,68 @@ fn check_lists_the_roles_of_a_configuration() {
     let file = relay(dir.path());
     let output = output(&["check", "-c", &file]);
     assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines = text.lines();
     assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        format!("{file}: valid, for relay\n")
+        lines.next(),
+        Some(&*format!("✓ configuration: {file}: valid, for relay"))
     );
+    for thing in ["✓ relay: ", "✓ disk of "] {
+        assert!(
+            lines.next().is_some_and(|line| line.starts_with(thing)),
+            "{thing}: {text}"
+        );
+    }
+    assert_eq!(lines.next(), None, "{text}");
+}
+
+#[test]
+fn check_is_read_by_programs_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let items = |file: &str, code| {
+        let output = output(&["check", "--json", "-c", file]);
+        assert_eq!(output.status.code(), Some(code));
+        let items: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        items
+    };
+    let fine = items(&relay(dir.path()), 0);
+    assert!(
+        fine.iter()
+            .all(|item| item["state"] == "ok" && item["advice"].is_null()),
+        "{fine:?}"
+    );
+    let log = dir.path().join("none.log");
+    let text = format!(
+        "sender:\n  relay: http://127.0.0.1:1\n  state_dir: {}/s\n  logs: [{{path: {}}}]\n",
+        dir.path().display(),
+        log.display()
+    );
+    let wrong = items(&configuration(dir.path(), &text), 1);
+    let item = wrong.iter().find(|item| item["state"] == "problem").unwrap();
+    assert_eq!(
+        *item,
+        serde_json::json!({"name": "sender", "state": "problem", "detail": format!("{}: there is no such file yet", log.display()),
+                           "advice": "it is shipped once it is there"})
+    );
+    let file = configuration(dir.path(), "sender: {}\nrelai: {}\n");
+    let invalid = items(&file, 2);
+    assert_eq!(invalid.len(), 3, "{invalid:?}");
+    assert_eq!(invalid[2]["name"], format!("configuration {file}:2"));
+    assert_eq!(invalid[2]["advice"], "did you mean `relay`?");
+}
+
+#[test]
+fn the_program_alone_says_what_it_is_and_three_commands_to_try() {
+    let (code, text) = error_of(&[]);
+    assert_eq!(code, 2, "nothing was asked for");
+    for command in [
+        "logferry demo ",
+        "logferry init sender ",
+        "logferry init relay-host ",
+        "`logferry --help`",
+    ] {
+        assert!(text.contains(command), "{text}");
+    }
 }
 
 #[test]

@@ -402,12 +402,19 @@ fn lines_of_the_spool_have_the_log_and_the_format_of_a_source_with_one_log() {
         (&["--count", "--status", "503"], "1\n"),
         (&["--count", "--field", "request_time=8"], "1\n"),
         (&["--count", "--log", "shop", "--status", "5xx"], "1\n"),
-        (&["--count", "--log", "access"], "0\n"),
     ] {
         let (code, stdout, stderr) = search(&file, arguments);
         assert_eq!((code, stdout.as_str()), (0, expected), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("do not tell them apart"), "{stderr}");
     }
+    let (code, stdout, stderr) = search(&file, &["--count", "--log", "shpo"]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (2, ""),
+        "a slip must not look like a search that finds nothing"
+    );
+    let told = "there is no log shpo; the nearest known one is shop";
+    assert!(stderr.contains(told), "{stderr}");
     add_log(dir.path(), "pay", 2);
     let (code, stdout, stderr) = search(&file, &["--count", "--log", "shop"]);
     assert_eq!((code, stdout.as_str()), (0, "0\n"));

@@ -122,7 +122,7 @@ pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
         text: text.to_owned(),
         html: None,
     };
-    send_now(config, "test", &mail, &[]).await
+    send_now(&config.smtp, "test", &mail, &[]).await?.require_all()
 }
 
 fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {

@@ -61,10 +61,10 @@ pub(crate) fn look(
         .filter(|it| channels::is_for_mail(&it.incident))
         .cloned()
         .collect();
-    let mails: Vec<_> = mail(&mailed, open, zone, now).into_iter().collect();
+    let mail = |waiting: &[String]| mail(&mailed, waiting, open, zone, now);
     let events =
         news.flat_map(|it| channels::events(&it.incident, event_kind(it.kind), &config.channels, now));
-    ledger.record_incidents(&outcome.updates, &mails, &events.collect::<Vec<_>>(), now)?;
+    ledger.record_incidents(&outcome.updates, mail, &events.collect::<Vec<_>>(), now)?;
     outcome.news.iter().for_each(|news| log(news, metrics));
     Ok(())
 }

@@ -38,7 +38,7 @@ pub use error::{MonitorError, SendError};
 pub use mail::probe::{ProbedRecipients, probe_mail, smtp_finding};
 pub use summary::period::SummaryPeriod;
 pub use summary_mail::request::{send_summary, summarize, summary_page};
-pub use summary_mail::{ComposedSummary, TemplateError, check_templates};
+pub use summary_mail::{ComposedSummary, TemplateError, built_in_templates, check_templates};
 
 #[cfg(test)]
 mod tests;

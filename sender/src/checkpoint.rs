@@ -131,7 +131,10 @@ pub(crate) enum CheckpointError {
     Checksum,
     #[error("it cannot be read: {0}")]
     Malformed(String),
-    #[error("it is of version {0}, this program writes version {VERSION}")]
+    #[error(
+        "a later version of logferry wrote it, in format {0}, and this one knows {VERSION}; before you go back to that version, \
+         move it back"
+    )]
     Version(u32),
 }
 

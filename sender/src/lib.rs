@@ -11,6 +11,7 @@
 //! | `backfill` | old files, shipped once | yes |
 //! | `relay_client` | HTTP to the relay | yes |
 //! | `relay_backoff`, `clock` | when to try again; the two clocks | none |
+//! | `captures` | the collector's captures as logs | yes |
 //! | `checkpoint` | the state file | yes |
 //! | `sender_state` | the sender's account of itself, for `status` on its host | yes |
 //! | `runner` | threads and tasks put together | yes |
@@ -22,6 +23,7 @@
 
 mod adopt;
 mod backfill;
+mod captures;
 mod checkpoint;
 mod chunks;
 mod clock;
@@ -42,9 +44,10 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
+pub use captures::with_captures;
 pub use files::claims::{DoubleMatch, double_matches};
 pub use files::path_check::PathFinding;
-pub use files::{log_findings, neighbours};
+pub use files::{log_findings, neighbours, watch_finding};
 pub use relay_client::{RelayFound, RelayProbeError, credential_finding, probe_relay};
 pub use runner::{SenderError, run};
 pub use sender_state::{LogFileProgress, LogFileState, SenderState, read_sender_state};

@@ -56,6 +56,7 @@ fn config(dir: &Path, relay: SocketAddr) -> config::SenderSettings {
         local_address: None,
         state_dir: dir.join("state"),
         logs: vec![log(dir, "access")],
+        captures: None,
         chunk: config::ChunkLimits {
             max_bytes: 8192,
             max_lines: 1000,

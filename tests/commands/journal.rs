@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
-use logferry_ledger::{BatchState, Incident, IncidentUpdate, Ledger, NewBatch, NewMail, Severity};
+use logferry_ledger::{
+    BatchState, Incident, IncidentMail, IncidentUpdate, Ledger, NewBatch, NewMail, Severity,
+};
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use nix::sys::signal::Signal;
 
@@ -128,7 +130,13 @@ fn lay_out_troubles(folder: &TestFolder) {
         entries: Vec::new(),
         is_dropped: false,
     };
-    ledger.record_incidents(&[missing], &[mail], &[], now).unwrap();
+    let mail = IncidentMail {
+        mail,
+        news: String::new(),
+    };
+    ledger
+        .record_incidents(&[missing], |_| Some(mail), &[], now)
+        .unwrap();
     ledger.note_contact(&back, &group, now).unwrap();
 }
 

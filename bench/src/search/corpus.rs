@@ -18,7 +18,7 @@ use crate::measurement::figures::{float, mebibytes};
 use crate::measurement::process::own_usage;
 
 /// Lines of a second, of all sources.
-const RATE: u64 = 20_000;
+pub(super) const RATE: u64 = 20_000;
 
 /// Bytes of lines in one file; a window's batch of one source.
 const FILE_BYTES: usize = 64 << 20;

@@ -49,9 +49,19 @@ pub(crate) struct AuditArgs {
     /// Write the result as a signed page to keep
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(crate) html: Option<PathBuf>,
-    /// Only say whether a page is as it was signed: exit code 0 if it is, 1 if not
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "html", "verify", "full", "window", "since", "until", "source"])]
+    /// Write the signed record of the window of --window to this file, to be checked elsewhere
+    #[arg(long, value_name = "FILE", requires = "window", conflicts_with_all = ["json", "html", "verify", "index", "full", "source"])]
+    pub(crate) record: Option<PathBuf>,
+    /// Only say whether a page or a record of a window is as it was signed: exit code 0 if it is, 1 if not
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["json", "html", "record", "verify", "full", "window", "since", "until", "source"]
+    )]
     pub(crate) check: Option<PathBuf>,
+    /// The public key to check with, as in audit.pub [default: that of this host, if it has one]
+    #[arg(long, value_name = "FILE", requires = "check")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Options for what is read beside the ledger and the spool.

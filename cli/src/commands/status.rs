@@ -1,9 +1,10 @@
-//! `logferry status`: shows the present state. The text fits 80 columns.
+//! `logferry status`: shows the present state. The text fits 80 columns, and uses more where the terminal has them.
 
+mod beside_relay;
 mod sections;
+mod sources;
 
 use std::io::{self, IsTerminal};
-use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,29 +12,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
-use logferry_inspection::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
+use logferry_inspection::status::{DiskState, StatusReport, StatusScope, status};
 use logferry_ledger::DestinationState;
-use logferry_protocol::names::SourceId;
-use logferry_protocol::stream::Offset;
-use logferry_text::{Table, about, count, count_of, duration, size, wrapped};
+use logferry_text::{Table, about, count, count_of, duration, size, wrapped_to};
 
+use self::beside_relay::{collector, status_beside_relay};
 use crate::args::StatusArgs;
+use crate::collector_host::CollectorHost;
 use crate::configuration;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::output::{console, paint, terminal};
-use crate::{sender_host, service_user};
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
-
-/// A smaller difference between two clocks is not shown.
-const CLOCK_DIFFERENCE_SHOWN: Duration = Duration::from_mins(1);
-
-/// Problems of one source that are shown: a host with thousands of logs can have as many.
-const PROBLEMS_SHOWN: usize = 20;
-
-/// Files of one source that are named as left alone.
-const NEIGHBOURS_SHOWN: usize = 10;
 
 /// The documented defaults, for a configuration without a monitor or a relay section.
 const STALE_AFTER: Duration = Duration::from_mins(5);
@@ -42,25 +33,26 @@ const MIN_FREE_DISK: u64 = 1 << 30;
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
-    if let Some(sender) = config
-        .sender
-        .as_ref()
-        .filter(|_| config.data_dirs().next().is_none())
-    {
-        let find = || service_user::look(file, &config, Path::new("/")).findings;
-        return repeat(options, || {
-            sender_host::show(&sender.state_dir, options.json, find)
-        });
+    if config.data_dirs().next().is_none() {
+        return repeat(options, || status_beside_relay(file, &config, options));
     }
     let data_dir = configuration::data_dir(file, &config)?;
     repeat(options, || {
         let status = read_status(&data_dir, &config)?;
-        let text = if options.json {
-            serde_json::to_string(&status)? + "\n"
-        } else {
-            text(&status, Timestamp::now(), options.watch)
-        };
-        Ok((text, status.is_healthy()))
+        let collector = collector(file, &config)?;
+        let is_healthy = status.is_healthy() && collector.as_ref().is_none_or(CollectorHost::is_healthy);
+        if options.json {
+            let mut json = serde_json::to_value(&status)?;
+            if let Some(collector) = &collector {
+                json["collector"] = collector.as_json();
+            }
+            return Ok((json.to_string() + "\n", is_healthy));
+        }
+        let mut text = text(&status, Timestamp::now(), options.watch, terminal::columns());
+        if let Some(collector) = &collector {
+            text = format!("{text}\n{}", collector.as_text());
+        }
+        Ok((text, is_healthy))
     })
 }
 
@@ -71,7 +63,7 @@ fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Re
         if !options.json && io::stdout().is_terminal() {
             text = paint::painted(&text);
             if options.watch {
-                text = paint::redrawn(&text, terminal::rows());
+                text = paint::redrawn(&text, terminal::rows(), terminal::columns());
             }
         }
         let is_read = console::print_while_read(text.as_bytes())?;
@@ -94,20 +86,20 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
         min_free_disk: relay.map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
         roles: &sections::watched_roles(data_dir, config),
     };
-    let mut report = status(data_dir, &scope, Timestamp::now())?;
+    let now = Timestamp::now();
+    let report = status(data_dir, &scope, now)?;
     let sink = config
         .indexer
         .as_ref()
         .and_then(|indexer| indexer.opensearch.as_ref());
-    if let (Some(index), None) = (&mut report.indexer, sink) {
-        // What it was when it was switched off says nothing of today.
-        index.opensearch = None;
-    }
-    Ok(report)
+    Ok(match sink {
+        Some(_) => report,
+        None => report.without_opensearch(now),
+    })
 }
 
 /// The status for people; with the time if it is repeated.
-fn text(status: &StatusReport, now: Timestamp, with_time: bool) -> String {
+fn text(status: &StatusReport, now: Timestamp, with_time: bool, columns: usize) -> String {
     let zoned = now.to_zoned(TimeZone::system());
     let time = with_time.then(|| format!("{}\n\n", zoned.strftime("%F %T %:z")));
     let batches = status.batches;
@@ -122,141 +114,30 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool) -> String {
     format!(
         "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}",
         time.unwrap_or_default(),
-        sources(status, now),
-        problems(status, now),
-        neighbours(status),
-        groups(status),
+        sources::table(status, now, columns),
+        sources::problems(status, now, columns),
+        sources::neighbours(status, columns),
+        groups(status, columns),
         sections::roles(status, now),
-        destinations(status, now),
-        in_flight(status),
-        held(status, now),
+        destinations(status, now, columns),
+        in_flight(status, columns),
+        held(status, now, columns),
         count(batches.open),
         count(batches.ready),
         count(batches.sent),
         count(batches.failed),
         size(status.disk.free_bytes),
         sections::housekeeper(status, now),
-        sections::index(status),
+        sections::index(status, columns),
         sections::mails(status),
-        sections::incidents(status, now),
-        sections::problems(status),
+        sections::channels(status, columns),
+        sections::incidents(status, now, columns),
+        sections::problems(status, columns),
     )
 }
 
-/// Times are ages: how long ago the last line and the last contact were, and for how long the oldest unread line waits.
-fn sources(status: &StatusReport, now: Timestamp) -> Table<8> {
-    let mut table = Table::new([
-        "source", "group", "state", ">line", ">contact", ">lag", ">unread", ">lines/h",
-    ]);
-    for source in &status.sources {
-        let group = source.group.as_ref().map_or("-", |group| group.as_str());
-        table.row([
-            source.source.to_string(),
-            group.to_owned(),
-            source.state.as_str().to_owned(),
-            since(source.last_line_at, now),
-            since(source.last_contact_at, now),
-            source.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
-            about(Duration::from_secs(source.oldest_unread_seconds)),
-            count(source.lines_last_hour),
-        ]);
-    }
-    table
-}
-
-/// The problems of roles, sources and mail recipients that an operator should look at.
-fn problems(status: &StatusReport, now: Timestamp) -> String {
-    let sources = status.sources.iter();
-    let lines = sources.flat_map(|source| {
-        let problems = shorten(problems_of(source, now), PROBLEMS_SHOWN);
-        let named = |problem| format!("{}: {problem}", source.source);
-        problems.into_iter().map(named)
-    });
-    let refused = status.refused_recipients.iter().map(|refused| {
-        let (recipient, reason) = (&refused.recipient, &refused.reason);
-        let since = since(Some(refused.since), now);
-        format!("{recipient}: refused by the mail server since {since}: {reason}; correct monitor.smtp.to")
-    });
-    let roles = status.roles.iter();
-    let files = roles.flat_map(|role| {
-        role.problems
-            .iter()
-            .map(move |problem| format!("{}: {problem}", role.name))
-    });
-    sections::list("needs a look:", files.chain(lines).chain(refused))
-}
-
-fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
-    let lost = source.gaps.iter().map(|gap| {
-        let (from, until) = (count(gap.from.get()), count(gap.until.map_or(0, Offset::get)));
-        let (noticed, path) = (ago(Some(gap.noticed_at), now), &gap.path);
-        format!("LOST {noticed}: bytes {from} to {until} of {path} were gone before they were sent")
-    });
-    let at_risk = source.streams.iter().filter(|stream| stream.at_risk);
-    let at_risk = at_risk.map(|stream| {
-        let event = if stream.deleted { "deleted" } else { "rotated" };
-        let (lag, oldest) = (size(stream.lag_bytes), seconds(stream.oldest_unread_seconds));
-        let path = &stream.path;
-        format!("at risk: {path}, {event}, {lag} not stored here yet, oldest line {oldest}")
-    });
-    let unseen = source.log_problems.iter();
-    let unseen = unseen.map(|problem| format!("{}: {}", problem.path, problem.reason));
-    let held = source.held_files.iter();
-    let held = held.map(|file| format!("not shipped: {}: {}", file.path, file.reason));
-    let senders: Vec<_> = source
-        .senders
-        .iter()
-        .map(|sender| format!("{} at {}", sender.id, sender.address))
-        .collect();
-    let moved = source.address.map(SourceId::from).filter(|address| {
-        let is_address = source.source.as_str().parse::<IpAddr>().is_ok();
-        is_address && *address != source.source
-    });
-    let moved = moved.map(|address| format!("it comes from {address} now; its name stays"));
-    let together = (!senders.is_empty()).then(|| {
-        let senders = senders.join(", ");
-        format!("{senders} send for it at the same time: give one of them a `source:` name or an address of its own")
-    });
-    let failing = source.checkpoint_failing_since;
-    let checkpoint = failing.map(|since| format!("its sender cannot write to its state_dir since {since}"));
-    let difference = source.clock_difference_seconds.unwrap_or(0);
-    let clock = (difference.unsigned_abs() > CLOCK_DIFFERENCE_SHOWN.as_secs()).then(|| {
-        let side = if difference > 0 { "behind" } else { "ahead" };
-        format!("its clock is {} {side}", seconds(difference.unsigned_abs()))
-    });
-    lost.chain(at_risk)
-        .chain(unseen)
-        .chain(held)
-        .chain(together)
-        .chain(moved)
-        .chain(checkpoint)
-        .chain(clock)
-        .collect()
-}
-
-/// The files beside logs that are not taken for rotated files. That is no problem, unless somebody thinks they are shipped.
-fn neighbours(status: &StatusReport) -> String {
-    let sources = status
-        .sources
-        .iter()
-        .filter(|source| !source.neighbours.is_empty());
-    let lines = sources.map(|source| {
-        let names = shorten(source.neighbours.clone(), NEIGHBOURS_SHOWN);
-        format!("{}: {}", source.source, names.join(", "))
-    });
-    sections::list("left alone, as rotation does not make such names:", lines)
-}
-
-/// At most `shown` of the entries, and how many more there are.
-fn shorten(mut entries: Vec<String>, shown: usize) -> Vec<String> {
-    let more = entries.len().saturating_sub(shown);
-    entries.truncate(shown);
-    entries.extend((more > 0).then(|| format!("and {} more; --json has all", count(more as u64))));
-    entries
-}
-
 /// The relay's groups; nothing if there is none.
-fn groups(status: &StatusReport) -> String {
+fn groups(status: &StatusReport, columns: usize) -> String {
     let mut table = Table::new(["group", "state", ">sources", ">lines/s", ">in flight", ">refused"]);
     let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
     for group in &status.groups {
@@ -271,12 +152,12 @@ fn groups(status: &StatusReport) -> String {
     }
     let reasons = status.groups.iter().filter_map(|group| {
         let reason = group.reason.as_ref()?;
-        Some(wrapped(&format!("{}: {reason}", group.group)))
+        Some(wrapped_to(columns, &format!("{}: {reason}", group.group)))
     });
     table.section() + &reasons.collect::<String>()
 }
 
-fn destinations(status: &StatusReport, now: Timestamp) -> String {
+fn destinations(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let mut table = Table::new(["destination", "state", ">last delivery", ">waiting", ">oldest"]);
     for destination in &status.destinations {
         let state = match destination.state {
@@ -294,13 +175,13 @@ fn destinations(status: &StatusReport, now: Timestamp) -> String {
     }
     let errors = status.destinations.iter().filter_map(|destination| {
         let error = destination.error.as_ref()?;
-        Some(wrapped(&format!("{}: {error}", destination.name)))
+        Some(wrapped_to(columns, &format!("{}: {error}", destination.name)))
     });
     table.to_string() + &errors.collect::<String>()
 }
 
 /// The batches in flight; nothing if each delivery takes less than a second.
-fn in_flight(status: &StatusReport) -> String {
+fn in_flight(status: &StatusReport, columns: usize) -> String {
     let destinations = status.destinations.iter();
     let lines = destinations.flat_map(|destination| {
         destination.in_flight.iter().map(|batch| {
@@ -314,11 +195,11 @@ fn in_flight(status: &StatusReport) -> String {
             )
         })
     });
-    sections::list("in flight:", lines)
+    sections::list("in flight:", lines, columns)
 }
 
 /// The batches that destinations refused; nothing if there is none.
-fn held(status: &StatusReport, now: Timestamp) -> String {
+fn held(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let destinations = status.destinations.iter();
     let lines = destinations.flat_map(|destination| {
         destination.held.iter().map(|batch| {
@@ -333,7 +214,7 @@ fn held(status: &StatusReport, now: Timestamp) -> String {
             )
         })
     });
-    sections::list("refused:", lines)
+    sections::list("refused:", lines, columns)
 }
 
 fn seconds(number: u64) -> String {
@@ -355,7 +236,7 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use logferry_config::{DeliveryFilter, Subscriber};
-    use logferry_inspection::status::{HeldBatch, InFlightStatus, WatchedRole};
+    use logferry_inspection::status::{ChannelStatus, HeldBatch, InFlightStatus, WatchedRole};
     use logferry_ledger::Ledger;
 
     /// Of a host whose relay never ran, with a source and a destination.
@@ -392,7 +273,7 @@ mod tests {
         );
         status.problems.push("a long reason ".repeat(6) + "and its cure");
         assert_eq!(
-            text(&status, now, false),
+            text(&status, now, false, 80),
             "source        group  state     line  contact      lag  unread  lines/h\n\
              198.51.100.1  -      missing  never    never  unknown     0 s        0\n\n\
              group  state    sources  lines/s  in flight  refused\n\
@@ -422,7 +303,7 @@ mod tests {
             error_kind: None,
             next_attempt_at: now.checked_add(Duration::from_secs(42)).ok(),
         });
-        let shown = text(&status, now, false);
+        let shown = text(&status, now, false, 80);
         assert!(
             shown.contains(
                 "in flight:\n\
@@ -433,11 +314,11 @@ mod tests {
             "{shown}"
         );
         status.batches.unwanted = 1200;
-        assert!(text(&status, now, false).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
+        assert!(text(&status, now, false, 80).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");
-        let timed = text(&status, now, true);
+        let timed = text(&status, now, true, 80);
         assert!(
             timed.starts_with(&now.to_zoned(TimeZone::system()).strftime("%F %T ").to_string()),
             "{timed}"
@@ -479,8 +360,35 @@ mod tests {
             bytes_total: 8 << 20,
             bytes_per_second: 1536,
         });
-        for line in text(&status, now, true).lines() {
+        status.channels.push(ChannelStatus {
+            name: "chat".to_owned(),
+            waiting: 3,
+            oldest_waiting_seconds: 3700,
+            attempts: 7,
+            last_error: Some("hooks.example.com answered with status 503: ".repeat(3)),
+        });
+        let narrow = text(&status, now, true, 80);
+        for line in narrow.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
+        let told = "channel chat: 3 alerts not sent yet, the oldest for 1 h 1 min; 7 attempts in";
+        assert!(narrow.contains(told), "{narrow}");
+        let source = &mut status.sources[0];
+        source.address = "203.0.113.7".parse().ok();
+        source.version = Some("0.1.0".to_owned());
+        source.clock_difference_seconds = Some(-3);
+        let wide = text(&status, now, true, 200);
+        let widest = wide.lines().map(|line| line.chars().count()).max();
+        assert!((150..=200).contains(&widest.unwrap()), "{wide}");
+        for shown in ["address", "203.0.113.7", "+3 s", "0.1.0"] {
+            assert!(
+                wide.contains(shown) && !narrow.contains(shown),
+                "{shown} in {wide}"
+            );
+        }
+        assert!(
+            wide.lines().count() < narrow.lines().count(),
+            "texts use the width"
+        );
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn run(file: &Path, options: &TrustArgs) -> Result {
     }
 }
 
-fn description(destination: &Destination, scan: &HostKeyScan) -> String {
+/// What the server shows, and how it compares with what is known.
+pub(super) fn description(destination: &Destination, scan: &HostKeyScan) -> String {
     let Destination { name, host, port, .. } = destination;
     let (key_type, fingerprint) = (scan.key_type(), scan.fingerprint());
     let known = match (&scan.status, &destination.host_key) {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use logferry_text::wrapped;
 use serde::Serialize;
 
 /// Characters of a progress line. A longer line could wrap on a terminal, and a wrapped line cannot be overwritten.
@@ -13,7 +14,25 @@ pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Prints a message for people to stderr. Ignores a closed stderr.
 pub(crate) fn print_error(message: &str) {
-    let _ = writeln!(io::stderr(), "logferry: {message}");
+    let mut message = format!("logferry: {message}\n");
+    if io::stderr().is_terminal() {
+        message = message.lines().map(in_lines).collect();
+    }
+    print_hint(&message);
+}
+
+/// A line of a message in lines that fit a terminal. One that is indented is to be copied, and stays as it is.
+fn in_lines(line: &str) -> String {
+    if line.starts_with(' ') {
+        format!("{line}\n")
+    } else {
+        wrapped(line)
+    }
+}
+
+/// Prints to stderr. Ignores a closed stderr.
+pub(crate) fn print_hint(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Prints to stdout. A reader that went away is no error.

@@ -47,6 +47,12 @@ pub(crate) type Result<T = CommandOutcome> = std::result::Result<T, Failure>;
 /// The exit code of a command whose work failed, and of a role that did not stop in time.
 pub(crate) const WORK_FAILED: u8 = 3;
 
+/// Prints what can be asked for, to somebody who has asked for nothing.
+pub(crate) fn bad_usage(text: &str) -> ExitCode {
+    console::print_hint(text);
+    ExitCode::from(2)
+}
+
 /// Prints the error with all its causes, and returns the exit code.
 pub(crate) fn code(result: Result) -> ExitCode {
     let (code, error) = match result {

@@ -2,6 +2,7 @@
 //!
 //! The exit codes are a contract. How text is printed and progress is shown can be changed here alone.
 
+pub(crate) mod check_item;
 pub(crate) mod console;
 pub(crate) mod exit;
 pub(crate) mod paint;

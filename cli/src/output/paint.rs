@@ -1,8 +1,9 @@
 //! Colours and redrawing, for a terminal only. The text itself is the same everywhere. Pure.
 
-/// Bold red, yellow, bold; and back (ECMA-48, SGR).
-const RED: &str = "\x1b[1;31m";
-const YELLOW: &str = "\x1b[33m";
+/// Green, bold red, yellow, bold; and back (ECMA-48, SGR).
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const RED: &str = "\x1b[1;31m";
+pub(crate) const YELLOW: &str = "\x1b[33m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
@@ -47,16 +48,21 @@ fn painted_row(line: &str) -> String {
     })
 }
 
+/// A word in a colour.
+pub(crate) fn in_colour(colour: &str, word: &str) -> String {
+    format!("{colour}{word}{PLAIN}")
+}
+
 /// The text in the place of the last one: nothing is cleared before it is written, so it does not flicker. What does not fit on the
 /// screen is left out, and said so.
-pub(crate) fn redrawn(text: &str, rows: usize) -> String {
+pub(crate) fn redrawn(text: &str, rows: usize, columns: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
     let fits = lines.len() < rows;
     let shown = if fits { lines.len() } else { rows.saturating_sub(2) };
     // Cursor to the first row; the rest of each line, and of the screen, is erased (ECMA-48: CUP, EL, ED).
     let mut frame = "\x1b[H".to_owned();
     for line in lines.iter().take(shown) {
-        frame += line;
+        frame += &cut(line, columns);
         frame += "\x1b[K\n";
     }
     if !fits {
@@ -65,6 +71,26 @@ pub(crate) fn redrawn(text: &str, rows: usize) -> String {
         frame += &end;
     }
     frame + "\x1b[J"
+}
+
+/// The line in so many columns: one that goes on in the next row would move everything below it. Colours take no column.
+fn cut(line: &str, columns: usize) -> String {
+    let (mut shown, mut width, mut in_code) = (String::new(), 0, false);
+    for character in line.chars() {
+        match character {
+            '\x1b' => in_code = true,
+            'm' if in_code => in_code = false,
+            _ if in_code => {}
+            _ if width == columns => continue,
+            _ => {
+                shown.push(character);
+                width += 1;
+                continue;
+            }
+        }
+        shown.push(character);
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -96,10 +122,13 @@ mod tests {
 
     #[test]
     fn a_text_is_redrawn_in_place_and_a_long_one_says_what_is_left_out() {
-        assert_eq!(redrawn("a\nb\n", 10), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");
+        assert_eq!(redrawn("a\nb\n", 10, 80), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");
         let long = "line\n".repeat(30);
-        let shown = redrawn(&long, 10);
+        let shown = redrawn(&long, 10, 80);
         assert_eq!(shown.matches('\n').count(), 9, "the cursor stays on the screen");
         assert!(shown.contains("… 22 more lines"), "{shown}");
+        let wide = format!("{RED}{}{PLAIN}\n", "x".repeat(20));
+        let cut = format!("\x1b[H{RED}{}{PLAIN}\x1b[K\n\x1b[J", "x".repeat(8));
+        assert_eq!(redrawn(&wide, 10, 8), cut, "no row goes on in the next one");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use logferry_text::TERMINAL_COLUMNS;
+
 /// Rows of a terminal that does not say how many it has.
 const ROWS: usize = 24;
 
@@ -10,6 +12,14 @@ pub(crate) fn rows() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
     let rows = size.map(|size| usize::from(size.ws_row)).filter(|rows| *rows > 0);
     rows.unwrap_or(ROWS)
+}
+
+/// How many columns the terminal of stdout has, but at least [`TERMINAL_COLUMNS`]; so many if stdout is no terminal.
+pub(crate) fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    size.map_or(TERMINAL_COLUMNS, |size| {
+        usize::from(size.ws_col).max(TERMINAL_COLUMNS)
+    })
 }
 
 /// Escapes control characters and bytes that are no text, as `\x1b`.

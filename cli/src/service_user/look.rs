@@ -4,25 +4,35 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use logferry_config::ownership::{self, owner, this_user};
-use logferry_config::{Config, Destination, HostKeyPolicy, Login, RelaySettings};
-use logferry_durable::{Disk, RealDisk};
-use logferry_text::size;
+use logferry_config::{Config, Destination, HostKeyPolicy, Login};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
+use super::RoleFinding;
 use crate::roles::role::Role;
 use crate::units::unit_file::UnitFile;
 
+/// What findings about inotify(7) are about.
+pub(crate) const INOTIFY: &str = "inotify";
+
 /// What keeps a role from its logs, folders and keys. `unit`: it makes some folders at its start.
-pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
-    let sender = config.sender.iter().filter(|_| role == Role::Sender);
-    let logs = sender.flat_map(|sender| logferry_sender::log_findings(&sender.logs));
+pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<RoleFinding> {
+    let sender = || config.sender.iter().filter(|_| role == Role::Sender);
+    let logs = sender().flat_map(|sender| logferry_sender::log_findings(&sender.logs));
     let logs = logs.map(|found| format!("{}: {}", found.path.display(), found.reason));
-    // A relay that runs tells its disk itself.
-    let relay = config.relay.as_ref().filter(|_| role == Role::Relay);
-    logs.chain(file_findings(role, config, unit))
-        .chain(relay.and_then(low_disk))
-        .collect()
+    let files = logs
+        .chain(file_findings(role, config, unit))
+        .map(|text| RoleFinding {
+            about: role.name().to_owned(),
+            text,
+        });
+    // The limits of inotify are each user's own.
+    let watches = sender().filter_map(|sender| logferry_sender::watch_finding(&sender.logs));
+    let watches = watches.map(|text| RoleFinding {
+        about: INOTIFY.to_owned(),
+        text,
+    });
+    files.chain(watches).collect()
 }
 
 /// What keeps a role from its folders and keys, one sentence each.
@@ -30,7 +40,7 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
     let mut findings = Vec::new();
     if let Some(folder) = role.folder(config) {
         let setting = match role {
-            Role::Sender => "state_dir",
+            Role::Sender | Role::Collector => "state_dir",
             Role::Indexer => "store_dir",
             Role::Relay | Role::Forwarder | Role::Monitor | Role::Housekeeper => "data_dir",
         };
@@ -57,23 +67,16 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
             let spool = config.indexer.as_ref().map(|indexer| indexer.data_dir.as_path());
             findings.extend(spool.and_then(check_spool));
         }
+        Role::Collector => {
+            let folder = config
+                .collector
+                .as_ref()
+                .map(|collector| collector.sender_state_dir.as_path());
+            findings.extend(folder.and_then(check_sender_folder));
+        }
         Role::Relay | Role::Housekeeper => {}
     }
     findings
-}
-
-fn low_disk(relay: &RelaySettings) -> Option<String> {
-    let (folder, least) = (&relay.data_dir, relay.limits.min_free_disk);
-    // A full disk is low even if nothing has to stay free.
-    let free = RealDisk
-        .free_bytes(folder)
-        .ok()
-        .filter(|free| *free < least.max(1))?;
-    let (shown, free, least) = (folder.display(), size(free), size(least));
-    Some(format!(
-        "{shown} (relay.data_dir) has {free} free, less than limits.min_free_disk ({least}): the relay takes no lines; make space \
-         there"
-    ))
 }
 
 fn destination_findings(destination: &Destination) -> Vec<String> {
@@ -138,6 +141,7 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         Role::Forwarder => &["forwarder.lock"],
         Role::Monitor => &["monitor.lock"],
         Role::Housekeeper => &["housekeeper.lock"],
+        Role::Collector => &["collector.lock", "status.json"],
         Role::Indexer => &["indexer.lock", "index.db", "index.db-wal", "index.db-shm"],
     };
     let paths = files.iter().map(|name| folder.join(name));
@@ -157,6 +161,19 @@ fn check_spool(folder: &Path) -> Option<String> {
         format!(
             "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
              group of the folder",
+            owner(folder)
+        )
+    })
+}
+
+/// The sender's folder, in which it says what of the captures the relay has. The sender makes it.
+fn check_sender_folder(folder: &Path) -> Option<String> {
+    let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
+    let (shown, user) = (folder.display(), this_user());
+    (error == Errno::EACCES).then(|| {
+        format!(
+            "{shown} (collector.sender_state_dir) belongs to {}, and user {user} may not read it, so captures that are shipped would \
+             stay; run `usermod -aG GROUP {user}` with the group of the folder",
             owner(folder)
         )
     })

@@ -5,7 +5,7 @@
 //! else it looks as that person. A new role adds its files in `look`.
 
 mod identity;
-mod look;
+pub(crate) mod look;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +17,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use logferry_config::Config;
+use logferry_config::ownership::this_user;
 use nix::unistd::{Uid, User};
+use serde::{Deserialize, Serialize};
 
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -26,11 +28,21 @@ use crate::service_user::identity::ServiceIdentity;
 use crate::units;
 use crate::units::unit_file::UnitFile;
 
+/// What keeps a role from its files, or from its work with them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoleFinding {
+    /// The role's name, or that of a thing of the system that it needs.
+    pub(crate) about: String,
+    /// One sentence.
+    pub(crate) text: String,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct LookResult {
-    /// What keeps a role from its files.
-    pub(crate) findings: Vec<String>,
+    pub(crate) findings: Vec<RoleFinding>,
+    /// The roles that were looked at, each with the user.
+    pub(crate) users: Vec<(Role, String)>,
     /// As whom it was looked, if that is not the user of the unit.
     pub(crate) note: Option<String>,
 }
@@ -44,17 +56,20 @@ pub(crate) fn look(file: &Path, config: &Config, root: &Path) -> LookResult {
         let identity = match ServiceIdentity::of(&unit) {
             Ok(identity) => identity,
             Err(problem) => {
-                result.findings.push(problem);
+                result.findings.push(RoleFinding::of(&roles, problem));
                 continue;
             }
         };
+        let users = roles.iter().map(|role| (*role, identity.name.clone()));
+        result.users.extend(users);
         let here = Uid::effective();
         if here.is_root() && !identity.uid.is_root() {
             match look_in_child(file, &unit) {
                 Ok(findings) => result.findings.extend(findings),
-                Err(error) => result
-                    .findings
-                    .push(format!("cannot look as user {}: {error:#}", unit.user)),
+                Err(error) => {
+                    let text = format!("cannot look as user {}: {error:#}", unit.user);
+                    result.findings.push(RoleFinding::of(&roles, text));
+                }
             }
             continue;
         }
@@ -69,6 +84,8 @@ pub(crate) fn look(file: &Path, config: &Config, root: &Path) -> LookResult {
         result.findings.extend(look_for(&roles, config, Some(&unit)));
     }
     result.findings.extend(look_for(&left, config, None));
+    let users = left.iter().map(|role| (*role, this_user()));
+    result.users.extend(users);
     result.findings.dedup();
     result
 }
@@ -85,13 +102,24 @@ pub(crate) fn is_owner(folder: &Path) -> bool {
         .is_ok_and(|metadata| metadata.uid() == Uid::effective().as_raw())
 }
 
-fn look_for(roles: &[Role], config: &Config, unit: Option<&UnitFile>) -> Vec<String> {
+impl RoleFinding {
+    /// A finding about the one role of a unit, or about all of its roles.
+    fn of(roles: &[Role], text: String) -> Self {
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        Self {
+            about: names.join(", "),
+            text,
+        }
+    }
+}
+
+fn look_for(roles: &[Role], config: &Config, unit: Option<&UnitFile>) -> Vec<RoleFinding> {
     let findings = roles.iter().flat_map(|role| look::findings(*role, config, unit));
     findings.collect()
 }
 
 /// Starts this program again, to look as the user of the unit. It prints each finding as a line of JSON.
-fn look_in_child(file: &Path, unit: &UnitFile) -> anyhow::Result<Vec<String>> {
+fn look_in_child(file: &Path, unit: &UnitFile) -> anyhow::Result<Vec<RoleFinding>> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let output = Command::new(program)
         .arg("-c")
@@ -128,19 +156,23 @@ pub(crate) fn run_child(file: &Path, unit: &str) -> Result {
         Err(_) if is_refused => {
             let (file, user) = (file.display(), &identity.name);
             let group = if unit.group.is_empty() { user } else { &unit.group };
-            vec![format!(
+            let text = format!(
                 "{file}: {} runs as user {user}, who may not read it; run `chgrp {group} {file} && chmod 0640 {file}`",
                 unit.name
-            )]
+            );
+            vec![RoleFinding::of(&roles, text)]
         }
         Ok(config) => {
             let roles: Vec<_> = roles.into_iter().filter(|role| role.is_in(&config)).collect();
             look_for(&roles, &config, Some(&unit))
         }
-        Err(Failure::Configuration(error) | Failure::Work(error)) => vec![format!(
-            "{} runs as user {}, for whom the configuration is not valid: {error:#}",
-            unit.name, identity.name
-        )],
+        Err(Failure::Configuration(error) | Failure::Work(error)) => {
+            let text = format!(
+                "{} runs as user {}, for whom the configuration is not valid: {error:#}",
+                unit.name, identity.name
+            );
+            vec![RoleFinding::of(&roles, text)]
+        }
     };
     for finding in findings {
         console::print(&(serde_json::to_string(&finding)? + "\n"))?;

@@ -19,7 +19,8 @@ fn config(dir: &Path, logs: &str) -> Config {
 }
 
 fn findings(config: &Config) -> Vec<String> {
-    look::findings(Role::Sender, config, None)
+    let found = look::findings(Role::Sender, config, None);
+    found.into_iter().map(|finding| finding.text).collect()
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn units_with_a_role_of_the_configuration_are_looked_at_as_their_user() {
     .unwrap();
     let looked = look(&dir.path().join("logferry.yaml"), &config, root.path());
     assert!(
-        looked.findings[0].contains("there is no user no-such-user"),
+        looked.findings[0].text.contains("there is no user no-such-user"),
         "{looked:?}"
     );
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use logferry_config::Config;
 
+use crate::output::check_item::{CheckItem, CheckState};
 use crate::roles::role::Role;
 use crate::units::sandbox::UsedPaths;
 use crate::units::unit_file::UnitFile;
@@ -20,7 +21,7 @@ use crate::units::unit_file::UnitFile;
 const UNIT_OF_ALL: &str = "logferry.service";
 
 /// What the units below `root` refuse of this configuration, each with the drop-in that allows it.
-pub(crate) fn findings(config: &Config, root: &Path) -> Vec<String> {
+pub(crate) fn findings(config: &Config, root: &Path) -> Vec<CheckItem> {
     let found = meant(config, root).into_iter().filter_map(|(unit, roles)| {
         let mut paths = UsedPaths::default();
         for role in roles {
@@ -28,15 +29,16 @@ pub(crate) fn findings(config: &Config, root: &Path) -> Vec<String> {
         }
         let name = unit.name.as_str();
         let found = sandbox::compare(&unit, &paths)?;
-        let mut text = found.refused.join("\n");
-        if !found.settings.is_empty() {
-            let settings = found.settings.join("\n    ");
-            text = format!(
-                "{text}\nso write this with `systemctl edit {name}`, and then run `systemctl restart {name}`:\n    \
-                 [Service]\n    {settings}"
-            );
-        }
-        Some(format!("{name} keeps the role from its files:\n{text}"))
+        let settings = found.settings.join("\n");
+        let advice = format!(
+            "write this with `systemctl edit {name}`, and then run `systemctl restart {name}`:\n[Service]\n{settings}"
+        );
+        Some(CheckItem {
+            name: name.to_owned(),
+            state: CheckState::Problem,
+            detail: format!("keeps the role from its files:\n{}", found.refused.join("\n")),
+            advice: Some(advice).filter(|_| !found.settings.is_empty()),
+        })
     });
     found.collect()
 }
@@ -78,10 +80,16 @@ fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
         return paths.read.extend(data_dir);
     }
     paths.written.extend(data_dir);
+    if let Some(collector) = config.collector.as_ref().filter(|_| role == Role::Collector) {
+        paths.written.push(resolved(&collector.state_dir));
+        paths.read.push(resolved(&collector.sender_state_dir));
+        return paths.read.extend(data_dir);
+    }
     let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) else {
         return;
     };
     paths.written.push(resolved(&sender.state_dir));
+    paths.read.extend(sender.captures.as_deref().map(resolved));
     let logs = sender.logs.iter();
     paths
         .read

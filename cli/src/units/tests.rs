@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::output::check_item::Marks;
 use crate::units::sandbox::compare;
 
 const OURS: &str = include_str!("../../../deploy/systemd/logferry-relay.service");
@@ -89,21 +90,28 @@ fn installed_units_are_compared_with_the_configuration() {
     let config =
         "relay:\n  data_dir: /srv/spool\n  groups: [{name: a, listen: '127.0.0.1:0'}]\nhousekeeper: {}\n";
     let config = logferry_config::parse(config, Path::new("c.yaml"), &|_| None).unwrap();
-    let found = || findings(&config, root.path());
+    let plain = Marks {
+        is_unicode: true,
+        is_terminal: false,
+    };
+    let found = || {
+        let found = findings(&config, root.path());
+        found.iter().map(|item| item.as_text(plain)).collect::<Vec<_>>()
+    };
     assert_eq!(found(), [""; 0], "nothing is installed");
 
     write("usr/lib/systemd/system/logferry-relay.service", OURS);
     assert_eq!(
         found(),
-        ["logferry-relay.service keeps the role from its files:\n\
-          /srv/spool: may not be written (ProtectSystem=strict)\n\
-          so write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart \
-          logferry-relay.service`:\n    [Service]\n    ReadWritePaths=/srv/spool"]
+        ["✗ logferry-relay.service: keeps the role from its files:\n    \
+          /srv/spool: may not be written (ProtectSystem=strict)\n    \
+          write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart \
+          logferry-relay.service`:\n    [Service]\n    ReadWritePaths=/srv/spool\n"]
     );
     // With the unit of all roles enabled, that of one role does not run.
     write("usr/lib/systemd/system/logferry.service", OURS);
     write("etc/systemd/system/multi-user.target.wants/logferry.service", "");
-    assert!(found()[0].starts_with("logferry.service"), "{:?}", found());
+    assert!(found()[0].starts_with("✗ logferry.service: "), "{:?}", found());
 
     write(
         "etc/systemd/system/logferry.service.d/override.conf",

@@ -6,8 +6,8 @@ use crate::{Host, RELAY, SENDER};
 fn there_is_no_configuration() {
     assert_eq!(
         Host::new().run(&["check"]),
-        "logferry: DIR/logferry.yaml: there is no configuration; write one there (deploy/examples/ has two to begin with), or name \
-         another one with `-c FILE`: No such file or directory (os error 2)\n\
+        "logferry: DIR/logferry.yaml: there is no configuration; `logferry init sender` (or `relay-host`) writes one there, `-c FILE` \
+         names another one: No such file or directory (os error 2)\n\
          exit code 2\n"
     );
 }
@@ -27,7 +27,7 @@ fn a_folder_stands_where_the_configuration_should_be() {
 fn the_configuration_is_empty() {
     assert_eq!(
         Host::new().check(""),
-        "logferry: DIR/logferry.yaml: has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer\n\
+        "logferry: DIR/logferry.yaml: has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector\n\
          exit code 2\n"
     );
 }

@@ -76,8 +76,7 @@ fn the_relays_certificate_is_by_another_authority() {
     let relay = Relay::start(&host, TLS);
     assert_eq!(
         relay.check(&host, "https", "  tls: {ca_file: DIR/other.pem}\n"),
-        "DIR/logferry.yaml: valid, for sender\n\
-         relay https://127.0.0.1:PORT: no safe connection: no authority in DIR/other.pem has signed its certificate; set \
+        "✗ relay https://127.0.0.1:PORT: no safe connection: no authority in DIR/other.pem has signed its certificate; set \
          sender.tls.ca_file to the one that has\n\
          exit code 1\n"
     );
@@ -89,16 +88,14 @@ fn tls_and_plain_http_meet() {
     let relay = Relay::start(&host, TLS);
     assert_eq!(
         relay.check(&host, "http", ""),
-        "DIR/logferry.yaml: valid, for sender\n\
-         relay http://127.0.0.1:PORT: a server that wants TLS answers there: write https:// in sender.relay\n\
+        "✗ relay http://127.0.0.1:PORT: a server that wants TLS answers there: write https:// in sender.relay\n\
          exit code 1\n"
     );
     drop(relay);
     let relay = Relay::start(&host, "");
     assert_eq!(
         relay.check(&host, "https", "  tls: {ca_file: DIR/ours.pem}\n"),
-        "DIR/logferry.yaml: valid, for sender\n\
-         relay https://127.0.0.1:PORT: a relay answers there, but without TLS: write http:// in sender.relay, or give the relay a \
+        "✗ relay https://127.0.0.1:PORT: a relay answers there, but without TLS: write http:// in sender.relay, or give the relay a \
          certificate\n\
          exit code 1\n"
     );
@@ -112,9 +109,8 @@ fn the_senders_token_is_not_the_relays() {
     let relay = Relay::start(&host, "  tokens_file: DIR/tokens\n");
     assert_eq!(
         relay.check(&host, "http", "  token_file: DIR/token\n"),
-        "DIR/logferry.yaml: valid, for sender\n\
-         warning: sender.token_file: the token goes over http and can be read on the network; use https\n\
-         relay http://127.0.0.1:PORT: the relay refuses the token in DIR/token: the token is not in the relay's tokens file\n\
+        "! configuration: sender.token_file: the token goes over http and can be read on the network; use https\n\
+         ✗ relay http://127.0.0.1:PORT: the relay refuses the token in DIR/token: the token is not in the relay's tokens file\n\
          exit code 1\n"
     );
 }
@@ -129,11 +125,10 @@ fn nobody_listens_where_relay_destination_and_mail_server_should() {
     );
     assert_eq!(
         host.check_connect(&text),
-        "DIR/logferry.yaml: valid, for sender, forwarder, monitor\n\
-         relay http://127.0.0.1:1: cannot connect; check that the relay runs and listens there, and the firewalls between: \
+        "✗ relay http://127.0.0.1:1: cannot connect; check that the relay runs and listens there, and the firewalls between: \
          Connection refused (os error 111)\n\
-         destination edw: cannot connect to 127.0.0.1:1: Connection refused (os error 111); check `host`, `port` and the network\n\
-         mail server 127.0.0.1:1: cannot be reached: 127.0.0.1:1: Connection error: Connection refused (os error 111); check \
+         ✗ destination edw: cannot connect to 127.0.0.1:1: Connection refused (os error 111); check `host`, `port` and the network\n\
+         ✗ mail server 127.0.0.1:1: cannot be reached: 127.0.0.1:1: Connection error: Connection refused (os error 111); check \
          monitor.smtp.host, port and tls\n\
          exit code 1\n"
     );
@@ -150,10 +145,9 @@ fn a_name_has_no_address_and_this_host_not_the_address_to_listen_on() {
     let (_, after) = rest.split_once('\n').expect(&said);
     assert_eq!(
         format!("{before}DNS: REASON\n{after}"),
-        "DIR/logferry.yaml: valid, for sender, relay\n\
-         relay http://no-such-host.invalid:5001: cannot find the address of no-such-host.invalid; check sender.relay and this host's \
+        "✗ relay http://no-such-host.invalid:5001: cannot find the address of no-such-host.invalid; check sender.relay and this host's \
          DNS: REASON\n\
-         port of group web-1 192.0.2.1:7001: this host does not have the address 192.0.2.1; write one of those that `ip address` \
+         ✗ port of group web-1 192.0.2.1:7001: this host does not have the address 192.0.2.1; write one of those that `ip address` \
          shows, or 0.0.0.0 for all\n\
          exit code 1\n"
     );
@@ -170,8 +164,7 @@ fn the_port_of_a_group_is_taken() {
         format!("{before} (COMMAND); {after}")
             .replace(&port, "PORT")
             .replace(&std::process::id().to_string(), "PID"),
-        "DIR/logferry.yaml: valid, for relay\n\
-         port of group web-1 127.0.0.1:PORT: is taken by pid PID (COMMAND); stop that one, or set another port than PORT\n\
+        "✗ port of group web-1 127.0.0.1:PORT: is taken by pid PID (COMMAND); stop that one, or set another port than PORT\n\
          exit code 1\n"
     );
 }
@@ -200,15 +193,13 @@ fn the_mail_servers_certificate_is_by_another_authority_and_a_recipient_is_dead(
     };
     assert_eq!(
         check("other"),
-        "DIR/logferry.yaml: valid, for monitor\n\
-         mail server 127.0.0.1:PORT: has a certificate that is not trusted: no authority in DIR/other.pem has signed it; set \
+        "✗ mail server 127.0.0.1:PORT: has a certificate that is not trusted: no authority in DIR/other.pem has signed it; set \
          monitor.smtp.ca_file to the one that has\n\
          exit code 1\n"
     );
     assert_eq!(
         check("ours"),
-        "DIR/logferry.yaml: valid, for monitor\n\
-         mail server 127.0.0.1:PORT: refuses the recipient dead@example.com: permanent error (550): 5.1.1 <dead@example.com>: Recipient address \
+        "✗ mail server 127.0.0.1:PORT: refuses the recipient dead@example.com: permanent error (550): 5.1.1 <dead@example.com>: Recipient address \
          rejected: User unknown in virtual mailbox table; correct or remove it in monitor.smtp.to\n\
          exit code 1\n"
     );

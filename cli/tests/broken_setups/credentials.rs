@@ -50,9 +50,8 @@ fn the_password_file_of_a_destination_is_empty() {
 fn key_and_known_hosts_of_a_destination_are_missing() {
     assert_eq!(
         Host::new().check(&forwarder("key_file: DIR/key")),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         destination edw: key_file DIR/key does not exist; make the key (`ssh-keygen -t ed25519 -f DIR/key`), or correct the path\n\
-         destination edw: known_hosts DIR/known_hosts does not exist; `logferry trust edw` shows the host key and writes it there\n\
+        "✗ forwarder: destination edw: key_file DIR/key does not exist; make the key (`ssh-keygen -t ed25519 -f DIR/key`), or correct the path\n\
+         ✗ forwarder: destination edw: known_hosts DIR/known_hosts does not exist; `logferry trust edw` shows the host key and writes it there\n\
          exit code 1\n"
     );
 }
@@ -66,19 +65,14 @@ fn known_hosts_of_a_destination_is_rubbish() {
         "known_hosts",
         &format!("# servers\nrubbish\n127.0.0.1 ssh-ed25519 {HOST_KEY}\n"),
     );
-    assert_eq!(
-        host.check(&config),
-        "DIR/logferry.yaml: valid, for forwarder\nexit code 0\n",
-        "the host's key is there"
-    );
+    assert_eq!(host.check(&config), "exit code 0\n", "the host's key is there");
     host.write(
         "known_hosts",
         &format!("# servers\nother ssh-ed25519 {HOST_KEY}\n127.0.0.1 ssh-ed25519 AAAA\n"),
     );
     assert_eq!(
         host.check(&config),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         destination edw: known_hosts DIR/known_hosts:3: this is no host key that can be read, and no other line has one of \
+        "✗ forwarder: destination edw: known_hosts DIR/known_hosts:3: this is no host key that can be read, and no other line has one of \
          [127.0.0.1]:1; a line is like `[127.0.0.1]:1 ssh-ed25519 AAAA…`; `logferry trust edw` shows the host key and writes it \
          there\n\
          exit code 1\n"
@@ -92,8 +86,7 @@ fn the_key_of_a_destination_is_its_public_half() {
     host.mode("key.pub", 0o600);
     assert_eq!(
         host.check(&forwarder("key_file: DIR/key.pub")),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         destination edw: cannot use the key file DIR/key.pub: it is a public key; set `key_file` to the private half, which has the \
+        "✗ forwarder: destination edw: cannot use the key file DIR/key.pub: it is a public key; set `key_file` to the private half, which has the \
          name without .pub\n\
          exit code 1\n"
     );
@@ -105,8 +98,7 @@ fn the_key_of_a_destination_has_a_passphrase_that_is_not_configured() {
     ssh_key(&host, "open sesame");
     assert_eq!(
         host.check(&forwarder("key_file: DIR/key")),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         destination edw: cannot use the key file DIR/key without its passphrase; set `passphrase_file`, or make a key without a \
+        "✗ forwarder: destination edw: cannot use the key file DIR/key without its passphrase; set `passphrase_file`, or make a key without a \
          passphrase\n\
          exit code 1\n"
     );
@@ -118,9 +110,8 @@ fn a_token_of_the_relay_has_no_source_and_can_be_read_on_the_network() {
     host.write("tokens", "0123456789abcdef0123456789abcdef\n");
     assert_eq!(
         host.check(&format!("{RELAY}  tokens_file: DIR/tokens\n")),
-        "DIR/logferry.yaml: valid, for relay\n\
-         warning: relay.tokens_file: without `tls`, tokens can be read on the network; set tls too\n\
-         relay.tokens_file: DIR/tokens cannot be used: line 1: it is not `TOKEN SOURCE` or `TOKEN *`; write the source that the \
+        "! configuration: relay.tokens_file: without `tls`, tokens can be read on the network; set tls too\n\
+         ✗ relay: relay.tokens_file: DIR/tokens cannot be used: line 1: it is not `TOKEN SOURCE` or `TOKEN *`; write the source that the \
          token is for after it, or *\n\
          exit code 1\n"
     );
@@ -141,8 +132,7 @@ fn the_relays_certificate_has_another_key() {
     openssl(host.0.path(), "genpkey -algorithm ed25519 -out key.pem");
     assert_eq!(
         host.check(&format!("{RELAY}{TLS}")),
-        "DIR/logferry.yaml: valid, for relay\n\
-         relay.tls.cert_file: DIR/cert.pem cannot be used: the key in DIR/key.pem is not the key of this certificate (keys may not be \
+        "✗ relay: relay.tls.cert_file: DIR/cert.pem cannot be used: the key in DIR/key.pem is not the key of this certificate (keys may not be \
          consistent: KeyMismatch); put both of one pair there\n\
          exit code 1\n"
     );
@@ -155,8 +145,7 @@ fn the_relays_certificate_and_key_are_swapped() {
     host.mode("cert.pem", 0o600);
     assert_eq!(
         host.check(&format!("{RELAY}{swapped}")),
-        "DIR/logferry.yaml: valid, for relay\n\
-         relay.tls.cert_file: DIR/key.pem cannot be used: it contains a private key and no certificate; are cert_file and key_file \
+        "✗ relay: relay.tls.cert_file: DIR/key.pem cannot be used: it contains a private key and no certificate; are cert_file and key_file \
          swapped?\n\
          exit code 1\n"
     );
@@ -172,8 +161,7 @@ fn the_relays_certificate_has_expired() {
     let (_, after) = rest.split_once("Z, ").expect(&said);
     assert_eq!(
         format!("{before} at TIME, {after}"),
-        "DIR/logferry.yaml: valid, for relay\n\
-         relay.tls.cert_file: DIR/cert.pem cannot be used: the certificate has expired at TIME, senders refuse it; put a renewed one \
+        "✗ relay: relay.tls.cert_file: DIR/cert.pem cannot be used: the certificate has expired at TIME, senders refuse it; put a renewed one \
          there\n\
          exit code 1\n"
     );
@@ -190,9 +178,8 @@ fn the_authority_of_the_mail_server_and_of_the_relay_is_no_certificate() {
     );
     assert_eq!(
         host.check(&text),
-        "DIR/logferry.yaml: valid, for sender, monitor\n\
-         DIR/ca.pem of sender.tls.ca_file cannot be used: there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE\n\
-         cannot use DIR/ca.pem of monitor.smtp.ca_file: it holds no certificate in PEM form; it must hold the certificates of your \
+        "✗ sender: DIR/ca.pem of sender.tls.ca_file cannot be used: there is no certificate in it; it must be PEM, with BEGIN CERTIFICATE\n\
+         ✗ monitor: cannot use DIR/ca.pem of monitor.smtp.ca_file: it holds no certificate in PEM form; it must hold the certificates of your \
          authorities, in PEM form\n\
          exit code 1\n"
     );
@@ -206,10 +193,9 @@ fn a_secret_can_be_read_by_everybody() {
     fs::remove_file(host.path("known_hosts")).unwrap();
     assert_eq!(
         host.check(&forwarder("password_file: DIR/password")),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         warning: forwarder.destinations[0].password_file: DIR/password holds a secret and every user can read it; run chmod o-r \
+        "! configuration: forwarder.destinations[0].password_file: DIR/password holds a secret and every user can read it; run chmod o-r \
          DIR/password\n\
-         destination edw: known_hosts DIR/known_hosts does not exist; `logferry trust edw` shows the host key and writes it there\n\
+         ✗ forwarder: destination edw: known_hosts DIR/known_hosts does not exist; `logferry trust edw` shows the host key and writes it there\n\
          exit code 1\n"
     );
 }

@@ -12,8 +12,7 @@ fn sender(log: &str) -> String {
 fn a_log_is_misspelt() {
     assert_eq!(
         Host::new().check(&sender("DIR/acces.log")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/acces.log: there is no such file yet; it is shipped once it is there; is DIR/access.log meant?\n\
+        "✗ sender: DIR/acces.log: there is no such file yet; it is shipped once it is there; is DIR/access.log meant?\n\
          exit code 1\n"
     );
 }
@@ -24,8 +23,7 @@ fn a_folder_of_a_log_is_misspelt() {
     host.folder("nginx", 0o755);
     assert_eq!(
         host.check(&sender("DIR/ngnix/access.log")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/ngnix/access.log: the folder DIR/ngnix does not exist; DIR/nginx has a similar name; correct the path, or make the \
+        "✗ sender: DIR/ngnix/access.log: the folder DIR/ngnix does not exist; DIR/nginx has a similar name; correct the path, or make the \
          folder\n\
          exit code 1\n"
     );
@@ -37,8 +35,7 @@ fn a_log_is_a_folder() {
     host.folder("nginx", 0o755);
     assert_eq!(
         host.check(&sender("DIR/nginx")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/nginx: is a folder; write DIR/nginx/*.log for the logs in it\n\
+        "✗ sender: DIR/nginx: is a folder; write DIR/nginx/*.log for the logs in it\n\
          exit code 1\n"
     );
 }
@@ -49,8 +46,7 @@ fn a_log_leads_to_a_device_as_in_a_container() {
     symlink("/dev/null", host.path("out.log")).unwrap();
     assert_eq!(
         host.check(&sender("DIR/out.log")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/out.log: is a character device (it links to /dev/null), and what was written to it cannot be read again; let the web \
+        "✗ sender: DIR/out.log: is a character device (it links to /dev/null), and what was written to it cannot be read again; let the web \
          server write this log to a regular file\n\
          exit code 1\n"
     );
@@ -60,8 +56,7 @@ fn a_log_leads_to_a_device_as_in_a_container() {
 fn a_glob_finds_no_file() {
     assert_eq!(
         Host::new().check(&sender("DIR/*.err")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/*.err: no file matches; correct the pattern, unless its files come later: each is shipped once it is there\n\
+        "✗ sender: DIR/*.err: no file matches; correct the pattern, unless its files come later: each is shipped once it is there\n\
          exit code 1\n"
     );
 }
@@ -72,8 +67,7 @@ fn a_link_to_a_log_leads_nowhere() {
     symlink("/nonexistent/access.log", host.path("out.log")).unwrap();
     assert_eq!(
         host.check(&sender("DIR/out.log")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/out.log: links to /nonexistent/access.log, and there is no such file; correct the link, unless the file comes later: it \
+        "✗ sender: DIR/out.log: links to /nonexistent/access.log, and there is no such file; correct the link, unless the file comes later: it \
          is shipped once it is there\n\
          exit code 1\n"
     );
@@ -85,8 +79,7 @@ fn the_state_folder_is_a_file() {
     host.write("state", "");
     assert_eq!(
         host.check(&sender("DIR/access.log")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/state (sender.state_dir) is a file, and has to be a folder; move the file away, or set another folder\n\
+        "✗ sender: DIR/state (sender.state_dir) is a file, and has to be a folder; move the file away, or set another folder\n\
          exit code 1\n"
     );
 }
@@ -98,10 +91,9 @@ fn two_logs_find_one_file_and_a_copy_lies_beside_it() {
     let config = sender("DIR/access.log").replace("}]", "}, {path: 'DIR/*.log', name: all}]");
     assert_eq!(
         host.check(&config),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/access.log.bak: is left alone, as rotation does not make such a name; if its lines are wanted, `logferry backfill` ships \
+        "! sender: DIR/access.log.bak: is left alone, as rotation does not make such a name; if its lines are wanted, `logferry backfill` ships \
          them\n\
-         warning: DIR/access.log: logs `access` and `all` both find this file; `access` ships it, because it stands first, and \
+         ! sender: DIR/access.log: logs `access` and `all` both find this file; `access` ships it, because it stands first, and \
          `all` leaves it alone\n\
          exit code 0\n"
     );
@@ -116,8 +108,7 @@ fn the_disk_of_the_relay_has_less_free_space_than_it_needs() {
     let (_, after) = rest.split_once(" free").expect(&said);
     assert_eq!(
         format!("{before}has N free{after}"),
-        "DIR/logferry.yaml: valid, for relay\n\
-         DIR/relay (relay.data_dir) has N free, less than limits.min_free_disk (976.5 TiB): the relay takes no lines; make space \
+        "✗ disk of DIR/relay: has N free, less than relay.limits.min_free_disk (976.5 TiB): the relay takes no lines; make space \
          there\n\
          exit code 1\n"
     );

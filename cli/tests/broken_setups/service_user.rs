@@ -39,10 +39,9 @@ fn the_log_is_closed_to_the_user_of_the_unit() {
     let config = format!("{SENDER}  logs: [{{path: DIR/access.log}}]\n");
     assert_eq!(
         check_as_root(&host, "logferry-sender.service", &config, 0o644),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/access.log: user nobody may not read it: it belongs to root:root with mode 0600; let it (`setfacl -m u:nobody:r \
+        "✗ sender: DIR/access.log: user nobody may not read it: it belongs to root:root with mode 0600; let it (`setfacl -m u:nobody:r \
          DIR/access.log`), and for the files to come (`setfacl -m d:u:nobody:r DIR`)\n\
-         DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
+         ✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
          DIR/state`\n\
          exit code 1\n"
     );
@@ -55,8 +54,7 @@ fn the_configuration_is_closed_to_the_user_of_the_unit() {
     }
     assert_eq!(
         check_as_root(&Host::new(), "logferry-relay.service", RELAY, 0o600),
-        "DIR/logferry.yaml: valid, for relay\n\
-         DIR/logferry.yaml: logferry-relay.service runs as user nobody, who may not read it; run `chgrp nobody DIR/logferry.yaml && \
+        "✗ relay: DIR/logferry.yaml: logferry-relay.service runs as user nobody, who may not read it; run `chgrp nobody DIR/logferry.yaml && \
          chmod 0640 DIR/logferry.yaml`\n\
          exit code 1\n"
     );
@@ -72,9 +70,8 @@ fn the_tokens_are_closed_to_the_user_of_the_unit() {
     let config = format!("{RELAY}  tokens_file: DIR/tokens\n");
     assert_eq!(
         check_as_root(&host, "logferry-relay.service", &config, 0o644),
-        "DIR/logferry.yaml: valid, for relay\n\
-         warning: relay.tokens_file: without `tls`, tokens can be read on the network; set tls too\n\
-         logferry-relay.service runs as user nobody, for whom the configuration is not valid: DIR/logferry.yaml:5: \
+        "! configuration: relay.tokens_file: without `tls`, tokens can be read on the network; set tls too\n\
+         ✗ relay: logferry-relay.service runs as user nobody, for whom the configuration is not valid: DIR/logferry.yaml:5: \
          relay.tokens_file: DIR/tokens belongs to root:root (mode 0600), and user nobody may not read it; run `chown nobody \
          DIR/tokens`\n\
          exit code 1\n"
@@ -104,12 +101,11 @@ fn the_user_of_the_unit_does_not_exist_and_its_sandbox_refuses_the_folder() {
     );
     assert_eq!(
         host.output(Command::new("unshare").args(["--mount", "sh", "-c", &script, "sh"])),
-        "DIR/logferry.yaml: valid, for relay\n\
-         logferry-relay.service keeps the role from its files:\n\
-         /srv/logferry-spool: may not be written (ProtectSystem=strict)\n\
-         so write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart logferry-relay.service`:\n    \
+        "✗ logferry-relay.service: keeps the role from its files:\n    \
+         /srv/logferry-spool: may not be written (ProtectSystem=strict)\n    \
+         write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart logferry-relay.service`:\n    \
          [Service]\n    ReadWritePaths=/srv/logferry-spool\n\
-         logferry-relay.service: there is no user logferry-nobody-has on this host; create it with `useradd --system --user-group \
+         ✗ relay: logferry-relay.service: there is no user logferry-nobody-has on this host; create it with `useradd --system --user-group \
          --no-create-home --shell /usr/sbin/nologin logferry-nobody-has`\n\
          exit code 1\n"
     );

@@ -14,8 +14,7 @@ fn the_log_belongs_to_another_user() {
     host.folder("state", 0o777);
     assert_eq!(
         host.check_as_nobody(&format!("{SENDER}  logs: [{{path: DIR/access.log}}]\n")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/access.log: user nobody may not read it: it belongs to root:root with mode 0600; let it (`setfacl -m u:nobody:r \
+        "✗ sender: DIR/access.log: user nobody may not read it: it belongs to root:root with mode 0600; let it (`setfacl -m u:nobody:r \
          DIR/access.log`), and for the files to come (`setfacl -m d:u:nobody:r DIR`)\n\
          exit code 1\n"
     );
@@ -32,8 +31,7 @@ fn the_folder_of_the_logs_may_not_be_entered() {
     let sender = |log| host.check_as_nobody(&format!("{SENDER}  logs: [{{path: '{log}', name: access}}]\n"));
     let told = |verb| {
         format!(
-            "DIR/logferry.yaml: valid, for sender\n\
-             DIR/nginx: user nobody may not {verb} this folder: it belongs to root:root with mode 0700; let it in (`setfacl -m \
+            "✗ sender: DIR/nginx: user nobody may not {verb} this folder: it belongs to root:root with mode 0700; let it in (`setfacl -m \
              u:nobody:rx,d:u:nobody:r DIR/nginx`)\n\
              exit code 1\n"
         )
@@ -51,8 +49,7 @@ fn the_state_folder_belongs_to_root() {
     host.folder("state", 0o755);
     assert_eq!(
         host.check_as_nobody(&format!("{SENDER}  logs: [{{path: DIR/access.log}}]\n")),
-        "DIR/logferry.yaml: valid, for sender\n\
-         DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
+        "✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
          DIR/state`\n\
          exit code 1\n"
     );
@@ -68,8 +65,7 @@ fn a_command_of_root_has_left_a_lock() {
     host.write("relay/housekeeper.lock", "");
     assert_eq!(
         host.check_as_nobody("housekeeper:\n  data_dir: DIR/relay\n"),
-        "DIR/logferry.yaml: valid, for housekeeper\n\
-         DIR/relay/housekeeper.lock belongs to root:root (mode 0600), and user nobody may not write it; run `chown nobody: \
+        "✗ housekeeper: DIR/relay/housekeeper.lock belongs to root:root (mode 0600), and user nobody may not write it; run `chown nobody: \
          DIR/relay/housekeeper.lock`\n\
          exit code 1\n"
     );
@@ -82,8 +78,7 @@ fn the_data_folder_may_not_be_made() {
     }
     assert_eq!(
         Host::new().check_as_nobody(RELAY),
-        "DIR/logferry.yaml: valid, for relay\n\
-         DIR/relay (relay.data_dir) does not exist, and user nobody may not make it in DIR (Permission denied); run `install -d -o \
+        "✗ relay: DIR/relay (relay.data_dir) does not exist, and user nobody may not make it in DIR (Permission denied); run `install -d -o \
          nobody -m 0750 DIR/relay`\n\
          exit code 1\n"
     );
@@ -103,10 +98,9 @@ fn keys_and_tokens_belong_to_root() {
     let forwarder = format!("{FORWARDER}      known_hosts: DIR/keys/known_hosts\n      key_file: DIR/key\n");
     assert_eq!(
         host.check_as_nobody(&forwarder),
-        "DIR/logferry.yaml: valid, for forwarder\n\
-         destination edw: key_file DIR/key belongs to root:root (mode 0600), and user nobody may not read it; run `chown nobody \
+        "✗ forwarder: destination edw: key_file DIR/key belongs to root:root (mode 0600), and user nobody may not read it; run `chown nobody \
          DIR/key`\n\
-         destination edw: known_hosts DIR/keys/known_hosts cannot be read: its folder DIR/keys belongs to root:root (mode 0700), and \
+         ✗ forwarder: destination edw: known_hosts DIR/keys/known_hosts cannot be read: its folder DIR/keys belongs to root:root (mode 0700), and \
          user nobody may not enter it; run `setfacl -m u:nobody:x DIR/keys`\n\
          exit code 1\n"
     );

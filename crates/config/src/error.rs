@@ -41,8 +41,7 @@ pub enum ConfigError {
 fn unreadable(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "there is no configuration; write one there (deploy/examples/ has two to begin with), or name another one with \
-             `-c FILE`"
+            "there is no configuration; `logferry init sender` (or `relay-host`) writes one there, `-c FILE` names another one"
         }
         io::ErrorKind::IsADirectory => "is a folder; name the configuration in it with `-c FILE`",
         io::ErrorKind::InvalidData => "is not a text in UTF-8; write it anew as one",

@@ -21,6 +21,11 @@ impl FormatsByLog {
         self.named.get(log).unwrap_or(&self.auto)
     }
 
+    /// The logs that have a format of their own.
+    pub fn logs(&self) -> impl Iterator<Item = &LogName> {
+        self.named.keys()
+    }
+
     /// Every format that a log can have.
     pub fn all(&self) -> impl Iterator<Item = &Format> {
         self.named.values().chain([&self.auto])

@@ -18,7 +18,8 @@ pub fn configuration(data: &[u8]) {
     match (judge(), judge()) {
         (Ok(config), Ok(again)) => {
             assert_eq!(config, again);
-            let has_role = config.sender.is_some() || config.data_dirs().next().is_some();
+            let has_role =
+                config.sender.is_some() || config.collector.is_some() || config.data_dirs().next().is_some();
             assert!(has_role, "a configuration of nothing");
         }
         (Err(ConfigError::Invalid { problems, .. }), Err(again)) => {

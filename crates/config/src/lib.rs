@@ -12,6 +12,7 @@
 //! - A setting that this version does not support is refused, never ignored.
 
 mod backoff;
+mod collector;
 mod cross_checks;
 mod error;
 mod formats;
@@ -33,6 +34,11 @@ pub use logferry_time_windows::{
 };
 
 pub use backoff::Backoff;
+pub use collector::events::WindowsEventsSettings;
+pub use collector::journal::JournalSettings;
+pub use collector::listeners::{HttpSourceSettings, SyslogSettings, TcpSettings};
+pub use collector::mysql::MysqlSettings;
+pub use collector::{CollectorSettings, CollectorSource, CollectorSourceKind};
 pub use error::{ConfigError, ConfigProblem};
 pub use formats::FormatsByLog;
 pub use forwarder::filter::{DeliveryFilter, Subscriber};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::collector::{CollectorSettings, RawCollector};
 use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
 use crate::formats::{self, FormatsByLog};
@@ -36,6 +37,8 @@ pub struct Config {
     pub housekeeper: Option<HousekeeperSettings>,
     /// The `indexer` section.
     pub indexer: Option<IndexerSettings>,
+    /// The `collector` section.
+    pub collector: Option<CollectorSettings>,
     /// Allowed but unwise settings, as messages for the operator.
     pub warnings: Vec<String>,
 }
@@ -147,7 +150,7 @@ impl Evaluation {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer"
+    expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector"
 )]
 struct RawConfig {
     formats: Option<BTreeMap<String, String>>,
@@ -157,6 +160,7 @@ struct RawConfig {
     monitor: Section<RawMonitor>,
     housekeeper: Section<RawHousekeeper>,
     indexer: Section<RawIndexer>,
+    collector: Section<RawCollector>,
 }
 
 /// A role's section. A name with nothing below it is refused: it could mean "on, with defaults" or "off".
@@ -207,6 +211,7 @@ impl RawConfig {
             ("monitor", self.monitor.is_absent()),
             ("housekeeper", self.housekeeper.is_absent()),
             ("indexer", self.indexer.is_absent()),
+            ("collector", self.collector.is_absent()),
         ];
         let present = sections.into_iter().filter(|(_, is_absent)| !is_absent);
         present.map(|(name, _)| name).collect()
@@ -215,7 +220,7 @@ impl RawConfig {
     /// The valid sections. Each problem is reported at its field.
     fn resolve(self, at: &ConfigField<'_>) -> Config {
         if self.sections().is_empty() {
-            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer");
+            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector");
         }
         let data_dir = match &self.relay {
             Section::Given(relay) => relay.data_dir(&at.key("relay")),
@@ -244,8 +249,13 @@ impl RawConfig {
                 .housekeeper
                 .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool)),
             indexer: None,
+            collector: None,
             warnings: Vec::new(),
         };
+        let sender_state_dir = config.sender.as_ref().map(|sender| sender.state_dir.as_path());
+        config.collector = self
+            .collector
+            .resolve("collector", at, |raw, at| raw.resolve(at, sender_state_dir));
         let has_indexer = indexer.is_some();
         config.indexer = indexer;
         if let Some(monitor) = &config.monitor
@@ -284,7 +294,7 @@ impl Config {
             below.is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
         };
         // The roles of the middle host have the relay's data folder; window manifests wait for the monitor's sources.
-        let has_spool = role != "sender";
+        let has_spool = role != "sender" && role != "collector";
         let forwarder = self
             .forwarder
             .iter()
@@ -333,9 +343,16 @@ impl Config {
             .indexer
             .iter()
             .map(|indexer| ("indexer", indexer.store_dir.clone()));
+        let collector = self
+            .collector
+            .iter()
+            .map(|collector| ("collector", collector.state_dir.clone()));
         let others = self.data_dirs().filter(|(role, _)| *role != "indexer");
         let others = others.map(|(role, folder)| (role, folder.to_owned()));
-        let host = WatchedHost::of(sections, sender.chain(others).chain(indexer).collect());
+        let host = WatchedHost::of(
+            sections,
+            sender.chain(others).chain(indexer).chain(collector).collect(),
+        );
         if let Some(monitor) = &mut self.monitor {
             monitor.host = host;
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,6 +119,13 @@ pub enum LinkOutcome {
     Impossible,
 }
 
+/// The name of a file while it is written.
+fn temporary_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
 impl RealDisk {
     /// Gives files a second name, each pair a name and the new one, and syncs each folder that got one. The folders exist.
     ///
@@ -148,11 +155,41 @@ impl RealDisk {
         self.replace_as(path, contents, 0o600)
     }
 
+    /// As [`Disk::replace`], with a file that only this user may write, and only the group `group` may read beside it;
+    /// `None`: the group of this user.
+    pub fn replace_for_group(
+        self,
+        path: &Path,
+        contents: &[u8],
+        group: Option<u32>,
+    ) -> Result<(), DiskError> {
+        let temporary = temporary_of(path);
+        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options
+            .open(&temporary)
+            .map_err(at(DiskOperation::Open, &temporary))?;
+        file.write_all(contents)
+            .map_err(at(DiskOperation::Append, &temporary))?;
+        fchown(&file, None, group).map_err(at(DiskOperation::Open, &temporary))?;
+        file.set_permissions(fs::Permissions::from_mode(0o640))
+            .map_err(at(DiskOperation::Open, &temporary))?;
+        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        // 2. The switch; a crash leaves the old file or the new one.
+        self.rename(&temporary, path)
+    }
+
+    /// Gives a file a second name, which it keeps when the first one is replaced. The second name must be free.
+    pub fn keep_as(self, path: &Path, second: &Path) -> Result<(), DiskError> {
+        fs::hard_link(path, second).map_err(at(DiskOperation::Rename, path))?;
+        // A crash before this leaves the file with one name or two.
+        sync_dir(parent(second))
+    }
+
     /// `mode`: of the new file, less the umask.
     fn replace_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
+        let temporary = temporary_of(path);
         // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(mode);

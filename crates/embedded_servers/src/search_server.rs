@@ -1,4 +1,5 @@
-//! A server that answers as OpenSearch does: bulk requests with `create`, counts, the index template. Documents stay in memory.
+//! A server that answers as OpenSearch does: bulk requests with `create`, single documents, counts, the index
+//! template. Documents stay in memory.
 //! Tests order what it does with the next requests.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -243,6 +244,7 @@ impl SearchState {
                 json!({"version": {"number": "2.19.1", "distribution": "opensearch"}}),
             )),
             ("PUT", ["", "_index_template", name]) => plain(self.put_template(name, &request.body)),
+            ("GET", ["", index, "_doc", id]) => plain(self.document(index, id)),
             ("POST", ["", _, "_refresh"]) => plain((200, json!({}))),
             ("POST", ["", indices, "_count"]) => plain(self.count(indices, &request.body)),
             _ => plain((405, error("method", "not known"))),
@@ -266,6 +268,17 @@ impl SearchState {
             .ok()
             .map(|template| (name.to_owned(), template));
         (200, json!({"acknowledged": true}))
+    }
+
+    fn document(&self, index: &str, id: &str) -> (u16, Value) {
+        // The only sign of an id that is written as its byte.
+        let id = id.replace("%40", "@");
+        let Some(documents) = self.indices.get(index) else {
+            return (404, error("index_not_found_exception", "no such index"));
+        };
+        let found = documents.contains_key(&id);
+        let status = if found { 200 } else { 404 };
+        (status, json!({"_index": index, "_id": id, "found": found}))
     }
 
     fn count(&self, indices: &str, body: &[u8]) -> (u16, Value) {

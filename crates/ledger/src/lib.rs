@@ -31,6 +31,7 @@ mod outbox;
 mod rebuild;
 mod row;
 mod schema;
+pub mod schema_version;
 mod streams;
 mod summaries;
 
@@ -60,13 +61,13 @@ pub use incidents::{
 };
 pub use logferry_time_windows::Window;
 pub use monitor_clock::{ClockRecord, ClockStep, ForgottenRows};
-pub use monitor_state::NewMail;
+pub use monitor_state::{IncidentMail, NewMail};
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
-    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, ReportedStream, SENDERS_KEPT, SenderRecord,
-    SourceLineTotals, SourceLogs, SourceRecord, StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED,
-    UploadChanges, UploadedBody, live_together,
+    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, REPORT_GRACE, ReportedStream, SENDERS_KEPT,
+    SenderRecord, SourceLineTotals, SourceLogs, SourceReach, SourceRecord, StreamMove, StreamRecord,
+    UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, live_together,
 };
 pub use summaries::{MailPart, SourceWindowSum, SummaryKey};
 
@@ -158,7 +159,8 @@ pub enum LedgerError {
     },
     /// The file was written by a later version.
     #[error(
-        "ledger {} has schema {found}, this version knows up to {known}: install the version that wrote it",
+        "ledger {} has schema {found}, this version knows up to {known}: install the version that wrote it, or put back the data \
+         folder as it was before the upgrade",
         .path.display()
     )]
     TooNew {

@@ -19,6 +19,15 @@ pub struct NewMail {
     pub html: Option<String>,
 }
 
+/// A mail about incidents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentMail {
+    /// The mail.
+    pub mail: NewMail,
+    /// What it tells, as the monitor reads it, so that a later mail can tell it too.
+    pub news: String,
+}
+
 impl Ledger {
     /// The last hour (its first instant) whose summary is queued or sent.
     pub fn last_summary(&self) -> Result<Option<Timestamp>, LedgerError> {
@@ -55,15 +64,19 @@ impl Ledger {
     }
 }
 
-pub(crate) fn queue(sql: &Connection, mail: &NewMail, now: Timestamp) -> SqlResult<()> {
+/// Puts a mail into the outbox. Returns its number.
+pub(crate) fn queue(sql: &Connection, mail: &NewMail, now: Timestamp) -> SqlResult<i64> {
     sql.prepare_cached(
-        "INSERT INTO outbox (created_at, subject, text, html, next_attempt) VALUES (:now, :subject, :text, :html, :now)",
+        "INSERT INTO outbox (created_at, subject, text, html, next_attempt) VALUES (:now, :subject, :text, :html, :now)
+         RETURNING id",
     )?
-    .execute(named_params! {
-        ":now": millis(now),
-        ":subject": mail.subject,
-        ":text": mail.text,
-        ":html": mail.html,
-    })
-    .map(drop)
+    .query_row(
+        named_params! {
+            ":now": millis(now),
+            ":subject": mail.subject,
+            ":text": mail.text,
+            ":html": mail.html,
+        },
+        |row| row.get(0),
+    )
 }

@@ -1,6 +1,7 @@
 //! The outbox: mails that are not sent yet, and the recipients that the mail server refuses.
 //!
-//! A mail that some recipients have got stays in the outbox for those that it still waits for.
+//! A mail that some recipients have got stays in the outbox for those that it still waits for. A mail about incidents that no
+//! server can have got gives way to a later one, which tells its news too ([`Ledger::record_incidents`]).
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Result as SqlResult};
@@ -120,10 +121,13 @@ impl Ledger {
         })
     }
 
-    /// Counts an attempt whose outcome is unknown until it is recorded. A crash leaves it so.
-    pub fn mail_announced(&mut self, mail: MailId) -> Result<(), LedgerError> {
-        let change = "UPDATE outbox SET unconfirmed = unconfirmed + 1 WHERE id = ?1";
-        self.execute("note that a mail is being sent", change, [mail.0])
+    /// Counts an attempt whose outcome is unknown until it is recorded. A crash leaves it so. False, without a change, if the mail is
+    /// not in the outbox any more: a later one has taken its place.
+    pub fn mail_announced(&mut self, mail: MailId) -> Result<bool, LedgerError> {
+        let change = "UPDATE outbox SET unconfirmed = unconfirmed + 1 WHERE id = ?1 AND sent_at IS NULL";
+        self.write("note that a mail is being sent", |sql| {
+            Ok(sql.execute(change, [mail.0])? == 1)
+        })
     }
 
     /// Records that the server took a mail for some or all recipients.

@@ -11,7 +11,7 @@ use crate::incidents::INCIDENTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
-const APPLICATION_ID: i64 = 0x6c66_7279;
+pub(crate) const APPLICATION_ID: i64 = 0x6c66_7279;
 
 /// The migrations from an empty file to the current schema; `user_version` counts those applied. Only append steps.
 const STEPS: &[&str] = &[
@@ -336,6 +336,8 @@ CREATE TABLE daily_summaries (
     day       INTEGER PRIMARY KEY,
     queued_at INTEGER NOT NULL
 ) STRICT;",
+    // What a mail about incidents tells, as the monitor reads it: while the mail waits, a later one can tell it too.
+    "ALTER TABLE outbox ADD COLUMN news TEXT;",
     // Restores of this ledger from a backup.
     "CREATE TABLE restores (
     restored_at INTEGER PRIMARY KEY,
@@ -375,7 +377,7 @@ CREATE TABLE housekeeper_run (
 ];
 
 /// The version of the current schema.
-fn newest() -> i64 {
+pub(crate) fn newest() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful of steps")
 }
 
@@ -414,7 +416,8 @@ enum Upgrade {
     Foreign,
 }
 
-fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+/// `application_id` and `user_version`.
+pub(crate) fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
     Ok((pragma("application_id")?, pragma("user_version")?))
 }

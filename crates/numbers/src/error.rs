@@ -42,7 +42,10 @@ pub enum IndexError {
         detail: String,
     },
     /// The file was written by a later version.
-    #[error("{} has schema {found}, this version knows up to {known}: install the version that wrote it", .path.display())]
+    #[error(
+        "{} has schema {found}, this version knows up to {known}: install the version that wrote it, or delete the folder; the \
+         indexer then reads again what the spool has, and older numbers are lost", .path.display()
+    )]
     TooNew {
         /// The file.
         path: PathBuf,

@@ -60,6 +60,16 @@ impl IndexReader {
         })
     }
 
+    /// The logs whose lines were counted.
+    pub fn logs(&self) -> Result<Vec<String>, IndexError> {
+        self.read("read the logs", |sql| {
+            let mut query =
+                sql.prepare_cached("SELECT DISTINCT log FROM series WHERE log IS NOT NULL ORDER BY log")?;
+            let rows = query.query_map([], |row| row.get(0))?;
+            rows.collect()
+        })
+    }
+
     /// Bytes that were gone before the indexer read them, of windows that end after `since` (seconds since 1970).
     pub fn gaps(&self, since: i64) -> Result<Vec<IndexGap>, IndexError> {
         self.read("read the gaps", |sql| state::gaps(sql, since))

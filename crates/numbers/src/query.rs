@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use logferry_fields::Level;
+use logferry_text::natural_order;
 use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::counts::Counts;
@@ -113,9 +114,15 @@ pub(crate) fn rows(sql: &Connection, query: &NumbersQuery) -> SqlResult<Vec<Numb
         }
     }
     let rows = sums.into_iter();
-    Ok(rows
+    let mut rows: Vec<_> = rows
         .map(|((start, value), counts)| NumbersRow { start, value, counts })
-        .collect())
+        .collect();
+    rows.sort_by(|a, b| {
+        let by_time = a.start.cmp(&b.start);
+        let [a, b] = [a, b].map(|row| row.value.as_deref().unwrap_or_default());
+        by_time.then_with(|| natural_order(a, b))
+    });
+    Ok(rows)
 }
 
 /// The values that a row's counts are divided into.

@@ -1,7 +1,8 @@
 //! How far the sink has sent the lines to OpenSearch: tables of their own in `index.db`, which one other connection of the
-//! indexer writes.
+//! indexer writes. `logferry resend --index` writes one value beside it: that everything is to be sent again.
 //!
-//! Invariant: the place of a batch moves only in the transaction that has the refusals of its lines.
+//! Invariant: the place of a batch moves only in the transaction that has the refusals of its lines. Only the sink itself
+//! forgets places.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,9 @@ const DOCUMENT_KEPT: usize = 1024;
 
 /// Most characters of a reason that are kept.
 const REASON_KEPT: usize = 500;
+
+/// In `sink_state`: when a person asked for everything to be sent again, in seconds since 1970.
+const RESEND_ASKED: &str = "resend_asked";
 
 /// How far the sink has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,6 +149,27 @@ impl IndexDb {
                 ("lag", Some(lag.to_value())),
             ];
             put_values(sql, "sink_state", &values)
+        })
+    }
+
+    /// Asks the sink to begin again. Another process may call it while the indexer runs: the sink looks for it before each set.
+    pub fn request_resend(&mut self, now: i64) -> Result<(), IndexError> {
+        self.write("ask for everything to be sent again", |sql, _| {
+            put_values(sql, "sink_state", &[(RESEND_ASKED, Some(now.to_string()))])
+        })
+    }
+
+    /// Whether the sink was asked to begin again.
+    pub fn is_resend_requested(&self) -> Result<bool, IndexError> {
+        self.read("read whether everything is to be sent again", |sql| {
+            Ok(read_values(sql, "sink_state")?.contains_key(RESEND_ASKED))
+        })
+    }
+
+    /// Forgets all that the sink has done, and that it was asked to. A crash before its end: it is asked still.
+    pub fn forget_all_sent(&mut self) -> Result<(), IndexError> {
+        self.write("forget what was sent", |sql, _| {
+            sql.execute_batch("DELETE FROM sink_batches; DELETE FROM sink_refused; DELETE FROM sink_state;")
         })
     }
 
@@ -365,6 +390,40 @@ mod tests {
         assert_eq!(db.old_sent_batches(201).expect("read").len(), 1);
         db.forget_sent(&["a".to_owned()]).expect("removed");
         assert_eq!(db.sent_batch("a").expect("read"), None);
+    }
+
+    #[test]
+    fn what_was_asked_for_stays_asked_until_everything_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+        let refused = RefusedDocument {
+            batch: "a".to_owned(),
+            from: 0,
+            status: 400,
+            reason: "no date".to_owned(),
+            document: Vec::new(),
+        };
+        let first = SinkChange {
+            refused: vec![refused],
+            ..change("a", sent_to(20, true))
+        };
+        db.record_sent(&first, 100).expect("recorded");
+        assert!(!db.is_resend_requested().expect("read"));
+        let mut other = IndexDb::open_or_create(dir.path()).expect("opened beside it");
+        other.request_resend(150).expect("asked");
+        assert!(db.is_resend_requested().expect("read"));
+        db.record_sent(&change("b", sent_to(30, false)), 200)
+            .expect("recorded");
+        assert!(
+            db.is_resend_requested().expect("read"),
+            "a record does not answer it"
+        );
+        db.forget_all_sent().expect("forgotten");
+        assert!(!db.is_resend_requested().expect("read"));
+        assert_eq!(db.sink_state().expect("read"), SinkState::default());
+        let reader = IndexReader::open(dir.path()).expect("there");
+        assert_eq!(reader.sent_batches().expect("read"), BTreeMap::new());
+        assert_eq!(reader.refused_documents("a").expect("read"), []);
     }
 
     #[test]

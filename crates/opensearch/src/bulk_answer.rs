@@ -1,8 +1,10 @@
 //! Reads what the server says to a bulk request, for each document. Pure.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
-use std::time::Duration;
+use crate::error::advice;
 
 /// Most characters of a reason that are shown.
 const REASON_MAX: usize = 300;
@@ -41,6 +43,22 @@ pub struct ItemAnswer {
     pub kind: String,
     /// The reason of its error; empty without one.
     pub reason: String,
+}
+
+/// Whether an index has a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DocumentAnswer {
+    /// It has.
+    There,
+    /// It has not, or there is no such index.
+    Absent,
+    /// The user of the configuration may not ask.
+    Forbidden,
+    /// There is no answer that can be used.
+    Lost {
+        /// The reason.
+        reason: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -94,6 +112,36 @@ pub(crate) fn items(body: &[u8]) -> Result<Vec<ItemAnswer>, serde_json::Error> {
         }
     };
     Ok(answer.items.into_iter().map(item).collect())
+}
+
+/// What the answer to a request for one document says. An absence counts only in the server's own words: a proxy that answers 404
+/// knows nothing of the index.
+pub(crate) fn document_answer(status: u16, body: &[u8]) -> DocumentAnswer {
+    #[derive(Deserialize)]
+    struct DocumentBody {
+        #[serde(default)]
+        found: Option<bool>,
+        #[serde(default)]
+        error: Option<ItemError>,
+    }
+    let parsed: Option<DocumentBody> = serde_json::from_slice(body).ok();
+    let found = parsed.as_ref().and_then(|body| body.found);
+    let is_no_index = parsed
+        .and_then(|body| body.error)
+        .is_some_and(|error| error.kind == "index_not_found_exception");
+    match (status, found) {
+        (200, Some(true)) => DocumentAnswer::There,
+        (404, Some(false)) => DocumentAnswer::Absent,
+        (404, None) if is_no_index => DocumentAnswer::Absent,
+        (403, _) => DocumentAnswer::Forbidden,
+        _ => DocumentAnswer::Lost {
+            reason: format!(
+                "asked for a document, it answers with status {status}: {}{}",
+                error_text(body),
+                advice(status)
+            ),
+        },
+    }
 }
 
 /// The reason in the body of an answer with an error, or its first line.
@@ -150,6 +198,36 @@ mod tests {
         ];
         for body in bodies {
             assert!(items(body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_servers_own_words_say_that_a_document_is_absent() {
+        use DocumentAnswer::{Absent, Forbidden, There};
+        for (status, body, expected) in [
+            (200, r#"{"_id":"a","found":true}"#, Some(There)),
+            (404, r#"{"_id":"a","found":false}"#, Some(Absent)),
+            (
+                404,
+                r#"{"error":{"type":"index_not_found_exception","reason":"no such index"},"status":404}"#,
+                Some(Absent),
+            ),
+            (403, r#"{"error":{"type":"security_exception"}}"#, Some(Forbidden)),
+            (404, "<html>not found</html>", None),
+            (404, "", None),
+            (200, "<html>it works</html>", None),
+            (
+                503,
+                r#"{"error":{"type":"no_shard_available_action_exception"}}"#,
+                None,
+            ),
+            (401, "", None),
+        ] {
+            let answer = document_answer(status, body.as_bytes());
+            match expected {
+                Some(expected) => assert_eq!(answer, expected, "{status} {body}"),
+                None => assert!(matches!(answer, DocumentAnswer::Lost { .. }), "{status} {body}"),
+            }
         }
     }
 

@@ -1,15 +1,18 @@
 //! What is asked of the server: documents in bulk, the index template, counts, and who it is.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use hyper::Method;
 use logferry_config::OpenSearchSettings;
+use logferry_http_client::HttpError;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::bulk_answer::{BulkAnswer, error_text, items};
+use crate::bulk_answer::{BulkAnswer, DocumentAnswer, document_answer, error_text, items};
 use crate::error::OpenSearchError;
-use crate::http::{HttpConnection, ServerAnswer, ServerRequest, unexpected};
 use crate::index_template;
+use crate::request::{SearchConnection, ServerAnswer, ServerRequest, unexpected};
 
 /// Answers are short by this: of each document only what decides.
 const BULK_PATH: &str = "/_bulk?filter_path=items.*._id,items.*.status,items.*.error.type,items.*.error.reason,\
@@ -24,7 +27,7 @@ pub struct ServerFound {
 
 /// The server, over one connection.
 pub struct OpenSearchClient {
-    connection: HttpConnection,
+    connection: SearchConnection,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +59,7 @@ impl OpenSearchClient {
     /// It connects with the first request.
     pub fn new(settings: OpenSearchSettings) -> Self {
         Self {
-            connection: HttpConnection::new(settings),
+            connection: SearchConnection::new(settings),
         }
     }
 
@@ -83,8 +86,20 @@ impl OpenSearchClient {
                 retry_after: answer.retry_after,
                 reason: error_text(&answer.body),
             },
-            Err(OpenSearchError::AnswerTooLong { .. }) => BulkAnswer::TooLong,
+            Err(OpenSearchError::Http(HttpError::AnswerTooLong { .. })) => BulkAnswer::TooLong,
             Err(error) => lost(&error),
+        }
+    }
+
+    /// Whether an index has a document. What a bulk request has stored is found at once, without a refresh.
+    pub async fn find(&mut self, index: &str, id: &str) -> DocumentAnswer {
+        let path = format!("/{index}/_doc/{}?_source=false", path_segment(id));
+        let request = ServerRequest::json(Method::GET, path, Bytes::new());
+        match self.connection.exchange(&request).await {
+            Ok(answer) => document_answer(answer.status, &answer.body),
+            Err(error) => DocumentAnswer::Lost {
+                reason: chain(&error),
+            },
         }
     }
 
@@ -190,6 +205,34 @@ impl OpenSearchClient {
 /// An index that is not there has no documents.
 const LENIENT: &str = "ignore_unavailable=true&allow_no_indices=true";
 
+/// The text as one part of a path (RFC 3986, section 3.3): what is not unreserved is written as its bytes.
+fn path_segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                segment.push(char::from(byte));
+            }
+            other => {
+                // Writing to a String cannot fail.
+                let _: std::fmt::Result = write!(segment, "%{other:02X}");
+            }
+        }
+    }
+    segment
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     logferry_text::error_chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_of_a_document_is_one_part_of_a_path() {
+        assert_eq!(path_segment("b_1-2.3@000000000012"), "b_1-2.3%40000000000012");
+        assert_eq!(path_segment("a/../b ü?"), "a%2F..%2Fb%20%C3%BC%3F");
+    }
 }

@@ -3,13 +3,15 @@
 //! Invariants:
 //! - A document is done when its own answer says so: stored (201), there already (409), or refused for itself (see
 //!   [`verdict`]). It is done once.
+//! - A document that is too large alone (413) is refused only if the index has not got it: an earlier request, whose answer was
+//!   lost, may have stored it.
 //! - All that are not done are sent again, alone: as long as it takes.
 
 use std::time::Duration;
 
 use logferry_config::Backoff;
 
-use crate::bulk_answer::{BulkAnswer, ItemAnswer};
+use crate::bulk_answer::{BulkAnswer, DocumentAnswer, ItemAnswer};
 use crate::error::advice;
 
 /// The longest wait that a server may ask for.
@@ -28,6 +30,8 @@ const WAITING_KINDS: [&str; 4] = [
 pub enum BulkStep {
     /// Send these documents, by their numbers in the set.
     Send(Vec<usize>),
+    /// Ask whether its index has this document, by its number in the set.
+    Ask(usize),
     /// Wait, then ask again.
     Wait {
         /// How long.
@@ -79,6 +83,8 @@ pub struct BulkDelivery {
     todo: Vec<usize>,
     /// Numbers of those that are being sent.
     sent: Vec<usize>,
+    /// Numbers of those that are too large alone, and may be in the index all the same.
+    too_large: Vec<usize>,
     /// Attempts without any progress, one after the other.
     failures: u32,
     waiting: Option<(Duration, String)>,
@@ -91,6 +97,7 @@ enum ItemVerdict {
     Stored,
     Repeated,
     Again,
+    TooLarge,
     Refused,
 }
 
@@ -103,6 +110,7 @@ impl BulkDelivery {
             items: Vec::new(),
             todo: Vec::new(),
             sent: Vec::new(),
+            too_large: Vec::new(),
             failures: 0,
             waiting: None,
             counts: BulkCounts::default(),
@@ -115,13 +123,16 @@ impl BulkDelivery {
         self.items.push(PendingItem { id, bytes });
     }
 
-    /// The next step. It is the same until [`Self::answered`] or [`Self::waited`].
+    /// The next step. It is the same until [`Self::answered`], [`Self::asked`] or [`Self::waited`].
     pub fn step(&mut self) -> BulkStep {
         if let Some((time, reason)) = &self.waiting {
             return BulkStep::Wait {
                 time: *time,
                 reason: reason.clone(),
             };
+        }
+        if let Some(number) = self.too_large.last() {
+            return BulkStep::Ask(*number);
         }
         let mut bytes = 0;
         let fits = |number: &&usize| {
@@ -159,6 +170,30 @@ impl BulkDelivery {
         }
     }
 
+    /// Whether the index has the document of [`BulkStep::Ask`].
+    pub fn asked(&mut self, answer: DocumentAnswer) {
+        const REASON: &str = "the document alone is too large for the server";
+        if let DocumentAnswer::Lost { reason } = answer {
+            self.again(reason, None);
+            return;
+        }
+        let Some(number) = self.too_large.pop() else {
+            return;
+        };
+        self.failures = 0;
+        match answer {
+            DocumentAnswer::There => self.counts.repeated += 1,
+            // To wait for the right would hold up all other lines.
+            DocumentAnswer::Forbidden => {
+                let unknown = "whether the index has it is not known, because the user of indexer.opensearch may not read";
+                self.refuse(number, 413, format!("{REASON}; {unknown}"));
+            }
+            DocumentAnswer::Absent | DocumentAnswer::Lost { .. } => {
+                self.refuse(number, 413, REASON.to_owned());
+            }
+        }
+    }
+
     /// What became of the set, once all are done. The next set begins.
     pub fn take_counts(&mut self) -> BulkCounts {
         self.items.clear();
@@ -178,6 +213,7 @@ impl BulkDelivery {
             match verdict(item) {
                 ItemVerdict::Stored => self.counts.stored += 1,
                 ItemVerdict::Repeated => self.counts.repeated += 1,
+                ItemVerdict::TooLarge => self.too_large.push(number),
                 ItemVerdict::Refused => self.refuse(number, item.status, item.reason.clone()),
                 ItemVerdict::Again => {
                     left.push(number);
@@ -203,16 +239,12 @@ impl BulkDelivery {
         }
     }
 
-    /// The request was too large. A document that is too large alone is refused.
+    /// The request was too large.
     fn split(&mut self) {
         let sent = std::mem::take(&mut self.sent);
         if let [number] = sent[..] {
             self.todo.retain(|todo| *todo != number);
-            self.refuse(
-                number,
-                413,
-                "the document alone is too large for the server".to_owned(),
-            );
+            self.too_large.push(number);
             return;
         }
         let bytes = |number: &usize| self.items.get(*number).map_or(0, |item| item.bytes);
@@ -242,6 +274,7 @@ fn verdict(item: &ItemAnswer) -> ItemVerdict {
     match item.status {
         200 | 201 => ItemVerdict::Stored,
         409 => ItemVerdict::Repeated,
+        413 => ItemVerdict::TooLarge,
         401 | 403 | 404 | 408 | 429 => ItemVerdict::Again,
         400..=499 if WAITING_KINDS.contains(&&*item.kind) => ItemVerdict::Again,
         400..=499 => ItemVerdict::Refused,

@@ -1,69 +1,13 @@
 //! Why a request to the server has no answer.
 
-use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use logferry_http_client::HttpError;
 
 /// A request has no answer that can be used. Whether the server took it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenSearchError {
-    /// The host name has no address.
-    #[error("cannot find the address of {host}; correct indexer.opensearch.url, or the name server")]
-    Lookup {
-        /// The host.
-        host: String,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// No address answers.
-    #[error("cannot connect to {url}")]
-    Connect {
-        /// The server.
-        url: String,
-        /// The system's error.
-        #[source]
-        source: io::Error,
-    },
-    /// TLS cannot be negotiated.
-    #[error("cannot use TLS with {url}: {reason}")]
-    Tls {
-        /// The server.
-        url: String,
-        /// The reason, with advice.
-        reason: String,
-    },
-    /// The file of authorities cannot be used.
-    #[error("cannot use {} (indexer.opensearch.ca_file): {reason}", .path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// The connection broke.
-    #[error("the connection to {url} broke before its answer was complete")]
-    Broken {
-        /// The server.
-        url: String,
-        /// Hyper's error.
-        #[source]
-        source: hyper::Error,
-    },
-    /// There was no answer in time.
-    #[error("{url} did not answer within {}", human(.after))]
-    Timeout {
-        /// The server.
-        url: String,
-        /// The time.
-        after: Duration,
-    },
-    /// The answer is longer than this program reads.
-    #[error("the answer of {url} is too long")]
-    AnswerTooLong {
-        /// The server.
-        url: String,
-    },
+    /// There is no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The answer is not that of such a server.
     #[error(
         "{url} gave an answer that no OpenSearch gives: {reason}; correct indexer.opensearch.url if another server is there"
@@ -93,8 +37,4 @@ pub(crate) fn advice(status: u16) -> &'static str {
         403 => "; give the user of indexer.opensearch the rights that docs/index/opensearch.md names",
         _ => "",
     }
-}
-
-fn human(time: &Duration) -> String {
-    format!("{} s", time.as_secs())
 }

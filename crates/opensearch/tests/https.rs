@@ -70,7 +70,7 @@ async fn server_is_trusted_by_its_authority_only_and_gets_the_api_key() {
         "OpenSearch 2.19.1"
     );
     let refused = probe(&other).await.expect_err("not trusted").to_string();
-    let advice = "set indexer.opensearch.ca_file to the one that has";
+    let advice = "set ca_file to the one that has";
     assert!(refused.contains(advice), "{refused}");
     let unusable = probe("no certificate")
         .await

@@ -3,10 +3,12 @@
 //! Invariant: a value of one of these types is safe as one path component and as one word of a log line: it has
 //! no slash, no white space, no control character, and does not start with a dot.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use logferry_text::natural_order;
 use serde::{Deserialize, Serialize};
 
 /// Why a name was refused.
@@ -55,9 +57,23 @@ fn validate(kind: &'static str, max: usize, allowed: &'static str, name: &str) -
 macro_rules! name_type {
     ($(#[$doc:meta])* $type:ident, $validate:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        ///
+        /// The order is that of people: `web-9` before `web-10`.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $type(String);
+
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                natural_order(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $type {
             /// The name as text.
@@ -152,6 +168,17 @@ mod tests {
         ] {
             assert_eq!(given.parse::<SourceId>().expect("valid").as_str(), kept);
         }
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_people() {
+        let mut sources =
+            ["198.51.100.10", "web-1", "198.51.100.9"].map(|name| name.parse::<SourceId>().expect("valid"));
+        sources.sort();
+        assert_eq!(
+            sources.map(String::from),
+            ["198.51.100.9", "198.51.100.10", "web-1"]
+        );
     }
 
     #[test]

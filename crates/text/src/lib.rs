@@ -1,8 +1,9 @@
-//! Text for people: numbers, durations, tables, and an error with its causes.
+//! Text for people: numbers, durations, tables, the order of names, and an error with its causes.
 //!
 //! Plain ASCII that reads well on a terminal, in a log file and in a mail. No I/O. Output for programs
 //! (JSON, metrics) does not pass through here.
 
+mod natural_order;
 mod numbers;
 mod table;
 mod wrap;
@@ -10,9 +11,10 @@ mod wrap;
 use std::error::Error;
 use std::fmt::{self, Write};
 
+pub use natural_order::natural_order;
 pub use numbers::{about, count, count_of, duration, size};
 pub use table::Table;
-pub use wrap::{TERMINAL_COLUMNS, wrapped};
+pub use wrap::{TERMINAL_COLUMNS, wrapped, wrapped_to};
 
 /// An error and its causes on one line: `cannot read a: permission denied`. A cause that is in the text already, since some
 /// errors repeat theirs, is not repeated.

@@ -6,9 +6,14 @@ pub const TERMINAL_COLUMNS: usize = 80;
 /// The text in lines that fit a terminal, all but the first indented by two; each ends with a line end. A word that is too
 /// long for a line, such as a path, gets a line of its own and is not broken, so that it can be copied.
 pub fn wrapped(text: &str) -> String {
+    wrapped_to(TERMINAL_COLUMNS, text)
+}
+
+/// The same for so many columns.
+pub fn wrapped_to(columns: usize, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
     for word in text.split_whitespace() {
-        let is_full = line.chars().count() + 1 + word.chars().count() > TERMINAL_COLUMNS;
+        let is_full = line.chars().count() + 1 + word.chars().count() > columns;
         if is_full && !line.trim_start().is_empty() {
             lines.push_str(&line);
             lines.push('\n');
@@ -35,5 +40,6 @@ mod tests {
         let fits = "w".repeat(80);
         assert_eq!(wrapped(&fits), fits.clone() + "\n");
         assert_eq!(wrapped(&format!("a {fits} b")), format!("a\n  {fits}\n  b\n"));
+        assert_eq!(wrapped_to(100, &format!("a {fits} b")), format!("a {fits} b\n"));
     }
 }

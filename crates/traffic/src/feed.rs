@@ -1,12 +1,14 @@
-//! Traffic at a fixed rate: the lines that are due now.
+//! Traffic at a fixed rate, with or without bursts: the lines that are due now.
 //!
-//! Invariant: after a time `t` exactly `rate * t` lines were returned, whatever the times of the calls. A slow writer
-//! catches up, and the rate does not drift.
+//! Invariant: after a time `t` exactly `rate * t` lines were returned, and what bursts add, whatever the times of the calls.
+//! A slow writer catches up, and the rate does not drift.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::application::ApplicationTraffic;
+use crate::burst::Burst;
 use crate::line::{LineKind, Traffic};
 
 /// Most lines in one slice: about 200 KiB, a good size for one write to a file or pipe.
@@ -41,24 +43,69 @@ pub enum Slice<'a> {
     End,
 }
 
+/// Where the lines of a feed come from.
+#[derive(Debug, Clone)]
+pub enum LineSource {
+    /// nginx's access log.
+    Access(Traffic),
+    /// An application's log.
+    Application(ApplicationTraffic),
+}
+
+impl From<Traffic> for LineSource {
+    fn from(traffic: Traffic) -> Self {
+        Self::Access(traffic)
+    }
+}
+
+impl From<ApplicationTraffic> for LineSource {
+    fn from(traffic: ApplicationTraffic) -> Self {
+        Self::Application(traffic)
+    }
+}
+
+impl LineSource {
+    fn line(&mut self, at: Timestamp, out: &mut Vec<u8>) -> LineKind {
+        match self {
+            Self::Access(traffic) => traffic.line(at, out),
+            Self::Application(traffic) => {
+                traffic.line(at, out);
+                LineKind::Request
+            }
+        }
+    }
+}
+
 /// The lines of one log at a fixed rate.
 #[derive(Debug)]
 pub struct Feed {
-    traffic: Traffic,
+    lines: LineSource,
+    pace: Pace,
     quota: Quota,
     given: u64,
     buffer: Vec<u8>,
 }
 
 impl Feed {
-    /// The lines of `traffic` as `quota` allows.
-    pub fn new(traffic: Traffic, quota: Quota) -> Self {
+    /// The lines of `lines` as `quota` allows.
+    pub fn new(lines: impl Into<LineSource>, quota: Quota) -> Self {
         Self {
-            traffic,
+            lines: lines.into(),
+            pace: Pace {
+                rate: quota.rate,
+                burst: None,
+            },
             quota,
             given: 0,
             buffer: Vec::new(),
         }
+    }
+
+    /// The same with bursts.
+    #[must_use]
+    pub fn with_bursts(mut self, burst: Option<Burst>) -> Self {
+        self.pace.burst = burst;
+        self
     }
 
     /// What is due `elapsed` after the start; its lines carry the time `at`.
@@ -67,15 +114,15 @@ impl Feed {
         if left == 0 || self.quota.time.is_some_and(|time| elapsed >= time) {
             return Slice::End;
         }
-        let due = self.due(elapsed).saturating_sub(self.given);
+        let due = self.pace.due(elapsed).saturating_sub(self.given);
         let due = due.min(left).min(SLICE_LINES_MAX);
         if due == 0 {
-            return Slice::Wait(self.time_of(self.given));
+            return Slice::Wait(self.pace.time_of(self.given));
         }
         self.buffer.clear();
         let mut requests = 0;
         for _ in 0..due {
-            requests += u64::from(self.traffic.line(at, &mut self.buffer) == LineKind::Request);
+            requests += u64::from(self.lines.line(at, &mut self.buffer) == LineKind::Request);
         }
         self.given += due;
         Slice::Lines {
@@ -84,19 +131,36 @@ impl Feed {
             health_checks: due - requests,
         }
     }
+}
 
+/// When each line is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Lines per second; 0: all at once.
+    pub rate: u32,
+    /// Bursts on top of it.
+    pub burst: Option<Burst>,
+}
+
+impl Pace {
     /// The number of lines due by `elapsed`: the first at once, the others at equal intervals.
-    fn due(&self, elapsed: Duration) -> u64 {
-        if self.quota.rate == 0 {
+    pub fn due(self, elapsed: Duration) -> u64 {
+        if self.rate == 0 {
             return u64::MAX;
         }
-        let lines = elapsed.as_nanos() * u128::from(self.quota.rate) / 1_000_000_000;
+        let nanos = elapsed.as_nanos();
+        let even = self.burst.map_or(nanos, |burst| burst.even_time(nanos));
+        let lines = even * u128::from(self.rate) / 1_000_000_000;
         u64::try_from(lines).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// When the line with this number (from 0) is due.
-    fn time_of(&self, line: u64) -> Duration {
-        let nanos = (u128::from(line) * 1_000_000_000).div_ceil(u128::from(self.quota.rate.max(1)));
+    pub fn time_of(self, line: u64) -> Duration {
+        if self.rate == 0 {
+            return Duration::ZERO;
+        }
+        let even = (u128::from(line) * 1_000_000_000).div_ceil(u128::from(self.rate));
+        let nanos = self.burst.map_or(even, |burst| burst.time_of(even));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
@@ -155,6 +219,20 @@ mod tests {
             panic!("three seconds' lines are due")
         };
         assert_eq!(requests, 301);
+    }
+
+    #[test]
+    fn bursts_come_on_top_of_the_rate() {
+        let burst = Burst {
+            every: Duration::from_secs(4),
+            factor: 10,
+        };
+        let times = times(feed(4, None, Some(Duration::from_secs(10))).with_bursts(Some(burst)));
+        let in_second = |second| times.iter().filter(|time| time.as_secs() == second).count();
+        assert_eq!(
+            (0..10).map(in_second).collect::<Vec<_>>(),
+            [4, 4, 4, 4, 40, 4, 4, 4, 40, 4]
+        );
     }
 
     #[test]

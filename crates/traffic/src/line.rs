@@ -10,7 +10,7 @@ use crate::mix::{AGENTS, PAGES, Page, PathSuffix, REFERERS, STATUSES};
 use crate::random::Random;
 
 /// Digits of the number in a line's id: enough for years, and the same width for every line.
-const ID_DIGITS: usize = 12;
+pub(crate) const ID_DIGITS: usize = 12;
 
 const VISITORS: u32 = 1 << 16;
 
@@ -142,11 +142,20 @@ impl Traffic {
     }
 }
 
+/// What stands before the id in a line: of a request, of JSON, of text and of LTSV.
+const ID_KEYS: [&[u8]; 5] = [b"?id=", b"&id=", b"\"id\":\"", b" id=", b"\tid:"];
+
 /// The name and number of the id in a line, where it has one.
 pub fn id_in(line: &[u8]) -> Option<(&[u8], u64)> {
-    let mut parts = line.windows(4);
-    let start = parts.position(|part| matches!(part, b"?id=" | b"&id="))?;
-    let id = line.get(start + 4..)?.split(|&byte| byte == b' ').next()?;
+    ID_KEYS.into_iter().find_map(|key| {
+        let start = line.windows(key.len()).position(|part| part == key)?;
+        id(line.get(start + key.len()..)?)
+    })
+}
+
+/// The id that a text begins with.
+fn id(text: &[u8]) -> Option<(&[u8], u64)> {
+    let id = text.split(|byte| b" \"\t\n".contains(byte)).next()?;
     let name_len = id.len().checked_sub(ID_DIGITS + 1)?;
     let (name, number) = id.split_at_checked(name_len)?;
     let digits = std::str::from_utf8(number.strip_prefix(b"-")?).ok()?;

@@ -71,3 +71,42 @@ pub(crate) const AGENTS: [&str; 8] = [
     "curl/8.14.1",
     "Mozilla/5.0 (compatible; Examplebot/2.1; +https://www.example.org/bot.html)",
 ];
+
+pub(crate) const SERVICES: [&str; 5] = [
+    "payment-service",
+    "auth-service",
+    "user-service",
+    "order-service",
+    "inventory-service",
+];
+
+// In messages, `#` stands for a number. None of them has a character that JSON, LTSV or a shell must escape.
+
+pub(crate) const INFO_MESSAGES: [&str; 6] = [
+    "Payment completed for order order_#",
+    "User user_# logged in",
+    "Order order_# placed with # items",
+    "Session # started",
+    "Stock of item # updated to #",
+    "Request # answered in # ms",
+];
+
+pub(crate) const WARN_MESSAGES: [&str; 4] = [
+    "Query took # ms",
+    "Retry # of payment for order order_#",
+    "Stock of item # is low",
+    "Rate limit of user user_# nearly reached",
+];
+
+pub(crate) const ERROR_MESSAGES: [&str; 4] = [
+    "Payment declined for order order_#",
+    "Connection to database lost after # ms",
+    "Order order_# failed, item # is not available",
+    "Token of session # is not valid",
+];
+
+pub(crate) const DEBUG_MESSAGES: [&str; 3] = [
+    "Cache hit for key item_#",
+    "Worker # is idle",
+    "Request # has # bytes",
+];

@@ -8,35 +8,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{hour_stamp, window_label};
-use logferry_ledger::{BatchState, NewManifest, Window, WindowBatch};
+use logferry_ledger::{BatchState, NewManifest, REPORT_GRACE, SourceReach, Window, WindowBatch};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use serde::Serialize;
 
 use crate::publish::batch_manifest::rfc3339_in;
 
-/// A source's report counts for a window only if it came this long after the window's end: it then includes the lines that
-/// were in the buffers of nginx and the sender.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// A source without contact for this long before a window is not waited for, and not reported as missing.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(7 * 24);
-
-/// The facts that decide whether a source may still send lines of a window.
+/// A source that may have lines of a window.
 #[derive(Debug, Clone)]
 pub(crate) struct WindowSource {
     pub(crate) source: SourceId,
     /// `None` for an expected source that never had contact.
     pub(crate) group: Option<GroupName>,
-    pub(crate) first_seen: Option<Timestamp>,
-    pub(crate) last_contact: Option<Timestamp>,
-    /// The last report of its sender, by this host's clock.
-    pub(crate) reported_at: Option<Timestamp>,
-    /// Bytes that the sender had at that report and that are not here.
-    pub(crate) lag_bytes: u64,
-    /// Whether its sender names files that it cannot read or has not resolved yet: nobody knows which lines are in them.
-    pub(crate) has_unknown_lines: bool,
-    /// The time that all its logs have reached, in seconds since 1970.
-    pub(crate) reached: Option<i64>,
+    pub(crate) reach: SourceReach,
 }
 
 /// A window at a destination.
@@ -131,14 +115,14 @@ pub(crate) fn due_manifest(input: WindowInput<'_>, wait: Duration, now: Timestam
     };
     // A batch that was sent before the destination was configured is not expected there.
     let is_expected = |it: &&WindowBatch| it.batch.state != BatchState::Sent || it.delivery.is_some();
-    if passed < GRACE || !batches.iter().filter(is_expected).all(is_delivered) {
+    if passed < REPORT_GRACE || !batches.iter().filter(is_expected).all(is_delivered) {
         return None;
     }
     let delivered: Vec<_> = batches.iter().filter(|it| is_delivered(it)).collect();
     let evaluated: Vec<_> = sources
         .iter()
-        .filter(|source| is_relevant(source, window))
-        .map(|source| (source, has_passed(source, window, end)))
+        .filter(|source| source.reach.is_expected(window))
+        .map(|source| (source, source.reach.has_passed(window)))
         .collect();
     let is_due = match previous {
         Some(_) => delivered.iter().any(|it| !it.is_listed),
@@ -196,28 +180,6 @@ fn name(window: Window, previous: Option<(u32, &str)>, revision: u32) -> String 
     format!("{base}_r{revision}.json")
 }
 
-/// Whether lines of a window can be expected of a source: it was known by then, and not forgotten.
-fn is_relevant(source: &WindowSource, window: Window) -> bool {
-    let was_known = source
-        .first_seen
-        .is_none_or(|first| first.as_second() < window.end());
-    let forgotten = i64::try_from(FORGOTTEN_AFTER.as_secs()).unwrap_or(i64::MAX);
-    let is_remembered = source
-        .last_contact
-        .is_none_or(|last| last.as_second() > window.start.saturating_sub(forgotten));
-    was_known && is_remembered
-}
-
-/// Whether a source has no more lines of a window: it has gone past the window, or has sent everything.
-fn has_passed(source: &WindowSource, window: Window, end: Timestamp) -> bool {
-    let has_nothing_left = source.lag_bytes == 0
-        && source
-            .reported_at
-            .is_some_and(|at| Duration::try_from(at.duration_since(end)).is_ok_and(|after| after >= GRACE));
-    let has_gone_past = source.reached.is_some_and(|reached| reached >= window.end());
-    !source.has_unknown_lines && (has_nothing_left || has_gone_past)
-}
-
 fn by_source<'a>(
     window: Window,
     delivered: &[&'a WindowBatch],
@@ -225,9 +187,8 @@ fn by_source<'a>(
 ) -> Vec<SourceJson<'a>> {
     let mut sources = BTreeMap::new();
     for (input, has_passed) in evaluated {
-        let is_silent = input
-            .last_contact
-            .is_none_or(|last| last.as_second() < window.start);
+        let last_contact = input.reach.last_contact;
+        let is_silent = last_contact.is_none_or(|last| last.as_second() < window.start);
         let source = SourceJson {
             source: &input.source,
             group: input.group.as_ref(),
@@ -236,7 +197,7 @@ fn by_source<'a>(
                 (false, true) => SourceWindowState::Missing,
                 (false, false) => SourceWindowState::Behind,
             },
-            last_contact_at: input.last_contact.map(|at| at.to_string()),
+            last_contact_at: last_contact.map(|at| at.to_string()),
             files: Vec::new(),
         };
         sources.insert(&input.source, source);

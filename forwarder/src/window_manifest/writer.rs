@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::{Destination, WindowManifest};
-use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, Window};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, SourceReach, Window};
 use logferry_protocol::names::SourceId;
 use tracing::info;
 
@@ -176,15 +176,11 @@ impl ManifestWriter {
         for record in ledger.sources()? {
             known.insert(record.source.clone());
             if wants.accepts(&record.source, &record.group, None) {
+                let reached = reached.get(&record.source).copied().flatten();
                 sources.push(WindowSource {
-                    reached: reached.get(&record.source).copied().flatten(),
+                    reach: SourceReach::new(&record, reached),
                     source: record.source,
                     group: Some(record.group),
-                    first_seen: Some(record.first_seen),
-                    last_contact: Some(record.last_contact),
-                    reported_at: record.heartbeat_at,
-                    lag_bytes: record.lag_bytes,
-                    has_unknown_lines: record.heartbeat.is_some_and(|report| report.has_unknown_lag()),
                 });
             }
         }
@@ -195,12 +191,7 @@ impl ManifestWriter {
         sources.extend(expected.map(|source| WindowSource {
             source: source.clone(),
             group: None,
-            first_seen: None,
-            last_contact: None,
-            reported_at: None,
-            lag_bytes: 0,
-            has_unknown_lines: false,
-            reached: None,
+            reach: SourceReach::default(),
         }));
         Ok(sources)
     }

@@ -114,6 +114,12 @@ impl SealedSet {
         Bytes::from(parts.flatten().copied().collect::<Vec<_>>())
     }
 
+    /// A document's id, and the batch of its line.
+    pub(super) fn line_of(&self, number: usize) -> Option<(&str, BatchId)> {
+        let document = self.documents.get(number)?;
+        Some((&document.id, document.batch))
+    }
+
     /// How many documents of each batch there are, but those that were refused.
     pub(super) fn taken(&self, refused: &[RefusedItem]) -> BTreeMap<BatchId, (u64, u64)> {
         let mut counts: BTreeMap<BatchId, (u64, u64)> = BTreeMap::new();

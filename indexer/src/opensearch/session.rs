@@ -63,7 +63,14 @@ impl SinkSession {
         metrics: SinkMetrics,
         now: Timestamp,
     ) -> Result<Self, IndexerError> {
-        let db = IndexDb::open_or_create(&config.store_dir)?;
+        let mut db = IndexDb::open_or_create(&config.store_dir)?;
+        if db.is_resend_requested()? {
+            db.forget_all_sent()?;
+            tracing::info!(
+                "everything that the spool has goes to OpenSearch at {} again, as `logferry resend --index` asked",
+                settings.url
+            );
+        }
         let (state, formats) = (db.sink_state()?, db.formats()?);
         let ledger = LedgerFile::open(&config.data_dir)?;
         Ok(Self {
@@ -81,6 +88,11 @@ impl SinkSession {
             turn: 0,
             metrics,
         })
+    }
+
+    /// Whether somebody asked for everything to be sent again. A session that is opened then does so.
+    pub(super) fn is_over(&self) -> Result<bool, IndexerError> {
+        Ok(self.db.is_resend_requested()?)
     }
 
     /// Looks into the ledger. Each batch that is new is bound to its index, durably.
@@ -120,6 +132,11 @@ impl SinkSession {
             self.gather_batch(id, &mut set, (&ingested_at, parts))?;
         }
         Ok(set.seal())
+    }
+
+    /// The index that a batch is bound to.
+    pub(super) fn index_of(&mut self, id: BatchId) -> Option<&str> {
+        sent_of(&self.catalog, &mut self.sent, id).map(|sent| sent.index.as_str())
     }
 
     /// Records that all documents of the set are done.

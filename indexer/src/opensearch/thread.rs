@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::{Backoff, IndexerSettings, OpenSearchSettings};
 use logferry_numbers::IndexDb;
-use logferry_opensearch::{BulkDelivery, BulkStep, OpenSearchClient, OpenSearchError};
+use logferry_opensearch::{BulkDelivery, BulkStep, DocumentAnswer, OpenSearchClient, OpenSearchError};
 use logferry_telemetry::Metrics;
 use logferry_text::error_chain;
 use tokio::runtime::{Builder, Runtime};
@@ -103,6 +103,17 @@ pub(crate) enum RoundEnd {
     Stopped,
 }
 
+/// Whether its index has a document of the set.
+async fn find(open: &mut OpenSink, set: &SealedSet, number: usize) -> DocumentAnswer {
+    let line = set.line_of(number);
+    let found = line.and_then(|(id, batch)| Some((open.session.index_of(batch)?, id)));
+    match found {
+        Some((index, id)) => open.client.find(index, id).await,
+        // Every set is of batches that are bound.
+        None => DocumentAnswer::Absent,
+    }
+}
+
 fn work(mut sink: Sink, runtime: &Runtime) {
     // As of the indexer: the relay comes first.
     let _ = rustix::process::nice(crate::NICENESS);
@@ -183,6 +194,11 @@ impl Sink {
         if self.stop.is_cancelled() {
             return Ok(RoundEnd::Stopped);
         }
+        if open.session.is_over()? {
+            *open = self.open()?;
+            // Another server may be behind the address.
+            self.put_template(open).await?;
+        }
         open.session.look(Timestamp::now())?;
         let set = open.session.gather(Timestamp::now())?;
         if set.is_empty() {
@@ -210,6 +226,13 @@ impl Sink {
                         return Ok(false);
                     };
                     open.delivery.answered(answer);
+                }
+                BulkStep::Ask(number) => {
+                    let answer = find(open, set, number);
+                    let Some(answer) = self.stop.run_until_cancelled(answer).await else {
+                        return Ok(false);
+                    };
+                    open.delivery.asked(answer);
                 }
                 BulkStep::Wait { time, reason } => {
                     if !self.wait(time, &reason, open).await? {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use logferry_config::Backoff;
 use logferry_embedded_servers::{BulkFault, SearchServer};
 use logferry_ledger::{Batch, BatchState};
+use logferry_numbers::IndexDb;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
@@ -252,6 +253,60 @@ async fn batch_that_was_deleted_before_it_was_sent_is_a_counted_gap() {
     assert_eq!((totals.gaps, totals.gap_bytes), (1, lines(0, 20).len() as u64));
 }
 
+#[tokio::test]
+async fn stored_document_that_is_called_too_large_afterwards_is_not_set_aside() {
+    let mut sink = SinkHost::new().await;
+    let batch = sink.host.open("s0", "b0");
+    sink.host.write(&batch, lines(0, 1).as_bytes());
+    sink.killed_at(BulkFault::CloseAfter).await;
+    assert_eq!(
+        sink.server.count(),
+        1,
+        "it took the document, and its answer was lost"
+    );
+    sink.server.set_script(|script| script.max_bytes = Some(10));
+    sink.host.write(&batch, lines(1, 1).as_bytes());
+    sink.send_all().await;
+    sink.assert_whole();
+    let refused = sink.host.reader().refused_documents("b0").expect("read");
+    let offsets: Vec<_> = refused.iter().map(|document| document.from).collect();
+    assert_eq!(offsets, [lines(0, 1).len() as u64], "only what it has not got");
+}
+
+#[tokio::test]
+async fn everything_in_the_spool_is_sent_again_to_a_new_server_when_it_is_asked_for() {
+    let mut sink = SinkHost::new().await;
+    let (gone, batch) = (sink.host.open("s0", "b0"), sink.host.open("s1", "b1"));
+    for batch in [&gone, &batch] {
+        sink.host.write(batch, lines(0, 20).as_bytes());
+    }
+    let (mut running, mut open) = sink.sink(SOON);
+    while running.round(&mut open).await.expect("a round") != RoundEnd::Whole {}
+    for _ in 0..4 {
+        age(&mut sink.host, &gone);
+    }
+    assert_eq!(sink.server.count(), 40);
+    // The cluster was lost, and there is a new one at its address.
+    sink.server.change_indices(std::collections::BTreeMap::clear);
+    let mut db = IndexDb::open_or_create(&sink.host.settings.store_dir).expect("opened");
+    db.request_resend(0).expect("asked");
+    while running.round(&mut open).await.expect("a round") != RoundEnd::Whole {}
+    assert_eq!(
+        sink.server.count(),
+        20,
+        "all that the spool still has, by the running sink"
+    );
+    assert_eq!(sink.server.repeated(), 0);
+    let reader = sink.host.reader();
+    let sent = reader.sent_batches().expect("read");
+    assert_eq!(sent.keys().collect::<Vec<_>>(), ["b1"]);
+    assert_eq!((sent["b1"].documents, sent["b1"].gap_bytes), (20, 0));
+    let totals = reader.sink_state().expect("read").expect("a state").totals;
+    assert_eq!((totals.documents, totals.gaps), (20, 0));
+    while running.round(&mut open).await.expect("a round") != RoundEnd::Whole {}
+    assert_eq!(sink.server.repeated(), 0, "it is asked once");
+}
+
 #[derive(Debug, Clone)]
 enum SinkStep {
     /// Lines, the last one perhaps cut off, to one of the open batches.
@@ -285,20 +340,6 @@ fn step() -> impl Strategy<Value = SinkStep> {
     ]
 }
 
-/// The faults of a server that does not contradict itself: what it has taken, perhaps without an answer that arrived, it does not
-/// call too large afterwards. Then nobody could tell a refused document from a stored one.
-fn consistent(faults: Vec<BulkFault>, mut has_taken: bool) -> Vec<BulkFault> {
-    let keep = |fault: &BulkFault| {
-        let is_contradiction = has_taken && matches!(fault, BulkFault::Refuse(413));
-        has_taken |= matches!(
-            fault,
-            BulkFault::CloseAfter | BulkFault::Truncate | BulkFault::Garbage
-        );
-        !is_contradiction
-    };
-    faults.into_iter().filter(keep).collect()
-}
-
 async fn history(steps: Vec<SinkStep>) {
     let mut sink = SinkHost::new().await;
     let batches: Vec<Batch> = (0..4)
@@ -306,7 +347,7 @@ async fn history(steps: Vec<SinkStep>) {
         .collect();
     // So that nothing has expired before the first look.
     sink.send_all().await;
-    let (mut number, mut has_taken) = (0, false);
+    let mut number = 0;
     for step in steps {
         match step {
             SinkStep::Write {
@@ -324,12 +365,10 @@ async fn history(steps: Vec<SinkStep>) {
             SinkStep::Write { .. } => {}
             SinkStep::Age { batch } => age(&mut sink.host, &batches[batch]),
             SinkStep::Send { faults } => {
-                sink.server.fail_next(consistent(faults, has_taken));
+                sink.server.fail_next(faults);
                 sink.send_all().await;
-                has_taken = false;
             }
             SinkStep::Kill { is_taken } => {
-                has_taken |= is_taken;
                 let fault = if is_taken {
                     BulkFault::CloseAfter
                 } else {

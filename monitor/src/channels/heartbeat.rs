@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::accepted;
 use crate::error::MonitorError;
-use crate::mail::smtp::{OutgoingMail, SmtpMailer};
+use crate::mail::send_now;
 
 /// Time limit of a sign.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -110,7 +110,6 @@ pub(crate) async fn give(heartbeat: &HeartbeatSettings, smtp: &Smtp) -> Result<(
 }
 
 async fn mail(to: &str, every: Duration, smtp: &Smtp) -> Result<(), String> {
-    let now = Timestamp::now();
     let every = duration(every);
     let content = NewMail {
         subject: "heartbeat".to_owned(),
@@ -119,19 +118,11 @@ async fn mail(to: &str, every: Duration, smtp: &Smtp) -> Result<(), String> {
         ),
         html: None,
     };
-    let mail = OutgoingMail {
-        id: format!("logferry-heartbeat-{}", now.as_millisecond()),
-        written_at: now,
-        content: &content,
-        parts: &[],
-        waiting_for: None,
-    };
     let smtp = Smtp {
         to: vec![to.to_owned()],
         ..smtp.clone()
     };
-    let mailer = SmtpMailer::new(&smtp).map_err(|error| error_chain(&error))?;
-    let sent = tokio::time::timeout(LIMIT, mailer.send(&mail, now)).await;
+    let sent = tokio::time::timeout(LIMIT, send_now(&smtp, "heartbeat", &content, &[])).await;
     let sent = sent.map_err(|_| format!("the mail server did not take it within {} s", LIMIT.as_secs()))?;
     sent.map(drop).map_err(|error| error_chain(&error))
 }

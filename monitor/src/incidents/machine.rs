@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use logferry_config::AlertHold;
 use logferry_ledger::{Incident, IncidentUpdate, Silence, TimelineEntry, covers};
 use logferry_text::duration;
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Observation, Unjudged};
 use logferry_inspection::time::age;
@@ -38,7 +39,8 @@ const RETURNS_TOLD: u32 = 10;
 const REMINDER: Duration = Duration::from_hours(24);
 
 /// What people are told of an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum NewsKind {
     /// It has begun.
     Opened,

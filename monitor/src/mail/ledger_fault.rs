@@ -6,12 +6,11 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use logferry_config::Smtp;
 use logferry_ledger::NewMail;
 use logferry_text::duration;
 
-use super::smtp::{OutgoingMail, SmtpMailer};
+use super::send_now;
 use crate::error::MonitorError;
 
 /// A disk that is full for a moment, or a long transaction, is no reason to wake anybody.
@@ -72,21 +71,13 @@ impl LedgerFault {
 
 /// Sends a mail at once; false if it could not.
 async fn send(subject: &str, text: String, smtp: &Smtp) -> bool {
-    let now = Timestamp::now();
     let content = NewMail {
         subject: subject.to_owned(),
         text,
         html: None,
     };
-    let mail = OutgoingMail {
-        id: format!("logferry-ledger-{}", now.as_millisecond()),
-        written_at: now,
-        content: &content,
-        parts: &[],
-        waiting_for: None,
-    };
-    let attempt = async { Ok::<_, MonitorError>(SmtpMailer::new(smtp)?.send(&mail, now).await?) };
-    match tokio::time::timeout(ATTEMPT_MAX, attempt).await {
+    // A recipient that is refused gets nothing by a repeat, which would be a second mail to all others.
+    match tokio::time::timeout(ATTEMPT_MAX, send_now(smtp, "ledger", &content, &[])).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => {
             tracing::error!(

@@ -14,19 +14,20 @@ mod session;
 pub(crate) mod smtp;
 
 use jiff::Timestamp;
-use logferry_config::MonitorSettings;
+use logferry_config::Smtp;
 use logferry_ledger::{MailPart, NewMail};
 
-use self::smtp::{OutgoingMail, SmtpMailer};
+use self::smtp::{OutgoingMail, RecipientAnswers, SmtpMailer};
 use crate::error::MonitorError;
 
-/// Sends one mail to the recipients now, without the outbox. An error quotes the mail server. `kind`: for its `Message-ID`.
+/// Sends one mail to the recipients now: the one way past the outbox. An error quotes the mail server. `kind`: for its
+/// `Message-ID`.
 pub(crate) async fn send_now(
-    config: &MonitorSettings,
+    smtp: &Smtp,
     kind: &str,
     content: &NewMail,
     parts: &[MailPart],
-) -> Result<(), MonitorError> {
+) -> Result<RecipientAnswers, MonitorError> {
     let now = Timestamp::now();
     let mail = OutgoingMail {
         id: format!("logferry-{kind}-{}", now.as_millisecond()),
@@ -35,10 +36,5 @@ pub(crate) async fn send_now(
         parts,
         waiting_for: None,
     };
-    let answers = SmtpMailer::new(&config.smtp)?.send(&mail, now).await?;
-    if answers.refused.is_empty() {
-        return Ok(());
-    }
-    let refused = answers.refusals();
-    Err(MonitorError::RecipientsRefused { refused })
+    Ok(SmtpMailer::new(smtp)?.send(&mail, now).await?)
 }

@@ -125,14 +125,19 @@ impl Outbox {
                 return Ok(Err(error));
             }
         };
-        let count = with_ledger(&self.data_dir, move |ledger| ledger.mail_announced(id)).await;
-        if let Err(error) = count {
+        match with_ledger(&self.data_dir, move |ledger| ledger.mail_announced(id)).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::debug!(subject, "a later mail tells what mail \"{subject}\" tells");
+                announced.withdraw().await;
+                return Ok(Ok(()));
+            }
             // A mail about a full disk must be sent although the ledger cannot grow.
-            tracing::warn!(
+            Err(error) => tracing::warn!(
                 subject,
                 error = &error as &dyn Error,
                 "cannot count the attempt to send mail \"{subject}\" in the ledger; it is sent nevertheless"
-            );
+            ),
         }
         match announced.send().await {
             Ok(answers) => {

@@ -68,6 +68,15 @@ impl RecipientAnswers {
             .collect();
         refusals.join("; ")
     }
+
+    /// An error if the mail did not go to all.
+    pub(crate) fn require_all(&self) -> Result<(), MonitorError> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let refused = self.refusals();
+        Err(MonitorError::RecipientsRefused { refused })
+    }
 }
 
 impl SmtpMailer {
@@ -198,6 +207,11 @@ fn with_parts(text: String, html: String, parts: &[MailPart]) -> MultiPart {
 }
 
 impl AnnouncedMail<'_> {
+    /// Ends the conversation without the mail (RFC 5321, section 4.1.1.10: a QUIT before the data sends nothing).
+    pub(crate) async fn withdraw(self) {
+        self.session.quit().await;
+    }
+
     /// Returns after the server took the mail (its 250) or refused it.
     ///
     /// Not cancel safe: if it is dropped before it returns, the server may have taken the mail or not.

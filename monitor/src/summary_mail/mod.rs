@@ -36,6 +36,11 @@ pub struct ComposedSummary {
     pub parts: Vec<MailPart>,
 }
 
+/// The built-in templates: the name that a user's own has, and the text.
+pub fn built_in_templates() -> &'static [(&'static str, &'static str)] {
+    &templates::BUILT_IN
+}
+
 /// Renders the templates of a folder with sample data, of an hour and of a day, each with everything and with nothing: the first
 /// mistake, if there is one.
 pub fn check_templates(folder: &std::path::Path) -> Result<(), TemplateError> {

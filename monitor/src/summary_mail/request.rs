@@ -42,5 +42,6 @@ pub fn summary_page(summary: &ComposedSummary) -> String {
 
 /// Sends the mail now, without the outbox.
 pub async fn send_summary(config: &MonitorSettings, summary: &ComposedSummary) -> Result<(), MonitorError> {
-    send_now(config, "summary", &summary.mail, &summary.parts).await
+    let sent = send_now(&config.smtp, "summary", &summary.mail, &summary.parts).await;
+    sent?.require_all()
 }

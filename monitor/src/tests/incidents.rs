@@ -20,7 +20,6 @@ struct Looking {
     host: RelayHost,
     config: MonitorSettings,
     watched_for: Duration,
-    mails: usize,
 }
 
 impl Looking {
@@ -38,7 +37,6 @@ impl Looking {
             host,
             config,
             watched_for: Duration::MAX,
-            mails: 0,
         }
     }
 
@@ -46,7 +44,7 @@ impl Looking {
         at(START) + SignedDuration::from_secs(seconds)
     }
 
-    /// A look so many seconds after the start; the mails that it has queued.
+    /// A look so many seconds after the start; the mails that it has queued, which a server takes.
     fn look(&mut self, seconds: i64) -> Vec<NewMail> {
         let scope = LookScope {
             config: &self.config,
@@ -56,10 +54,12 @@ impl Looking {
         };
         look(&mut self.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
         let queued = self.host.ledger.due_mails(Timestamp::MAX).expect("mails");
-        let new = queued.into_iter().skip(self.mails).map(|mail| mail.content);
-        let new: Vec<_> = new.collect();
-        self.mails += new.len();
-        new
+        for mail in &queued {
+            let (id, now) = (mail.id, Self::time(seconds));
+            let sent = self.host.ledger.mail_presumed_sent(id, "sent", now);
+            sent.expect("noted");
+        }
+        queued.into_iter().map(|mail| mail.content).collect()
     }
 
     /// The subjects of the mails of a look.

@@ -1,8 +1,8 @@
 //! What becomes of a mail whose server refuses recipients, asks to come later, or does not answer.
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_embedded_servers::{MailSink, ReceivedMail};
-use logferry_ledger::NewMail;
+use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
+use logferry_ledger::{IncidentMail, NewMail};
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -163,4 +163,42 @@ async fn a_monitor_that_crashes_after_each_mail_sends_it_three_times_at_most() {
     }
     mailing.send().await;
     assert_eq!((mailing.sink.count(), mailing.waiting()), (0, 0));
+}
+
+#[tokio::test]
+async fn an_incident_that_is_over_before_the_server_is_back_is_one_mail() {
+    let mut mailing = Mailing::new().await;
+    let record = |ledger: &mut logferry_ledger::Ledger, subject: &str| {
+        let mail = |waiting: &[String]| {
+            Some(IncidentMail {
+                mail: NewMail {
+                    subject: format!("{subject}, and {} before", waiting.len()),
+                    text: "text".to_owned(),
+                    html: None,
+                },
+                news: "[]".to_owned(),
+            })
+        };
+        let recorded = ledger.record_incidents(&[], mail, &[], Timestamp::now());
+        recorded.expect("recorded");
+    };
+    mailing.sink.refuse_next(1, MailRefusal::Busy);
+    record(&mut mailing.host.ledger, "began");
+    assert_eq!(mailing.send().await.failed, 1, "the server is down");
+    record(&mut mailing.host.ledger, "over");
+    assert_eq!(mailing.status().mails.failing, 1, "it was tried in vain");
+    mailing.send().await;
+    let subjects = |sink: &MailSink| {
+        let mails = sink.messages().into_iter();
+        let text = mails.map(|mail| String::from_utf8_lossy(&mail.data).into_owned());
+        text.map(|text| {
+            let subject = text
+                .lines()
+                .find_map(|line| line.strip_prefix("Subject: [logferry] "));
+            subject.unwrap_or_default().to_owned()
+        })
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(&mailing.sink), ["over, and 1 before"]);
+    assert_eq!(mailing.waiting(), 0);
 }

@@ -121,6 +121,7 @@ fn the_json_is_the_documented_one() {
             "incidents": [],
             "roles": [],
             "mails": {"waiting": 0, "failing": 0, "oldest_waiting_seconds": 0, "last_error": null},
+            "channels": [],
             "problems": [
                 "source 198.51.100.3 is silent, its sender was last heard 5 min ago: look at its host and its sender",
                 "source 198.51.100.4 is expected and was never heard: start its sender",

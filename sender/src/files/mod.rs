@@ -98,6 +98,16 @@ pub fn log_findings(logs: &[LogSettings]) -> Vec<PathFinding> {
     logs.iter().flat_map(findings_of).collect()
 }
 
+/// Why the folders of the logs cannot be watched by this user, for `logferry check`; one sentence.
+pub fn watch_finding(logs: &[LogSettings]) -> Option<String> {
+    let folders: BTreeSet<_> = logs
+        .iter()
+        .flat_map(|log| LogPatterns::of_log(log).folders())
+        .filter(|folder| folder.is_dir())
+        .collect();
+    watcher::try_watch(&folders).err()
+}
+
 /// Reads until `buffer` is full or the file ends. Returns the number of bytes.
 pub(crate) fn fill(file: &impl FileHandle, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
     let mut filled = 0;

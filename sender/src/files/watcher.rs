@@ -49,6 +49,37 @@ pub(crate) fn start() -> Option<(Inotify, WatchedFolders)> {
     }
 }
 
+/// Watches the folders for a moment; an error is a sentence on the limit of inotify that is too low.
+pub(crate) fn try_watch(folders: &BTreeSet<PathBuf>) -> Result<(), String> {
+    let advice = |limit: &str, value: u32| {
+        format!(
+            "logs are only polled; run `sysctl -w fs.inotify.{limit}={value}`, and write `fs.inotify.{limit}={value}` into \
+             /etc/sysctl.d/logferry.conf"
+        )
+    };
+    let inotify = Inotify::init().map_err(|error| {
+        let advice = advice("max_user_instances", 1024);
+        format!("cannot be used ({error}: fs.inotify.max_user_instances is too low), so {advice}")
+    })?;
+    let mut watched = WatchedFolders {
+        watches: inotify.watches(),
+        failing: false,
+    };
+    for folder in folders {
+        match watched.add(folder) {
+            // inotify_add_watch(2): ENOSPC is the limit. A folder that may not be read is a finding of its own.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let (folder, advice) = (folder.display(), advice("max_user_watches", 1 << 19));
+                return Err(format!(
+                    "cannot watch {folder} (fs.inotify.max_user_watches is too low), so {advice}"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl WatchedFolders {
     /// Watches these folders, and the folders of the files that `live_paths` link to. Each call adds all of them again,
     /// because a folder may have been replaced; adding a folder twice has no effect.

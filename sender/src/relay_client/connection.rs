@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, RETRY_AFTER, SERVER};
+use hyper::header::{AUTHORIZATION, CONNECTION, DATE, HOST, HeaderValue, RETRY_AFTER, SERVER};
 use hyper_util::rt::TokioIo;
 use logferry_config::{ClientTls, RelayAddress, Scheme};
 use logferry_connect::Failures;
@@ -71,6 +71,8 @@ pub(super) struct RelayResponse {
     pub(super) is_of_web_server: bool,
     pub(super) body: Bytes,
     pub(super) from: ConnectedEndpoint,
+    /// What the server's clock said (RFC 9110, section 6.6.1).
+    pub(super) date: Option<String>,
 }
 
 impl RelayConnection {
@@ -290,6 +292,7 @@ impl OpenConnection {
             let (head, body) = response.into_parts();
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
             let retry_after = header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
+            let date = header(DATE).map(ToOwned::to_owned);
             let is_last = header(CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let body = Limited::new(body, RESPONSE_MAX).collect().await;
             let body = body.map_err(|error| invalid_response(relay, &error))?;
@@ -301,6 +304,7 @@ impl OpenConnection {
                 is_of_web_server: head.headers.contains_key(SERVER),
                 body: body.to_bytes(),
                 from,
+                date,
             })
         });
         // If the driver ends first, the exchange already has its response or its error.

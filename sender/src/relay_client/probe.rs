@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::header::CONTENT_TYPE;
@@ -42,6 +42,8 @@ pub struct RelayFound {
     pub is_encrypted: bool,
     /// The file of the token that was sent.
     pub token_file: Option<PathBuf>,
+    /// The time by the relay's clock, as HTTP writes it (RFC 9110, section 5.6.7), and by this host's when it arrived.
+    pub clocks: Option<(String, SystemTime)>,
 }
 
 /// Why no line would arrive at one of the relay's addresses.
@@ -151,6 +153,7 @@ impl RelayClient {
     /// Reads the answer of a server that speaks HTTP.
     async fn found(&self, endpoint: usize, response: RelayResponse) -> Result<RelayFound, RelayProbeError> {
         let (from, status) = (response.from, response.status);
+        let clocks = response.date.clone().map(|date| (date, SystemTime::now()));
         if response.is_of_web_server || !matches!(status, 200 | 401 | 403 | 409 | 429 | 503) {
             let answerer = self.recognise(endpoint).await;
             return Err(match answerer {
@@ -184,6 +187,7 @@ impl RelayClient {
             ledger: answer.ledger,
             is_encrypted: self.is_https(endpoint),
             token_file: self.config.token_file.clone(),
+            clocks,
         })
     }
 

@@ -13,7 +13,7 @@ relay_port=25101 recorder_port=25102 sshd_port=25103
 foreign=accessLog_24112008_40-59_127-0-0-1.log
 
 [[ ! -e $work ]] || { echo "$work exists; remove it first" >&2; exit 1; }
-mkdir -p "$work"/{log,relay,sender,delivered,sshd,requests}
+mkdir -p "$work"/{log,relay,sender,delivered,sshd}
 cd "$work"
 running=()
 clean_up() { for pid in "${running[@]}"; do kill "$pid" 2>/dev/null || true; done; }
@@ -133,44 +133,7 @@ lines 9 10 late >>log/access.log.1
 lines 9 40 next >>log/access.log
 
 # The requests with which the old sender would ship them.
-cat >record.py <<'PYTHON'
-import socket, sys, threading
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-count = 0
-
-def message(stream, data):
-    while b"\r\n\r\n" not in data:
-        piece = stream.recv(65536)
-        if not piece:
-            return None, b""
-        data += piece
-    head, _, _ = data.partition(b"\r\n\r\n")
-    fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
-    length = len(head) + 4 + int(fields.get(b"content-length", b"0"))
-    while len(data) < length:
-        data += stream.recv(65536)
-    return data[:length], data[length:]
-
-def serve(client):
-    global count
-    relay = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
-    sent, answered = b"", b""
-    while True:
-        request, sent = message(client, sent)
-        if request is None:
-            return
-        name = request.split(b" ")[1].decode().rsplit("/", 1)[1]
-        count += 1
-        with open(f"requests/{count:02}-{name}.http", "wb") as file:
-            file.write(request)
-        relay.sendall(request)
-        answer, answered = message(relay, answered)
-        client.sendall(answer)
-
-while True:
-    threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True).start()
-PYTHON
-python3 record.py $recorder_port $relay_port & running+=($!)
+python3 "$here/../record.py" $recorder_port $relay_port . & running+=($!)
 configure $recorder_port 1h
 start relay
 sleep 0.5

@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) formats: &'static str,
     /// The housekeeper's section, in one line; empty: none.
     pub(crate) housekeeper: &'static str,
+    /// The collector's state folder and its settings below `collector:`, each line indented by two spaces.
+    pub(crate) collector: Option<(PathBuf, String)>,
 }
 
 impl Config {
@@ -104,6 +106,7 @@ impl Config {
             sources: "127.0.0.1",
             formats: "{}",
             housekeeper: "",
+            collector: None,
         }
     }
 }
@@ -132,6 +135,7 @@ impl Display for Config {
             sources,
             formats,
             housekeeper,
+            collector,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
         let entry = |path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}");
@@ -140,13 +144,21 @@ impl Display for Config {
         let sender_metrics = sender_metrics.unwrap_or_default();
         let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
         let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
+        let captures = collector
+            .as_ref()
+            .map(|(folder, _)| format!("\n  captures: {folder:?}"));
+        let captures = captures.unwrap_or_default();
+        let collector = collector
+            .as_ref()
+            .map(|(folder, settings)| format!("collector:\n  state_dir: {folder:?}\n{settings}"));
+        let collector = collector.unwrap_or_default();
         write!(
             f,
             r#"
 formats: {formats}
 sender:
   relay: "http://{relay_address}:{sender_target_port}"
-  state_dir: {state_dir:?}{sender_metrics}
+  state_dir: {state_dir:?}{sender_metrics}{captures}
   logs:
     - path: {log:?}
       name: {log_name}
@@ -174,7 +186,7 @@ forwarder:
       known_hosts: {known_hosts:?}
       retry: {{attempts: 3, initial: 100ms, max: 1s}}
       failed_every: {failed_every}
-"#,
+{collector}"#,
             port = destination.port,
             user = destination.user,
             directory = destination.directory,

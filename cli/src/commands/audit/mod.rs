@@ -2,6 +2,7 @@
 
 mod index;
 mod page;
+mod signed;
 mod verify_remote;
 
 use std::path::Path;
@@ -25,12 +26,15 @@ const UNDELIVERED_SHOWN_MAX: usize = 20;
 
 /// Audits, and prints the result. An error if a destination could not be read, whatever was found at others.
 pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
-    if let Some(page) = &options.check {
-        return page::check(file, page);
+    if let Some(checked) = &options.check {
+        return signed::check(file, checked, options.key.as_deref());
     }
     let filter = options.filter();
     let config = configuration::load(file)?;
     let data_dir = configuration::data_dir(file, &config)?;
+    if let Some(to) = &options.record {
+        return signed::write_record(to, &data_dir, &filter);
+    }
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
     let names_batches = options.json || options.depth.verify || options.depth.index || options.html.is_some();

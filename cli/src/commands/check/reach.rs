@@ -6,71 +6,69 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use logferry_config::{Config, OpenSearchLogin, OpenSearchSettings, SenderSettings, Smtp, SourceSetting};
 use logferry_sender::RelayFound;
 
-use super::ports;
-use crate::output::console;
+use super::report::HostCheckReport;
+use super::{host, ports};
+use crate::output::check_item::CheckItem;
 use crate::roles::oneshot;
 
-/// Prints the result of each. False if one of them is not as it should be.
-pub(super) fn all(config: &Config, file: &Path) -> anyhow::Result<bool> {
-    let mut is_fine = true;
+/// Reports the result of each as soon as it is known.
+pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) -> anyhow::Result<()> {
     if let Some(sender) = &config.sender {
-        is_fine &= relays(sender)?;
+        relays(sender, report)?;
     }
     let forwarder = config.forwarder.iter();
     for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {
         let result = logferry_forwarder::check_destination(destination);
         let name = format!("destination {}", destination.name);
-        is_fine &= print(
-            &name,
-            result
-                .map(|()| {
-                    format!(
-                        "files can be written, renamed and deleted in {}",
-                        destination.directory
-                    )
-                })
-                .map_err(|error| error.explanation()),
-        )?;
+        let fine = format!(
+            "files can be written, renamed and deleted in {}",
+            destination.directory
+        );
+        let result = result.map(|()| fine).map_err(|error| error.explanation());
+        report.add(result_item(name, result))?;
     }
     if let Some(monitor) = &config.monitor {
-        is_fine &= mail_server(&monitor.smtp)?;
+        mail_server(&monitor.smtp, report)?;
         for (name, result) in oneshot::probe_channels(monitor)? {
-            is_fine &= print(&name, result)?;
+            report.add(result_item(name, result))?;
         }
     }
-    if let Some(settings) = config
-        .indexer
-        .as_ref()
-        .and_then(|indexer| indexer.opensearch.as_ref())
-    {
-        is_fine &= opensearch(settings)?;
+    let indexer = config.indexer.as_ref();
+    if let Some(settings) = indexer.and_then(|indexer| indexer.opensearch.as_ref()) {
+        report.add(opensearch(settings)?)?;
     }
     for (name, result) in ports::all(config, file) {
-        is_fine &= print(&name, result)?;
+        report.add(result_item(name, result))?;
     }
-    Ok(is_fine)
+    Ok(())
 }
 
-/// Prints a result, good or bad, and returns whether it is good.
-fn print(name: &str, result: Result<String, String>) -> anyhow::Result<bool> {
-    let is_good = result.is_ok();
-    let text = result.unwrap_or_else(|problem| problem);
-    console::print(&format!("{name}: {text}\n"))?;
-    Ok(is_good)
+fn result_item(name: String, result: Result<String, String>) -> CheckItem {
+    match result {
+        Ok(fine) => CheckItem::ok(name, fine),
+        Err(problem) => CheckItem::problem(name, &problem),
+    }
 }
 
-fn relays(sender: &SenderSettings) -> anyhow::Result<bool> {
-    let mut is_fine = true;
+fn relays(sender: &SenderSettings, report: &mut HostCheckReport) -> anyhow::Result<()> {
     for (address, result) in oneshot::probe_relay(sender)? {
+        let clocks = result.as_ref().ok().and_then(|found| found.clocks.clone());
         let result = result
             .map(|found| found_relay(sender, &found))
             .map_err(|error| logferry_text::error_chain(&error));
-        is_fine &= print(&format!("relay {address}"), result)?;
+        report.add(result_item(format!("relay {address}"), result))?;
+        if let Some((date, arrived)) = clocks {
+            let arrived = Timestamp::try_from(arrived)?;
+            if let Some(item) = host::clock(&date, arrived) {
+                report.add(item)?;
+            }
+        }
     }
-    Ok(is_fine)
+    Ok(())
 }
 
 fn found_relay(sender: &SenderSettings, found: &RelayFound) -> String {
@@ -101,7 +99,7 @@ fn found_relay(sender: &SenderSettings, found: &RelayFound) -> String {
     )
 }
 
-fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<bool> {
+fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<CheckItem> {
     let login = match &settings.login {
         OpenSearchLogin::None => "without a login".to_owned(),
         OpenSearchLogin::Basic { user, .. } => format!("as user {user}"),
@@ -117,10 +115,10 @@ fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<bool> {
             )
         })
         .map_err(|error| logferry_text::error_chain(&error));
-    print(&format!("opensearch {}", settings.url), result)
+    Ok(result_item(format!("opensearch {}", settings.url), result))
 }
 
-fn mail_server(smtp: &Smtp) -> anyhow::Result<bool> {
+fn mail_server(smtp: &Smtp, report: &mut HostCheckReport) -> anyhow::Result<()> {
     let name = format!("mail server {}:{}", smtp.host, smtp.port);
     let recipients = match oneshot::probe_mail_server(smtp)? {
         Ok(recipients) => recipients,
@@ -128,27 +126,22 @@ fn mail_server(smtp: &Smtp) -> anyhow::Result<bool> {
             let error = logferry_text::error_chain(&error);
             // Most of these errors name the server.
             let problem = error.strip_prefix(&format!("{name} ")).unwrap_or(&error);
-            return print(&name, Err(problem.to_owned()));
+            return report.add(CheckItem::problem(name.clone(), problem));
         }
     };
     let accepted = recipients.iter().filter(|(_, answer)| answer.is_ok()).count();
     if accepted == recipients.len() {
         let accepted = logferry_text::count_of(accepted as u64, "recipient");
-        return print(
-            &name,
-            Ok(format!(
-                "accepts mail from {} to {accepted}; none was sent",
-                smtp.from
-            )),
-        );
+        let fine = format!("accepts mail from {} to {accepted}; none was sent", smtp.from);
+        return report.add(CheckItem::ok(name, fine));
     }
     for (recipient, answer) in recipients {
         if let Err(reason) = answer {
             let problem = format!(
                 "refuses the recipient {recipient}: {reason}; correct or remove it in monitor.smtp.to"
             );
-            print(&name, Err(problem))?;
+            report.add(CheckItem::problem(name.clone(), &problem))?;
         }
     }
-    Ok(false)
+    Ok(())
 }

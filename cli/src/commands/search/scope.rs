@@ -42,7 +42,9 @@ impl SearchScope {
         }
         let (index, mut notes) = index(file, store_dir.as_deref())?;
         let (mut state, mut gaps) = (IndexState::default(), Vec::new());
+        let mut indexed_logs = Vec::new();
         if let Some(index) = index {
+            indexed_logs = index.logs().map_err(|error| anyhow!(error))?;
             state = index.state().map_err(|error| anyhow!(error))?;
             let since = options.since.map_or(i64::MIN, Timestamp::as_second);
             gaps = index.gaps(since).map_err(|error| anyhow!(error))?;
@@ -51,6 +53,7 @@ impl SearchScope {
         let ledger = Ledger::open(&data_dir)?;
         configuration::require_source(config, &ledger, options.source.as_ref())?;
         configuration::require_group(config, &ledger, options.group.as_ref())?;
+        configuration::require_log(config, &ledger, indexed_logs, options.log.as_ref())?;
         let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
         // One statement: a batch that changes its state meanwhile is there once.
         let mut without_log = BTreeSet::new();

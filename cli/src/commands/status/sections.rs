@@ -5,9 +5,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_inspection::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
-use logferry_text::{Table, count, count_of, duration, size, wrapped};
+use logferry_text::{Table, count, count_of, duration, size, wrapped_to};
 
-use super::{ago, shorten};
+use super::ago;
 use crate::roles::role::Role;
 use crate::service_user;
 
@@ -36,12 +36,22 @@ pub(super) fn watched_roles<'a>(data_dir: &'a Path, config: &'a Config) -> Vec<W
 }
 
 /// A titled list, one item a line or more; nothing if there is no item.
-pub(super) fn list(title: &str, items: impl Iterator<Item = String>) -> String {
-    let items: String = items.map(|item| wrapped(&format!("- {item}"))).collect();
+pub(super) fn list(title: &str, items: impl Iterator<Item = String>, columns: usize) -> String {
+    let items: String = items
+        .map(|item| wrapped_to(columns, &format!("- {item}")))
+        .collect();
     if items.is_empty() {
         return items;
     }
     format!("\n{title}\n{items}")
+}
+
+/// At most `shown` of the entries, and how many more there are.
+pub(super) fn shorten(mut entries: Vec<String>, shown: usize) -> Vec<String> {
+    let more = entries.len().saturating_sub(shown);
+    entries.truncate(shown);
+    entries.extend((more > 0).then(|| format!("and {} more; --json has all", count(more as u64))));
+    entries
 }
 
 /// The roles, and since when they run or not.
@@ -85,7 +95,7 @@ pub(super) fn housekeeper(status: &StatusReport, now: Timestamp) -> String {
 }
 
 /// How far the indexer is; nothing without one.
-pub(super) fn index(status: &StatusReport) -> String {
+pub(super) fn index(status: &StatusReport, columns: usize) -> String {
     let Some(index) = &status.indexer else {
         return String::new();
     };
@@ -98,12 +108,13 @@ pub(super) fn index(status: &StatusReport) -> String {
             size(index.gap_bytes)
         ),
     };
-    let sink = index.opensearch.as_ref().map(sink).unwrap_or_default();
+    let sink = index.opensearch.as_ref();
+    let sink = sink.map(|it| sink_line(it, columns)).unwrap_or_default();
     format!("index: {behind}{gaps}\n{sink}")
 }
 
 /// How far lines are sent to OpenSearch, and why they wait.
-fn sink(sink: &SinkStatus) -> String {
+fn sink_line(sink: &SinkStatus, columns: usize) -> String {
     let mut facts = vec![behind((sink.lag_bytes, sink.lag_lines, sink.lag_seconds))];
     if sink.refused > 0 {
         facts.push(format!("{} refused", count_of(sink.refused, "line")));
@@ -113,7 +124,7 @@ fn sink(sink: &SinkStatus) -> String {
         facts.push(format!("{gaps} ({bytes} were gone before)"));
     }
     facts.extend(sink.trouble.as_ref().map(|reason| format!("waits: {reason}")));
-    wrapped(&format!("opensearch: {}", facts.join("; ")))
+    wrapped_to(columns, &format!("opensearch: {}", facts.join("; ")))
 }
 
 fn behind((bytes, lines, seconds): (u64, u64, u64)) -> String {
@@ -141,8 +152,27 @@ pub(super) fn mails(status: &StatusReport) -> String {
     )
 }
 
+/// What waits for the channels beside the mail; nothing if there is nothing.
+pub(super) fn channels(status: &StatusReport, columns: usize) -> String {
+    let lines = status.channels.iter().map(|channel| {
+        let oldest = duration(std::time::Duration::from_secs(channel.oldest_waiting_seconds));
+        let waiting = count_of(channel.waiting, "alert");
+        let error = channel.last_error.as_ref().map(|error| {
+            let attempts = count_of(channel.attempts.into(), "attempt");
+            format!("; {attempts} in vain, the last one: {error}")
+        });
+        let text = format!(
+            "channel {}: {waiting} not sent yet, the oldest for {oldest}{}",
+            channel.name,
+            error.unwrap_or_default()
+        );
+        wrapped_to(columns, &text)
+    });
+    lines.collect()
+}
+
 /// The open incidents, the worst first; nothing without a monitor that has seen one.
-pub(super) fn incidents(status: &StatusReport, now: Timestamp) -> String {
+pub(super) fn incidents(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let lines = status.incidents.iter().map(|it| {
         let (severity, rule, subject, text) = (it.severity.as_str(), &it.rule, &it.subject, &it.text);
         let since = ago(Some(it.since), now);
@@ -155,10 +185,14 @@ pub(super) fn incidents(status: &StatusReport, now: Timestamp) -> String {
     });
     let lines: Vec<_> = lines.collect();
     let shown = shorten(lines, INCIDENTS_SHOWN);
-    list("incidents (`logferry alerts` has what to do):", shown.into_iter())
+    list(
+        "incidents (`logferry alerts` has what to do):",
+        shown.into_iter(),
+        columns,
+    )
 }
 
 /// Why the exit code is 1; nothing if it is not.
-pub(super) fn problems(status: &StatusReport) -> String {
-    list("exit code 1, because:", status.problems.iter().cloned())
+pub(super) fn problems(status: &StatusReport, columns: usize) -> String {
+    list("exit code 1, because:", status.problems.iter().cloned(), columns)
 }

@@ -117,7 +117,7 @@ struct RawLimits {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 #[expect(clippy::struct_field_names, reason = "named as in the file")]
-struct RawServerTls {
+pub(crate) struct RawServerTls {
     cert_file: Option<String>,
     key_file: Option<String>,
     client_ca_file: Option<String>,
@@ -156,7 +156,7 @@ impl RawRelay {
 
 impl RawServerTls {
     #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
-    fn resolve(self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
+    pub(crate) fn resolve(self, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
         let cert_file = at.optional("cert_file", self.cert_file, ConfigField::readable);
         let key_file = at.optional("key_file", self.key_file, ConfigField::secret_path);
         let client_ca_file = at.optional("client_ca_file", self.client_ca_file, ConfigField::readable);

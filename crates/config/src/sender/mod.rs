@@ -28,8 +28,10 @@ pub struct SenderSettings {
     pub local_address: Option<IpAddr>,
     /// Folder of the checkpoint.
     pub state_dir: PathBuf,
-    /// The logs to ship, at least one; names are unique.
+    /// The logs to ship, at least one unless there are `captures`; names are unique.
     pub logs: Vec<LogSettings>,
+    /// The collector's folder, whose capture files are logs too; each source's name is its log's name.
+    pub captures: Option<PathBuf>,
     /// Bounds of a chunk.
     pub chunk: ChunkLimits,
     /// Chunks in flight at one time, 1 to 64.
@@ -102,6 +104,9 @@ pub struct ChunkLimits {
     pub max_delay: Duration,
 }
 
+/// The default of `state_dir`.
+pub(crate) const STATE_DIR: &str = "/var/lib/logferry/sender";
+
 const MIN_CHUNK: u64 = 4 << 10;
 /// The largest chunk of the protocol.
 const MAX_CHUNK: u64 = 16 << 20;
@@ -115,6 +120,7 @@ pub(crate) struct RawSender {
     local_address: Option<String>,
     state_dir: RawText,
     logs: Vec<RawLog>,
+    captures: Option<String>,
     chunk: RawChunk,
     in_flight: RawText,
     compression: RawText,
@@ -206,11 +212,13 @@ impl RawSender {
                     .map_err(|_| format!("`{text}` is not an IP address of this host"))
             })
         });
-        let state_dir = self.state_dir.or("/var/lib/logferry/sender");
+        let state_dir = self.state_dir.or(STATE_DIR);
         let state_dir = at.key("state_dir").path(state_dir);
         let chunk = self.chunk.resolve(&at.key("chunk"));
         let max_line = chunk.map_or(MAX_CHUNK, |chunk| chunk.max_bytes as u64);
-        let logs = resolve_logs(self.logs, &at.key("logs"), max_line);
+        let has_captures = self.captures.is_some();
+        let logs = resolve_logs(self.logs, &at.key("logs"), max_line, has_captures);
+        let captures = at.optional("captures", self.captures, ConfigField::path);
         let in_flight = at.key("in_flight").number(self.in_flight.or("4"), 1..=64);
         let RawBackoff { initial, max } = self.retry;
         let retry = at.key("retry").backoff(initial.or("200ms"), max.or("30s"));
@@ -221,6 +229,7 @@ impl RawSender {
             local_address: local_address?,
             state_dir: state_dir?,
             logs: logs?,
+            captures: captures?,
             chunk: chunk?,
             in_flight: in_flight?,
             compression: compression?,
@@ -247,8 +256,13 @@ impl RawChunk {
     }
 }
 
-fn resolve_logs(raw: Vec<RawLog>, at: &ConfigField<'_>, max_line: u64) -> Option<Vec<LogSettings>> {
-    if raw.is_empty() {
+fn resolve_logs(
+    raw: Vec<RawLog>,
+    at: &ConfigField<'_>,
+    max_line: u64,
+    may_be_empty: bool,
+) -> Option<Vec<LogSettings>> {
+    if raw.is_empty() && !may_be_empty {
         return at.refuse("has no entry; write at least `- path: /app/log/nginx/access.log`");
     }
     let logs = at.each(raw, |log, at| log.resolve(at, max_line))?;

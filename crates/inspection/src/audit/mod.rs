@@ -26,7 +26,7 @@ use logferry_ledger::{Batch, BatchFilter, BatchId, Ledger, LedgerError, SignedRe
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
-use logferry_text::count;
+use logferry_text::{count, natural_order};
 
 pub use self::page::{PageFacts, page};
 pub use self::report::{
@@ -207,7 +207,9 @@ fn add_up(streams: &[(SourceId, LineCounts)], survey: &Survey) -> Totals {
 
 fn with_names(sources: BTreeMap<String, AuditedSource>) -> Vec<AuditedSource> {
     let named = |(source, sums)| AuditedSource { source, ..sums };
-    sources.into_iter().map(named).collect()
+    let mut sources: Vec<_> = sources.into_iter().map(named).collect();
+    sources.sort_by(|a, b| natural_order(&a.source, &b.source));
+    sources
 }
 
 fn differing_lines((source, lines): &(SourceId, LineCounts), survey: &Survey) -> Option<Discrepancy> {

@@ -100,11 +100,7 @@ impl WindowRecord {
         before: Option<&SignedRecord>,
         key: Option<&PublicKey>,
     ) -> Result<Self, RecordFault> {
-        let record: Self = serde_json::from_str(&signed.content).map_err(|_| RecordFault::Text)?;
-        let own = PublicKey::of_text(record.key.as_bytes()).ok_or(RecordFault::Text)?;
-        if !own.has_signed(signed.content.as_bytes(), &signed.signature) {
-            return Err(RecordFault::Signature);
-        }
+        let (record, own) = Self::of_text(&signed.content, &signed.signature)?;
         if (record.number, record.covers(), record.batches) != (signed.number, signed.covers, signed.batches)
         {
             return Err(RecordFault::Text);
@@ -121,6 +117,17 @@ impl WindowRecord {
         }
     }
 
+    /// Reads the text of a record and checks its signature. Also returns the key that it names, which fits the signature.
+    pub(crate) fn of_text(content: &str, signature: &str) -> Result<(Self, PublicKey), RecordFault> {
+        let record: Self = serde_json::from_str(content).map_err(|_| RecordFault::Text)?;
+        let own = PublicKey::of_text(record.key.as_bytes()).ok_or(RecordFault::Text)?;
+        if own.has_signed(content.as_bytes(), signature) {
+            Ok((record, own))
+        } else {
+            Err(RecordFault::Signature)
+        }
+    }
+
     fn covers(&self) -> WindowPart {
         WindowPart {
             window_start: self.window_start,
@@ -133,24 +140,35 @@ impl WindowRecord {
 
 /// SHA-256 over what never changes of delivered batches: one line for each, in the order of their opening.
 pub(crate) fn rows_digest(rows: &[Batch]) -> String {
+    lines_digest(rows.iter().map(row_line))
+}
+
+/// The same over the lines.
+pub(super) fn lines_digest(lines: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut hash = Sha256::new();
-    for batch in rows {
-        let log = batch.log.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (contents, sha256) = (batch.contents, batch.sha256.as_deref().unwrap_or_default());
-        let line = format!(
-            "{}\t{}\t{}\t{}\t{}\t{log}\t{}\t{}\t{}\t{sha256}\n",
-            batch.id,
-            batch.name(),
-            batch.window.start,
-            batch.source,
-            batch.group,
-            contents.lines,
-            contents.bytes,
-            contents.crc32c,
-        );
-        hash.update(line);
+    for line in lines {
+        hash.update(line.as_ref());
+        hash.update("\n");
     }
     hex(&hash.finalize())
+}
+
+/// What never changes of a delivered batch: number, name, window, source, group, log, lines, bytes, CRC-32C and SHA-256, with tabs
+/// between them.
+pub(super) fn row_line(batch: &Batch) -> String {
+    let log = batch.log.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (contents, sha256) = (batch.contents, batch.sha256.as_deref().unwrap_or_default());
+    format!(
+        "{}\t{}\t{}\t{}\t{}\t{log}\t{}\t{}\t{}\t{sha256}",
+        batch.id,
+        batch.name(),
+        batch.window.start,
+        batch.source,
+        batch.group,
+        contents.lines,
+        contents.bytes,
+        contents.crc32c,
+    )
 }
 
 fn text_hash(text: &str) -> String {

@@ -12,12 +12,22 @@ use super::record::make_record;
 /// A window is signed so long after its end: most late lines have come by then.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-/// Late parts get a record while their window is at most so much older than the newest signed one. So many rows are read at
-/// each look: some ten thousand with 300 sources.
-const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
+/// Most looks read the windows from so much before the newest signed one to so much after the next: some ten thousand rows with 300
+/// sources.
+const LOOK_AROUND: SignedDuration = SignedDuration::from_hours(24);
 
-/// Windows that one look signs: some ten milliseconds. The first look at an old ledger has thousands to sign.
-const WINDOWS_MAX: u32 = 20;
+/// Windows that are signed in one transaction: some ten milliseconds.
+const WINDOWS_MAX: u32 = 50;
+
+/// Which windows a look considers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigningReach {
+    /// Those of the last day and the next ones.
+    Recent,
+    /// All: also one that was delivered long after newer ones were signed. It reads every row once, which takes a second for two
+    /// million.
+    All,
+}
 
 /// Why windows cannot be signed.
 #[derive(Debug, thiserror::Error)]
@@ -30,16 +40,51 @@ pub enum SignError {
     Key(#[from] KeyError),
 }
 
-/// Signs some of the windows that are complete and not signed. Returns how many.
-pub fn sign_windows(ledger: &mut Ledger, data_dir: &Path, now: Timestamp) -> Result<usize, SignError> {
+/// Signs the windows that are complete and not signed, as long as `may_go_on` says so. Returns how many.
+pub fn sign_windows(
+    ledger: &mut Ledger,
+    data_dir: &Path,
+    reach: SigningReach,
+    now: Timestamp,
+    mut may_go_on: impl FnMut() -> bool,
+) -> Result<usize, SignError> {
+    let mut signed = 0;
+    while may_go_on() {
+        let Some(starts) = recent(ledger)? else {
+            return Ok(signed);
+        };
+        match sign_some(ledger, data_dir, starts, now)? {
+            0 => break,
+            some => signed += some,
+        }
+    }
+    while reach == SigningReach::All && may_go_on() {
+        match sign_some(ledger, data_dir, Timestamp::MIN..Timestamp::MAX, now)? {
+            0 => break,
+            some => signed += some,
+        }
+    }
+    Ok(signed)
+}
+
+/// When the windows start that are most likely to be signed next; `None`: there are none.
+fn recent(ledger: &Ledger) -> Result<Option<Range<Timestamp>>, LedgerError> {
     let (newest, next) = ledger.signing_place()?;
     let Some((oldest, latest)) = newest.or(next).zip(next.or(newest)) else {
-        return Ok(0);
+        return Ok(None);
     };
-    let starts = Range {
-        start: oldest.checked_sub(LOOK_BACK).unwrap_or(oldest),
-        end: latest.checked_add(LOOK_BACK).unwrap_or(latest),
-    };
+    Ok(Some(Range {
+        start: oldest.checked_sub(LOOK_AROUND).unwrap_or(oldest),
+        end: latest.checked_add(LOOK_AROUND).unwrap_or(latest),
+    }))
+}
+
+fn sign_some(
+    ledger: &mut Ledger,
+    data_dir: &Path,
+    starts: Range<Timestamp>,
+    now: Timestamp,
+) -> Result<usize, SignError> {
     let settled = now.checked_sub(SETTLED_AFTER).unwrap_or(now);
     let windows = ledger.windows_to_sign(starts, settled, WINDOWS_MAX)?;
     if windows.is_empty() {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_ledger::{Incident, Ledger, LedgerError, Severity, Silence, TimelineEntry};
+use logferry_text::natural_order;
 use serde::Serialize;
 
 /// An open incident.
@@ -56,11 +57,12 @@ pub struct ListedIncident {
     pub timeline: Vec<TimelineEntry>,
 }
 
-/// The open ones, the worst first, then the oldest.
+/// The open ones, the worst first, then the oldest, then in the order of names.
 pub fn statuses(ledger: &Ledger, now: Timestamp) -> Result<Vec<IncidentStatus>, LedgerError> {
     let silences = ledger.silences(now)?;
     let mut incidents = ledger.incidents(Timestamp::MAX)?;
     incidents.retain(Incident::is_open);
+    incidents.sort_by(|a, b| natural_order(&a.subject, &b.subject));
     incidents.sort_by_key(|it| (Reverse(it.severity), it.since));
     let statuses = incidents.into_iter().map(|it| status(it, &silences, now));
     Ok(statuses.collect())
@@ -76,6 +78,7 @@ pub fn incident_list(
     let silences = ledger.silences(now)?;
     let mut incidents = ledger.incidents(since)?;
     incidents.retain(|it| it.opened_at.is_some());
+    incidents.sort_by(|a, b| natural_order(&a.subject, &b.subject));
     incidents.sort_by_key(|it| match it.closed_at {
         None => (0, Reverse(it.severity), Reverse(Timestamp::MAX), it.since),
         Some(closed) => (1, Reverse(Severity::Warning), Reverse(closed), it.since),

@@ -3,6 +3,7 @@
 //! The JSON is a contract: fields can be added, but not renamed. Each part of the status is one file here. All of it only
 //! reads, and may run while the roles run.
 
+mod channels;
 mod destinations;
 mod groups;
 mod housekeeper;
@@ -25,6 +26,7 @@ use logferry_ledger::{Ledger, LedgerError};
 use logferry_protocol::names::{GroupName, SourceId};
 use serde::Serialize;
 
+pub use self::channels::ChannelStatus;
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
 pub use self::housekeeper::HousekeeperStatus;
@@ -84,6 +86,8 @@ pub struct StatusReport {
     /// The last run of the housekeeper; `None` before the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub housekeeper: Option<HousekeeperStatus>,
+    /// The channels for which messages wait.
+    pub channels: Vec<ChannelStatus>,
     /// How far the indexer is; `None` without one, or before it has read anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indexer: Option<IndexerStatus>,
@@ -158,6 +162,17 @@ impl StatusReport {
     pub fn is_healthy(&self) -> bool {
         self.problems.is_empty()
     }
+
+    /// Leaves out how far lines are sent to OpenSearch. For a host whose configuration does not send any: what it was when it was
+    /// switched off says nothing of today.
+    #[must_use]
+    pub fn without_opensearch(mut self, now: Timestamp) -> Self {
+        if let Some(index) = &mut self.indexer {
+            index.opensearch = None;
+        }
+        self.problems = problems::problems(&self, now);
+        self
+    }
 }
 
 /// Reads the ledger and the disk in `data_dir`.
@@ -215,6 +230,7 @@ pub fn read(
         roles,
         mails: mails(ledger, now)?,
         housekeeper: housekeeper::status(ledger)?,
+        channels: channels::statuses(ledger, now)?,
         indexer: indexer::status(scope.roles),
         incidents: incidents::statuses(ledger, now)?,
         problems: Vec::new(),

@@ -66,6 +66,15 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
             "the mail server refuses {recipient}: {reason}; correct monitor.smtp.to, mails go to the others"
         )
     });
+    let sink = status
+        .indexer
+        .as_ref()
+        .and_then(|index| index.opensearch.as_ref());
+    let sink = sink.and_then(|sink| sink.trouble.as_ref()).map(|reason| {
+        format!(
+            "lines wait for OpenSearch: {reason}; they are sent when it takes them, as long as their files are in the spool"
+        )
+    });
     let incidents = status.incidents.iter();
     let incidents = incidents.filter(|it| {
         let is_told = TOLD_ANYWAY.contains(&it.rule.as_str());
@@ -80,6 +89,7 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
         .chain(destinations)
         .chain(failed)
         .chain(unwanted)
+        .chain(sink)
         .chain(unsent)
         .chain(refused)
         .collect()

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result as SqlResult, Row, named_params};
 
 use super::incident::{Incident, IncidentId, IncidentUpdate, TimelineEntry, covers};
 use crate::alert_events::{AlertEvent, queue_events};
-use crate::monitor_state::{NewMail, queue};
+use crate::monitor_state::{IncidentMail, queue};
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 
@@ -33,11 +33,14 @@ impl Ledger {
         })
     }
 
-    /// Records what became of incidents, and queues the mails about it, and the events for other channels, each with its channel.
+    /// Records what became of incidents, and queues the mail about it, and the events for other channels, each with its channel.
+    ///
+    /// `mail` gets the news of the mails that wait and that no server can have got, oldest first, and makes the one mail that
+    /// takes their place; without one they stay.
     pub fn record_incidents(
         &mut self,
         updates: &[IncidentUpdate],
-        mails: &[NewMail],
+        mail: impl FnOnce(&[String]) -> Option<IncidentMail>,
         events: &[(String, AlertEvent)],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
@@ -57,7 +60,11 @@ impl Ledger {
                     }
                 }
             }
-            mails.iter().try_for_each(|mail| queue(sql, mail, now))?;
+            let waiting = waiting_mails(sql)?;
+            let news: Vec<_> = waiting.iter().map(|(_, news)| news.clone()).collect();
+            if let Some(mail) = mail(&news) {
+                replace(sql, &waiting, &mail, now)?;
+            }
             queue_events(sql, events, now)
         })
     }
@@ -100,6 +107,37 @@ pub(super) fn note_on_open(sql: &Connection, subject: &str, text: &str, at: Time
         noted += 1;
     }
     Ok(noted)
+}
+
+/// Most bytes of a mail's news that a later mail tells too. So a mail has a bound, however long the server is down.
+const NEWS_MAX: u32 = 256 << 10;
+
+/// The mails about incidents that no server can have got: they were never announced, and wait for all recipients.
+fn waiting_mails(sql: &Connection) -> SqlResult<Vec<(i64, String)>> {
+    let query = "SELECT id, news FROM outbox
+        WHERE sent_at IS NULL AND length(news) <= ?1 AND unconfirmed = 0 AND waiting_for IS NULL ORDER BY id";
+    let mut query = sql.prepare_cached(query)?;
+    let rows = query.query_map([NEWS_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Queues a mail in the place of these. It is as old as the oldest of them, has failed as often, and is tried at once.
+fn replace(sql: &Connection, old: &[(i64, String)], mail: &IncidentMail, now: Timestamp) -> SqlResult<()> {
+    // First the new row: SQLite gives the number of a last row that was deleted once more, and a mail in flight is known by it.
+    let new = queue(sql, &mail.mail, now)?;
+    sql.prepare_cached("UPDATE outbox SET news = ?2 WHERE id = ?1")?
+        .execute((new, &mail.news))?;
+    for (old, _) in old {
+        sql.prepare_cached(
+            "UPDATE outbox SET created_at = min(outbox.created_at, old.created_at),
+                attempts = max(outbox.attempts, old.attempts), last_error = coalesce(old.last_error, outbox.last_error)
+             FROM (SELECT created_at, attempts, last_error FROM outbox WHERE id = ?2) AS old WHERE id = ?1",
+        )?
+        .execute((new, old))?;
+        sql.prepare_cached("DELETE FROM outbox WHERE id = ?1")?
+            .execute([old])?;
+    }
+    Ok(())
 }
 
 fn put(sql: &Connection, id: Option<IncidentId>, incident: &Incident) -> SqlResult<i64> {

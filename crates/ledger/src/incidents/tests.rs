@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::*;
-use crate::monitor_state::NewMail;
+use crate::monitor_state::{IncidentMail, NewMail};
 use crate::{FILE_NAME, Ledger};
 
 fn at(second: i64) -> Timestamp {
@@ -42,16 +42,65 @@ fn update(subject: &str) -> IncidentUpdate {
     }
 }
 
+fn mail(news: &str) -> IncidentMail {
+    let mail = NewMail {
+        subject: format!("critical: {news}"),
+        text: "text".to_owned(),
+        html: None,
+    };
+    IncidentMail {
+        mail,
+        news: news.to_owned(),
+    }
+}
+
+#[test]
+fn a_mail_takes_the_place_of_those_that_no_server_can_have_got() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let mut ledger = Ledger::open_or_create(dir.path())?;
+    let mut record = |ledger: &mut Ledger, news: &str, second| {
+        let mut told = Vec::new();
+        let compose = |waiting: &[String]| {
+            told = waiting.to_vec();
+            Some(mail(news))
+        };
+        ledger
+            .record_incidents(&[], compose, &[], at(second))
+            .map(|()| told)
+    };
+    assert_eq!(record(&mut ledger, "a", 1)?, [""; 0]);
+    let begun = ledger.due_mails(at(1))?[0].id;
+    assert!(ledger.mail_announced(begun)?, "a server may have got it");
+    assert_eq!(record(&mut ledger, "b", 2)?, [""; 0], "so it is told by itself");
+    let second = ledger.due_mails(at(2))?[1].id;
+    ledger.mail_failed(second, "no route", at(60), 0)?;
+    ledger.record_incidents(&[], |_| None, &[], at(3))?;
+    assert_eq!(ledger.due_mails(at(60))?.len(), 2, "nothing takes its place");
+    assert_eq!(record(&mut ledger, "c", 9)?, ["b"]);
+    let [first, merged] = &ledger.due_mails(at(9))?[..] else {
+        panic!("two mails")
+    };
+    assert_eq!((first.id, &*merged.content.subject), (begun, "critical: c"));
+    assert_eq!(
+        (merged.created_at, merged.attempts),
+        (at(2), 1),
+        "as old, and tried as often"
+    );
+    assert!(merged.id != second, "a mail in flight must not be taken for it");
+    assert!(
+        !ledger.mail_announced(second)?,
+        "it is not in the outbox any more"
+    );
+    assert_eq!(ledger.mail_backlog()?.last_error.as_deref(), Some("no route"));
+    Ok(())
+}
+
 #[test]
 fn an_incident_outlives_a_restart_and_its_mail_is_queued_with_it() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
-    let mail = NewMail {
-        subject: "critical: stale a".to_owned(),
-        text: "text".to_owned(),
-        html: None,
-    };
-    ledger.record_incidents(&[update("a")], &[mail], &[], at(1))?;
+    let mail = mail("stale a");
+    ledger.record_incidents(&[update("a")], |_| Some(mail), &[], at(1))?;
     drop(ledger);
     let mut ledger = Ledger::open(dir.path())?;
     let [stored] = &ledger.incidents(Timestamp::MAX)?[..] else {
@@ -74,12 +123,14 @@ fn an_incident_outlives_a_restart_and_its_mail_is_queued_with_it() -> Result<(),
         },
         ..update("a")
     };
-    ledger.record_incidents(&[closed], &[], &[], at(9))?;
-    ledger.record_incidents(&[update("a")], &[], &[], at(10))?;
+    ledger.record_incidents(&[closed], |_| None, &[], at(9))?;
+    ledger.record_incidents(&[update("a")], |_| None, &[], at(10))?;
     assert_eq!(ledger.incidents(Timestamp::MAX)?.len(), 1);
     assert_eq!(ledger.incidents(at(9))?.len(), 2);
     assert!(
-        ledger.record_incidents(&[update("a")], &[], &[], at(11)).is_err(),
+        ledger
+            .record_incidents(&[update("a")], |_| None, &[], at(11))
+            .is_err(),
         "one at a time"
     );
     assert_eq!(ledger.forget_incidents(at(10), 100, 10)?, 1);
@@ -97,14 +148,14 @@ fn a_timeline_and_the_closed_incidents_have_a_bound() -> Result<(), Box<dyn Erro
         text: "again".to_owned(),
     };
     many.entries = (0..250).map(entry).collect();
-    ledger.record_incidents(&[many], &[], &[], at(0))?;
+    ledger.record_incidents(&[many], |_| None, &[], at(0))?;
     let id = ledger.incidents(at(0))?[0].id.ok_or("an id")?;
     let timeline = ledger.timeline(id)?;
     assert_eq!((timeline.len(), timeline[0].at), (TIMELINE_MAX as usize, at(150)));
     for number in 0..20 {
         let mut closed = update("b");
         closed.incident.closed_at = Some(at(number));
-        ledger.record_incidents(&[closed], &[], &[], at(number))?;
+        ledger.record_incidents(&[closed], |_| None, &[], at(number))?;
     }
     assert_eq!(ledger.forget_incidents(at(-1), 5, 100)?, 15);
     let kept = ledger.incidents(at(0))?;
@@ -117,7 +168,7 @@ fn a_timeline_and_the_closed_incidents_have_a_bound() -> Result<(), Box<dyn Erro
 fn a_silence_is_noted_on_what_it_mutes_and_ends_by_itself() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
-    ledger.record_incidents(&[update("a:/log"), update("b")], &[], &[], at(1))?;
+    ledger.record_incidents(&[update("a:/log"), update("b")], |_| None, &[], at(1))?;
     let silence = Silence {
         subject: "a".to_owned(),
         since: at(10),

@@ -227,6 +227,12 @@ impl Ledger {
         })
     }
 
+    /// The names of all logs that the ledger has.
+    pub fn logs(&self) -> Result<Vec<LogName>, LedgerError> {
+        let query = "SELECT DISTINCT log FROM streams ORDER BY log";
+        self.list("list the logs", query, [], |row| row::text(row, "log"))
+    }
+
     /// The stream whose line is incomplete at the end of a batch.
     pub fn stream_with_open_line(&self, batch: BatchId) -> Result<Option<StreamRecord>, LedgerError> {
         let query = "SELECT * FROM streams WHERE open_line_in = ?1";

@@ -1,5 +1,6 @@
 //! Everything that the relay records except opening and sealing batches: commits of streams (`commit`), sources and their
-//! heartbeats (`sources`), the logs of sources (`source_logs`), gaps (`gaps`), uploads of old shippers (`uploads`) and reports of groups (`groups`).
+//! heartbeats (`sources`), the logs of sources (`source_logs`), which windows a source is past (`window_lines`), gaps (`gaps`), uploads
+//! of old shippers (`uploads`) and reports of groups (`groups`).
 //! This room uses `batches`, whose growth is part of a commit. Queries may change here without a look elsewhere.
 
 mod commit;
@@ -9,6 +10,7 @@ mod senders;
 mod source_logs;
 mod sources;
 mod uploads;
+mod window_lines;
 
 pub use commit::{BatchGrowth, Commit, StreamMove, StreamRecord};
 pub use gaps::GapRecord;
@@ -18,3 +20,4 @@ pub use source_logs::SourceLogs;
 pub(crate) use sources::note_contact;
 pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
+pub use window_lines::{REPORT_GRACE, SourceReach};

@@ -63,6 +63,13 @@ mod tests {
         other.stream = logferry_protocol::stream::StreamId::derive(other.file, other.head, 0);
         ledger.commit(&advance(0, other)).expect("committed");
         assert_eq!(of(&ledger, &batch), None, "it may have lines of both");
+        let all: Vec<_> = ledger
+            .logs()
+            .expect("read")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(all, ["access", "error"]);
         assert_eq!(of(&ledger, &named).as_deref(), Some("pay"));
     }
 }

@@ -80,13 +80,13 @@ pub struct SourceLineTotals {
 }
 
 impl Ledger {
-    /// All sources.
+    /// All sources, in the order of their names.
     pub fn sources(&self) -> Result<Vec<SourceRecord>, LedgerError> {
         self.read("list sources", |sql| {
             let mut query = sql.prepare_cached(
                 "SELECT sources.source, grp, first_seen, last_contact, last_lines,
                      reports.heartbeat AS heartbeat, reports.heartbeat_at AS heartbeat_at
-                 FROM sources LEFT JOIN source_reports AS reports ON reports.source = sources.source ORDER BY sources.source",
+                 FROM sources LEFT JOIN source_reports AS reports ON reports.source = sources.source",
             )?;
             let sources = query.query_map([], |row| {
                 let source: SourceId = row::text(row, "source")?;
@@ -108,7 +108,9 @@ impl Ledger {
                     source,
                 })
             })?;
-            sources.collect()
+            let mut sources: Vec<SourceRecord> = sources.collect::<rusqlite::Result<_>>()?;
+            sources.sort_by(|a, b| a.source.cmp(&b.source));
+            Ok(sources)
         })
     }
 

@@ -77,8 +77,7 @@ impl Ledger {
             if sql.execute(note, (millis(start), millis(now)))? == 0 {
                 return Ok(false);
             }
-            queue(sql, mail, now)?;
-            let id = sql.last_insert_rowid();
+            let id = queue(sql, mail, now)?;
             let mut add = sql.prepare_cached(
                 "INSERT INTO mail_parts (mail, position, name, content_type, content_id, content)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -56,6 +56,25 @@ fn shown(reader: &IndexReader, query: &NumbersQuery) -> Vec<String> {
 }
 
 #[test]
+fn rows_of_a_time_are_in_the_order_of_people_and_logs_are_listed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let of = |source, log| (NOW, key(source, log), line(200, Level::Info));
+    let lines = [of("198.51.100.10", Some("pay")), of("198.51.100.9", None)];
+    db.record(&mut change(&lines), KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let by_source = NumbersQuery {
+        by: Some(NumbersDimension::Source),
+        ..NumbersQuery::default()
+    };
+    assert_eq!(
+        shown(&reader, &by_source),
+        ["0 198.51.100.9 1", "0 198.51.100.10 1"]
+    );
+    assert_eq!(reader.logs().expect("read"), ["pay"]);
+}
+
+#[test]
 fn lines_count_in_their_own_minute_and_hour_also_when_they_are_late() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut db = IndexDb::open_or_create(dir.path()).expect("created");

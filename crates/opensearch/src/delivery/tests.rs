@@ -22,6 +22,8 @@ enum ServerAct {
     AnswerForOthers,
     /// It takes nothing.
     Refuse(u16),
+    /// It takes nothing, and says that the request is too large. So may a proxy before it, at any time.
+    CallTooLarge,
 }
 
 fn act() -> impl Strategy<Value = ServerAct> {
@@ -34,6 +36,7 @@ fn act() -> impl Strategy<Value = ServerAct> {
         2 => Just(ServerAct::LoseAnswer),
         1 => Just(ServerAct::AnswerForOthers),
         2 => prop_oneof![Just(429_u16), Just(503), Just(401), Just(400), Just(301)].prop_map(ServerAct::Refuse),
+        1 => Just(ServerAct::CallTooLarge),
     ]
 }
 
@@ -43,6 +46,8 @@ struct ServerModel {
     unwanted: Vec<bool>,
     sizes: Vec<usize>,
     max_bytes: usize,
+    /// Documents that were called too large alone.
+    called_too_large: BTreeSet<usize>,
 }
 
 impl ServerModel {
@@ -63,7 +68,11 @@ impl ServerModel {
     }
 
     fn answer(&mut self, sent: &[usize], act: &ServerAct) -> BulkAnswer {
-        if sent.iter().map(|number| self.sizes[*number]).sum::<usize>() > self.max_bytes {
+        let bytes = sent.iter().map(|number| self.sizes[*number]).sum::<usize>();
+        if bytes > self.max_bytes || matches!(act, ServerAct::CallTooLarge) {
+            if let [number] = sent {
+                self.called_too_large.insert(*number);
+            }
             return BulkAnswer::Refused {
                 status: 413,
                 retry_after: None,
@@ -71,6 +80,7 @@ impl ServerModel {
             };
         }
         match act {
+            ServerAct::CallTooLarge => unreachable!("answered above"),
             ServerAct::Refuse(status) => BulkAnswer::Refused {
                 status: *status,
                 retry_after: Some(Duration::from_secs(7)),
@@ -107,6 +117,7 @@ proptest! {
             unwanted: documents.iter().map(|(_, unwanted)| *unwanted).collect(),
             sizes: documents.iter().map(|(size, _)| *size).collect(),
             max_bytes: server_max,
+            called_too_large: BTreeSet::new(),
         };
         let mut delivery = BulkDelivery::new(max_bytes, BACKOFF);
         for (number, (size, _)) in documents.iter().enumerate() {
@@ -123,6 +134,14 @@ proptest! {
                     prop_assert!(time >= BACKOFF.initial && !reason.is_empty());
                     delivery.waited();
                 }
+                BulkStep::Ask(number) => {
+                    let answer = match acts.next() {
+                        Some(ServerAct::LoseAnswer) => DocumentAnswer::Lost { reason: "it broke".to_owned() },
+                        _ if server.index.contains(&format!("id{number}")) => DocumentAnswer::There,
+                        _ => DocumentAnswer::Absent,
+                    };
+                    delivery.asked(answer);
+                }
                 BulkStep::Send(sent) => {
                     let bytes: usize = sent.iter().map(|number| documents[*number].0).sum();
                     prop_assert!(sent.len() == 1 || bytes <= max_bytes);
@@ -136,9 +155,10 @@ proptest! {
         let refused: BTreeSet<_> = counts.refused.iter().map(|item| item.number).collect();
         prop_assert_eq!(refused.len(), counts.refused.len(), "refused once");
         for (number, (size, unwanted)) in documents.iter().enumerate() {
-            let is_refused = *unwanted || *size > server_max;
-            prop_assert_eq!(refused.contains(&number), is_refused);
+            let is_refused = refused.contains(&number);
             prop_assert_eq!(server.index.contains(&format!("id{number}")), !is_refused);
+            prop_assert!(is_refused || !*unwanted && *size <= server_max);
+            prop_assert!(!is_refused || *unwanted || server.called_too_large.contains(&number));
         }
         prop_assert_eq!(counts.stored + counts.repeated, server.index.len() as u64);
         prop_assert_eq!(delivery.step(), BulkStep::Done);
@@ -211,4 +231,45 @@ fn waits_grow_while_nothing_is_taken_and_a_server_may_ask_for_longer_ones() {
     };
     let waits = [None, None, None, Some(30), Some(86_400)].map(&mut wait_after);
     assert_eq!(waits, [1, 2, 4, 30, 300]);
+}
+
+#[test]
+fn document_that_is_too_large_alone_is_refused_only_if_the_index_has_not_got_it() {
+    let too_large = || BulkAnswer::Refused {
+        status: 413,
+        retry_after: None,
+        reason: String::new(),
+    };
+    let lost = || DocumentAnswer::Lost {
+        reason: "status 503".to_owned(),
+    };
+    for (answer, repeated, told) in [
+        (DocumentAnswer::There, 1, None),
+        (DocumentAnswer::Absent, 0, Some("is too large for the server")),
+        (DocumentAnswer::Forbidden, 0, Some("may not read")),
+    ] {
+        let mut delivery = delivery(1);
+        assert_eq!(delivery.step(), BulkStep::Send(vec![0]));
+        delivery.answered(BulkAnswer::Lost {
+            reason: "it broke".to_owned(),
+        });
+        delivery.waited();
+        assert_eq!(delivery.step(), BulkStep::Send(vec![0]));
+        delivery.answered(too_large());
+        assert_eq!(delivery.step(), BulkStep::Ask(0));
+        delivery.asked(lost());
+        assert!(
+            matches!(delivery.step(), BulkStep::Wait { .. }),
+            "nothing is decided"
+        );
+        delivery.waited();
+        assert_eq!(delivery.step(), BulkStep::Ask(0));
+        delivery.asked(answer);
+        assert_eq!(delivery.step(), BulkStep::Done);
+        let counts = delivery.take_counts();
+        assert_eq!(counts.repeated, repeated);
+        let reason = counts.refused.first().map(|item| item.reason.as_str());
+        assert_eq!(reason.is_some(), told.is_some(), "{reason:?}");
+        assert!(told.is_none_or(|told| reason.is_some_and(|reason| reason.contains(told))));
+    }
 }

@@ -44,13 +44,21 @@ fn reported(seconds: i64) -> WindowSource {
     WindowSource {
         source: "198.51.100.1".parse().unwrap(),
         group: Some("web-1".parse().unwrap()),
-        first_seen: Some(after(-100_000)),
-        last_contact: Some(after(seconds)),
-        reported_at: Some(after(seconds)),
-        lag_bytes: 0,
-        has_unknown_lines: false,
-        reached: None,
+        reach: SourceReach {
+            first_seen: Some(after(-100_000)),
+            last_contact: Some(after(seconds)),
+            reported_at: Some(after(seconds)),
+            lag_bytes: Some(0),
+            reached: None,
+        },
     }
+}
+
+/// The same with another reach.
+fn with(source: &WindowSource, change: impl FnOnce(&mut SourceReach)) -> WindowSource {
+    let mut source = source.clone();
+    change(&mut source.reach);
+    source
 }
 
 fn input<'a>(
@@ -95,15 +103,9 @@ fn window_is_due_when_all_is_there_and_every_source_is_through() {
         "reported too early"
     );
     assert_eq!(decided(&all, &[reported(40)], after(20)), None, "too early");
-    let behind = WindowSource {
-        lag_bytes: 1,
-        ..reported(40)
-    };
+    let behind = with(&reported(40), |reach| reach.lag_bytes = Some(1));
     assert_eq!(decided(&all, std::slice::from_ref(&behind), after(60)), None);
-    let past = WindowSource {
-        reached: Some(WINDOW.end()),
-        ..behind
-    };
+    let past = with(&behind, |reach| reach.reached = Some(WINDOW.end()));
     assert!(
         decided(&all, &[past], after(60)).is_some(),
         "its lines have gone past the window"
@@ -114,10 +116,11 @@ fn window_is_due_when_all_is_there_and_every_source_is_through() {
 fn after_the_wait_it_is_said_who_is_behind_or_missing() {
     let silent = |name: &str, contact: Option<i64>| WindowSource {
         source: name.parse().unwrap(),
-        last_contact: contact.map(after),
-        first_seen: contact.map(|_| after(-100_000)),
-        reported_at: None,
-        ..reported(0)
+        ..with(&reported(0), |reach| {
+            reach.last_contact = contact.map(after);
+            reach.first_seen = contact.map(|_| after(-100_000));
+            reach.reported_at = None;
+        })
     };
     let sources = [
         silent("a", Some(-1300)),
@@ -133,21 +136,19 @@ fn after_the_wait_it_is_said_who_is_behind_or_missing() {
         "who is long gone is not named"
     );
     assert_eq!(said["whole"], false);
-    let newcomer = WindowSource {
-        first_seen: Some(after(0)),
-        ..silent("e", Some(5))
-    };
+    let newcomer = with(&silent("e", Some(5)), |reach| {
+        reach.first_seen = Some(after(0));
+    });
     let said = decided(&[], &[newcomer], after(60)).unwrap();
     assert_eq!(states(&said), [""; 0], "who came later is not missing");
 }
 
 #[test]
 fn a_window_is_not_whole_while_a_sender_has_files_that_it_cannot_read_or_has_not_resolved() {
-    let hidden = WindowSource {
-        has_unknown_lines: true,
-        reached: Some(WINDOW.end()),
-        ..reported(2000)
-    };
+    let hidden = with(&reported(2000), |reach| {
+        reach.lag_bytes = None;
+        reach.reached = Some(WINDOW.end());
+    });
     let all = [delivered(0)];
     assert_eq!(
         decided(&all, std::slice::from_ref(&hidden), after(1919)),

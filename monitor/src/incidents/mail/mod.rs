@@ -1,14 +1,16 @@
-//! One mail about all that one look has changed, the worst first: as text, and the same as HTML. Pure.
+//! One mail about all that one look has changed, the worst first: as text, and the same as HTML. It also tells what the mails
+//! before it tell that still wait, each incident once. Pure.
 
 mod html;
 mod subject;
+mod waiting_news;
 
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_ledger::{Incident, NewMail, Severity};
-use logferry_text::{count, count_of, duration, wrapped};
+use logferry_ledger::{Incident, IncidentMail, NewMail, Severity};
+use logferry_text::{count, count_of, duration, natural_order, wrapped};
 
 use super::machine::{News, NewsKind};
 use super::rules::{DISK, DISK_FULL, FILES};
@@ -30,9 +32,34 @@ pub(crate) struct OpenNow {
     pub(crate) silenced: usize,
 }
 
-/// The mail about these news; `None` if none of them is for the mail.
-pub(crate) fn mail(news: &[News], open: OpenNow, zone: &TimeZone, now: Timestamp) -> Option<NewMail> {
-    let mut news: Vec<_> = news.iter().filter(|it| is_for(&it.incident, MAIL)).collect();
+/// The mail about these news, and about those of the mails that still wait (`waiting`); `None` if none of the news is for the
+/// mail.
+pub(crate) fn mail(
+    news: &[News],
+    waiting: &[String],
+    open: OpenNow,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Option<IncidentMail> {
+    let news = news.iter().filter(|it| is_for(&it.incident, MAIL)).cloned();
+    let news: Vec<_> = news.collect();
+    if news.is_empty() {
+        return None;
+    }
+    let news = waiting_news::together(waiting, news);
+    Some(IncidentMail {
+        mail: composed(&news, open, zone, now)?,
+        news: waiting_news::text(&news),
+    })
+}
+
+fn composed(news: &[News], open: OpenNow, zone: &TimeZone, now: Timestamp) -> Option<NewMail> {
+    let mut news: Vec<_> = news.iter().collect();
+    news.sort_by(|a, b| {
+        let [a, b] = [&a.incident, &b.incident];
+        let by_rule = a.rule.cmp(&b.rule);
+        by_rule.then_with(|| natural_order(&a.subject, &b.subject))
+    });
     news.sort_by_key(|it| order(it));
     let subject = subject::subject(&news)?;
     let items: Vec<_> = news

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::{
     Batch, BatchContents, BatchId, BatchState, SourceLineTotals, SourceProgress, SourceRecord,
     SourceWindowSum, Window,

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use crate::audit::page;
 use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
-use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, sign_windows};
+use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
 use logferry_testkit::relay_host::{RelayHost, at, subscriber};
 
 const NOW: &str = "2026-11-21T06:00:00Z";
@@ -34,7 +34,10 @@ fn deliver(host: &mut RelayHost, source: &str, start: &str) {
 
 fn look(host: &mut RelayHost) -> usize {
     let data_dir = host.data_dir().to_owned();
-    sign_windows(&mut host.ledger, &data_dir, at(NOW)).expect("looked")
+    sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, at(NOW), || {
+        true
+    })
+    .expect("looked")
 }
 
 fn check(host: &RelayHost) -> Audit {
@@ -107,6 +110,48 @@ fn a_late_part_gets_a_record_of_its_own() {
 }
 
 #[test]
+fn a_window_that_is_delivered_days_after_newer_ones_is_signed_by_a_look_at_all() {
+    let mut host = signed_host();
+    deliver(&mut host, "198.51.100.1", "2026-11-18T03:00:00Z");
+    assert_eq!(
+        look(&mut host),
+        0,
+        "it is too old for the looks around the newest"
+    );
+    let data_dir = host.data_dir().to_owned();
+    let mut look_at_all = || {
+        let reach = SigningReach::All;
+        sign_windows(&mut host.ledger, &data_dir, reach, at(NOW), || true).expect("looked")
+    };
+    assert_eq!((look_at_all(), look_at_all()), (1, 0));
+    let audit = check(&host);
+    assert_eq!(kinds(&audit), []);
+    assert_eq!(audit.signed.windows, 4);
+}
+
+#[test]
+fn an_old_ledger_is_signed_in_few_looks_that_end_when_they_are_told_to() {
+    let mut host = RelayHost::new();
+    let hour = |number: i64| at("2026-11-11T00:00:00Z") + SignedDuration::from_mins(20 * number);
+    for number in 0..130 {
+        deliver(&mut host, "198.51.100.1", &hour(number).to_string());
+    }
+    let data_dir = host.data_dir().to_owned();
+    let mut passes = 2;
+    let part = sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, at(NOW), || {
+        passes -= 1;
+        passes >= 0
+    });
+    let part = part.expect("looked");
+    assert!(
+        part > 0 && part < 130,
+        "{part}: it ends in time, and what it did counts"
+    );
+    assert_eq!(look(&mut host), 130 - part, "the next look does the rest");
+    assert_eq!(kinds(&check(&host)), []);
+}
+
+#[test]
 fn each_change_of_the_ledger_behind_logferrys_back_is_noticed() {
     let changes = [
         "UPDATE batches SET lines = lines + 1 WHERE id = 3",
@@ -137,6 +182,19 @@ fn each_change_of_the_ledger_behind_logferrys_back_is_noticed() {
 }
 
 #[test]
+fn sources_are_listed_in_the_order_of_people() {
+    let mut host = RelayHost::new();
+    for source in ["198.51.100.10", "198.51.100.9"] {
+        deliver(&mut host, source, "2026-11-21T03:00:00Z");
+    }
+    let listed: Vec<_> = check(&host).sources.into_iter().map(|it| it.source).collect();
+    assert_eq!(listed, ["198.51.100.9", "198.51.100.10"]);
+    let known = host.ledger.sources().expect("read");
+    let known: Vec<_> = known.iter().map(|it| it.source.as_str()).collect();
+    assert_eq!(known, ["198.51.100.9", "198.51.100.10"]);
+}
+
+#[test]
 fn another_key_is_a_warning() {
     let host = signed_host();
     for file in [KEY_FILE, PUBLIC_KEY_FILE] {
@@ -144,7 +202,7 @@ fn another_key_is_a_warning() {
     }
     let mut ledger = Ledger::open(host.data_dir()).expect("opened");
     let later = at(NOW) + SignedDuration::from_hours(1);
-    sign_windows(&mut ledger, host.data_dir(), later).expect("looked");
+    sign_windows(&mut ledger, host.data_dir(), SigningReach::Recent, later, || true).expect("looked");
     let mut host = host;
     deliver(&mut host, "198.51.100.1", "2026-11-21T04:00:00Z");
     assert_eq!(look(&mut host), 1);

@@ -1,0 +1,141 @@
+//! `logferry audit --record`: the signed record of one window, as a file. `--check`: whether a page or such a file is as it was
+//! signed, also on another host.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use logferry_durable::{Disk, RealDisk};
+use logferry_inspection::sign_off::{ProvenWindow, PublicKey, WindowProof, check_page};
+use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
+use logferry_text::{count, count_of};
+
+use crate::configuration;
+use crate::output::console;
+use crate::output::exit::{CommandOutcome, Failure, Result};
+
+/// Writes the records of the window that the filter selects.
+pub(super) fn write_record(to: &Path, data_dir: &Path, filter: &BatchFilter) -> Result {
+    let ledger = Ledger::open(data_dir)?;
+    let proof = ledger.at_one_moment(|ledger| {
+        let records = ledger.window_records()?.into_iter();
+        let records: Vec<_> = records.filter(|record| is_of(record, filter)).collect();
+        let with_rows = |record: SignedRecord| {
+            let rows = ledger.covered_batches(&record.covers)?;
+            Ok::<_, anyhow::Error>((record, rows))
+        };
+        let records: Vec<_> = records
+            .into_iter()
+            .map(with_rows)
+            .collect::<anyhow::Result<_>>()?;
+        anyhow::Ok((!records.is_empty()).then(|| WindowProof::new(records)))
+    })?;
+    let Some(proof) = proof else {
+        return Err(Failure::Work(anyhow!(
+            "this window is not signed; the monitor signs a window ten minutes after it is over, when all of it is delivered"
+        )));
+    };
+    let text = proof.to_text();
+    // What is told of it is what the file says, not what the ledger does.
+    let proven = WindowProof::check(text.as_bytes())
+        .context("the ledger's record of this window is not as it was signed; `logferry audit` tells more")?;
+    RealDisk
+        .replace(to, text.as_bytes())
+        .with_context(|| format!("cannot write the record to {}", to.display()))?;
+    console::print(&format!(
+        "wrote {}: {}, signed by key {}\n",
+        to.display(),
+        contents(&proven),
+        proven.key
+    ))?;
+    Ok(CommandOutcome::Fine)
+}
+
+fn is_of(record: &SignedRecord, filter: &BatchFilter) -> bool {
+    let start = record.covers.window_start;
+    let end = start.saturating_add(i64::from(record.covers.window_seconds));
+    filter.since.is_none_or(|since| end > since.as_second())
+        && filter.until.is_none_or(|until| start < until.as_second())
+}
+
+/// `window … to …, 3 batches with 1,234 lines and 99 bytes`
+fn contents(window: &ProvenWindow) -> String {
+    let time =
+        |second| Timestamp::from_second(second).map_or_else(|_| second.to_string(), |at| at.to_string());
+    let end = window.start.saturating_add(i64::from(window.seconds));
+    format!(
+        "window {} to {}, batches: {}, with {} and {}, signed at {}",
+        time(window.start),
+        time(end),
+        count(window.batches),
+        count_of(window.lines, "line"),
+        count_of(window.bytes, "byte"),
+        window.signed_at
+    )
+}
+
+/// Says whether a page or the file of a record is genuine. The key is compared with that of `key_file`, or else with this host's,
+/// if it has one.
+pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Result {
+    let name = file.display();
+    let expected = expected_key(config, key_file)?;
+    let text = RealDisk.read(file).map_err(anyhow::Error::from)?;
+    let text = text.ok_or_else(|| anyhow!("there is no file {name}"))?;
+    let checked = if WindowProof::is_meant(&text) {
+        let proven = WindowProof::check(&text).map_err(|fault| fault.to_string());
+        proven.map(|proven| (proven.key, format!("\nit says: {}", contents(&proven))))
+    } else {
+        let signature = check_page(&text).map_err(|fault| fault.to_string());
+        signature.map(|signature| (signature.key, String::new()))
+    };
+    let (key, said) = match checked {
+        Ok(checked) => checked,
+        Err(fault) => {
+            console::print(&format!("{name} is NOT genuine: {fault}\n"))?;
+            return Ok(CommandOutcome::fine_if(false));
+        }
+    };
+    let (whose, owner) = match key_file {
+        Some(file) => (
+            file.display().to_string(),
+            format!("the key in {}", file.display()),
+        ),
+        None => ("this host".to_owned(), "this host's key".to_owned()),
+    };
+    let (is_genuine, told) = match expected {
+        Some(expected) if expected == key => (true, format!("genuine: signed by {owner}")),
+        Some(expected) => (
+            false,
+            format!(
+                "NOT of {whose}: it is unchanged, but signed by key {key}, and the key expected is {expected}"
+            ),
+        ),
+        None => (
+            true,
+            format!(
+                "unchanged since key {key} signed it. Compare that with audit.pub of the relay host that it is about, or give that \
+                 file by --key"
+            ),
+        ),
+    };
+    console::print(&format!("{name} is {told}{said}\n"))?;
+    Ok(CommandOutcome::fine_if(is_genuine))
+}
+
+fn expected_key(config: &Path, key_file: Option<&Path>) -> Result<Option<PublicKey>> {
+    if let Some(path) = key_file {
+        let text = RealDisk.read(path).map_err(anyhow::Error::from)?;
+        let key = text.as_deref().and_then(PublicKey::of_text);
+        let key = key.ok_or_else(|| {
+            Failure::Configuration(anyhow!(
+                "{} is no public key: one line of 64 hexadecimal digits is expected, as in audit.pub",
+                path.display()
+            ))
+        })?;
+        return Ok(Some(key));
+    }
+    Ok(configuration::load(config)
+        .ok()
+        .and_then(|loaded| configuration::data_dir(config, &loaded).ok())
+        .and_then(|data_dir| PublicKey::read(&data_dir).ok().flatten()))
+}

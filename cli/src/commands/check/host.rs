@@ -1,0 +1,132 @@
+//! What every role needs of its host: room on the disks, watches of folders, a clock that is right.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use logferry_config::Config;
+use logferry_durable::{DiskSpace, disk_space};
+use logferry_text::{count_of, duration, size};
+
+use crate::output::check_item::CheckItem;
+use crate::roles::role::Role;
+
+/// Without a monitor's section, a disk is told from so much on.
+const FULL_PERCENT: u64 = 90;
+
+/// Clocks that differ more put lines into a window that is not theirs: batches bear this much by default (`relay.batch.slack`).
+const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(10);
+
+/// The disks that roles write to, each once.
+pub(super) fn disks(config: &Config) -> Vec<CheckItem> {
+    let mut known = BTreeSet::new();
+    let folders = Role::ALL.into_iter().filter_map(|role| role.folder(config));
+    let items = folders.filter_map(|folder| {
+        // What does not exist yet is made on the disk of what does.
+        let there = folder.ancestors().find(|folder| folder.exists())?;
+        if !known.insert(there.metadata().ok()?.dev()) {
+            return None;
+        }
+        Some(disk(folder, disk_space(there).ok()?, config))
+    });
+    items.collect()
+}
+
+fn disk(folder: &Path, space: DiskSpace, config: &Config) -> CheckItem {
+    let (name, free) = (format!("disk of {}", folder.display()), size(space.free_bytes));
+    let relay = config.relay.as_ref().filter(|relay| relay.data_dir == folder);
+    // A full disk is low even if nothing has to stay free.
+    if let Some(relay) = relay.filter(|relay| space.free_bytes < relay.limits.min_free_disk.max(1)) {
+        let least = size(relay.limits.min_free_disk);
+        let problem = format!(
+            "has {free} free, less than relay.limits.min_free_disk ({least}): the relay takes no lines; make space there"
+        );
+        return CheckItem::problem(name, &problem);
+    }
+    let used = space.total_bytes.saturating_sub(space.free_bytes);
+    let percent = used.saturating_mul(100) / space.total_bytes.max(1);
+    let text = format!("{free} of {} free", size(space.total_bytes));
+    if percent >= FULL_PERCENT {
+        return CheckItem::warning(
+            name,
+            &format!("{text}: it is {percent} % full; make space there before it is needed"),
+        );
+    }
+    CheckItem::ok(name, text)
+}
+
+/// The folders that the sender watches and the limits on that, which are enough.
+pub(super) fn watches(config: &Config) -> Option<CheckItem> {
+    let sender = config.sender.as_ref()?;
+    let limit = |name: &str| {
+        let text = std::fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let watches = limit("max_user_watches").map_or_else(String::new, |limit| {
+        format!(", limit {}", logferry_text::count(limit))
+    });
+    let folders: BTreeSet<_> = sender
+        .logs
+        .iter()
+        .map(|log| Path::new(&log.path).parent())
+        .collect();
+    let folders = count_of(folders.len() as u64, "folder");
+    Some(CheckItem::ok(
+        "inotify",
+        format!("watches the logs of {folders}{watches}"),
+    ))
+}
+
+/// Compares this host's clock with the relay's, whose answer arrived at `arrived`. `None`: its date is none.
+pub(super) fn clock(date: &str, arrived: Timestamp) -> Option<CheckItem> {
+    let theirs = rfc2822::parse(date).ok()?.timestamp();
+    let ahead = arrived.duration_since(theirs);
+    let apart = ahead.unsigned_abs();
+    if apart <= CLOCK_DIFFERENCE_MAX {
+        // HTTP tells whole seconds.
+        let apart = Duration::from_secs(apart.as_secs() + 1);
+        return Some(CheckItem::ok(
+            "clock",
+            format!("within {} of the relay's", duration(apart)),
+        ));
+    }
+    let direction = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let apart = duration(apart);
+    Some(CheckItem::problem(
+        "clock",
+        &format!(
+            "this host's is {apart} {direction} the relay's, so lines get into windows that are not theirs; let both hosts keep time \
+             by NTP (`timedatectl set-ntp true`)"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::check_item::CheckState;
+
+    #[test]
+    fn a_clock_that_is_off_is_told_with_its_direction() {
+        let item = |arrived: &str| clock("Sun, 29 Nov 2026 12:00:00 GMT", arrived.parse().unwrap()).unwrap();
+        assert_eq!(
+            item("2026-11-29T12:00:01.2Z"),
+            CheckItem::ok("clock", "within 2 s of the relay's")
+        );
+        for (arrived, beginning) in [
+            (
+                "2026-11-29T12:03:00Z",
+                "this host's is 3 min ahead of the relay's",
+            ),
+            ("2026-11-29T11:00:00Z", "this host's is 1 h behind the relay's"),
+        ] {
+            let item = item(arrived);
+            assert_eq!(item.state, CheckState::Problem);
+            assert!(item.detail.starts_with(beginning), "{item:?}");
+        }
+        assert_eq!(clock("soon", Timestamp::UNIX_EPOCH), None);
+    }
+}

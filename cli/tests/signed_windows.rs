@@ -1,0 +1,90 @@
+//! `logferry audit --record` and `--check`: a signed window as a file, checked on a host that has nothing but the public key.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::path::Path;
+use std::process::Command;
+
+use logferry_inspection::sign_off::{SigningReach, sign_windows};
+use logferry_testkit::relay_host::{RelayHost, at};
+
+/// The exit code, stdout and stderr of `logferry audit`.
+fn audit(config: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command
+        .arg("-c")
+        .arg(config)
+        .arg("audit")
+        .args(arguments)
+        .env_remove("LOGFERRY_LOG");
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn record_of_a_window_is_checked_elsewhere_with_the_public_key() {
+    let mut host = RelayHost::new();
+    let start = "2026-11-21T03:00:00Z";
+    let open = host.take("198.51.100.1", start, "one\ntwo\n", at(start));
+    let ready = host.seal(&open, at(start));
+    host.deliver(&ready, "edw", at(start));
+    let (data_dir, now) = (host.data_dir().to_owned(), at("2026-11-21T06:00:00Z"));
+    let config = data_dir.join("logferry.yaml");
+    std::fs::write(
+        &config,
+        format!("housekeeper:\n  data_dir: {}\n", data_dir.display()),
+    )
+    .unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let record = elsewhere.path().join("window.json");
+    let (record, no_config) = (record.to_str().unwrap(), elsewhere.path().join("none.yaml"));
+    let export = ["--window", "2026-11-21T03:05:00Z", "--record", record];
+    let (code, _, stderr) = audit(&config, &export);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("this window is not signed"), "{stderr}");
+    sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, now, || true).unwrap();
+    let (code, stdout, stderr) = audit(&config, &export);
+    assert_eq!(code, 0, "{stderr}");
+    let said = "window 2026-11-21T03:00:00Z to 2026-11-21T03:20:00Z, batches: 1, with 2 lines and 8 bytes";
+    assert!(stdout.contains(said), "{stdout}");
+
+    let key = elsewhere.path().join("audit.pub");
+    std::fs::copy(data_dir.join("audit.pub"), &key).unwrap();
+    let key = key.to_str().unwrap();
+    let (code, stdout, stderr) = audit(&no_config, &["--check", record, "--key", key]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(
+        stdout.contains("genuine: signed by the key in") && stdout.contains(said),
+        "{stdout}"
+    );
+    let (code, stdout, _) = audit(&no_config, &["--check", record]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("Compare that with audit.pub"), "{stdout}");
+
+    let other = RelayHost::new();
+    logferry_inspection::sign_off::SigningKeyFile::open_or_create(other.data_dir()).unwrap();
+    let other_key = other.data_dir().join("audit.pub");
+    let (code, stdout, _) = audit(
+        &no_config,
+        &["--check", record, "--key", other_key.to_str().unwrap()],
+    );
+    assert_eq!(code, 1);
+    assert!(stdout.contains("the key expected is"), "{stdout}");
+    let (code, _, stderr) = audit(&no_config, &["--check", record, "--key", record]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("is no public key"), "{stderr}");
+
+    let text = std::fs::read_to_string(record).unwrap();
+    std::fs::write(record, text.replacen("\\t2\\t8\\t", "\\t3\\t8\\t", 1)).unwrap();
+    let (code, stdout, _) = audit(&no_config, &["--check", record, "--key", key]);
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("NOT genuine: the rows in it are not those that were signed"),
+        "{stdout}"
+    );
+}

@@ -1,0 +1,142 @@
+//! Where reading the journal goes on, which entries are new, and which are missing.
+//!
+//! Pure: cursors in, verdicts out. `journalctl` of systemd 252 skips entries with `--after-cursor`, in two ways. So it is
+//! started with `--cursor=LAST`, whose first entry must be LAST itself; if it is another one, LAST is gone, and what was
+//! written between the two is missing.
+//!
+//! Invariants:
+//! - An entry is new at most once.
+//! - An entry that was written after the last one is new, or lies in a gap that is reported.
+
+use jiff::Timestamp;
+
+use super::cursor::JournalCursor;
+
+/// Follows the entries of one `journalctl` after another.
+#[derive(Debug)]
+pub(crate) struct JournalResume {
+    /// The last entry that was new.
+    last: Option<JournalCursor>,
+    phase: Phase,
+    /// Where the running `journalctl` was told to start, until that entry came.
+    anchor: Option<JournalCursor>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No entry has come that is new or the last one; so many known ones have.
+    Seeking,
+    Following,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EntryVerdict {
+    /// It was taken before.
+    Known,
+    /// Take it.
+    New,
+    /// Take it; entries before it are missing.
+    NewAfterGap(JournalGap),
+}
+
+/// Entries that are gone from the journal, and that were not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JournalGap {
+    /// The cursor of the last entry that was read.
+    pub(crate) after: String,
+    /// When it was written.
+    pub(crate) from: Option<Timestamp>,
+    /// The cursor of the next entry that there is.
+    pub(crate) before: String,
+    /// When it was written.
+    pub(crate) until: Option<Timestamp>,
+    /// How many entries are missing at most; `None`: that cannot be known.
+    pub(crate) missing_max: Option<u64>,
+}
+
+/// What is to be done when no entry comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Wait on: nothing was written.
+    Wait,
+    /// Start `journalctl` without a cursor: the journal goes on at an earlier time, which it would not show.
+    FromBeginning,
+}
+
+impl JournalResume {
+    /// Goes on after `last`, the last entry that is durable; without one it begins with the oldest entry.
+    pub(crate) fn new(last: Option<JournalCursor>) -> Self {
+        Self {
+            last,
+            phase: Phase::Seeking,
+            anchor: None,
+        }
+    }
+
+    /// A new `journalctl` is started: the cursor to start it with, or none to start with the oldest entry.
+    pub(crate) fn start(&mut self) -> Option<&JournalCursor> {
+        self.anchor = self.last.clone();
+        self.phase = match &self.last {
+            Some(_) => Phase::Seeking,
+            None => Phase::Following,
+        };
+        self.last.as_ref()
+    }
+
+    /// The last entry that was new.
+    pub(crate) fn last(&self) -> Option<&JournalCursor> {
+        self.last.as_ref()
+    }
+
+    /// Whether `journalctl` has not yet shown that it found its place.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.phase == Phase::Seeking
+    }
+
+    /// The next entry.
+    pub(crate) fn entry(&mut self, cursor: &JournalCursor) -> EntryVerdict {
+        if let Some(anchor) = &self.anchor
+            && anchor.is_same_entry(cursor)
+        {
+            self.anchor = None;
+            self.phase = Phase::Following;
+            return EntryVerdict::Known;
+        }
+        let gap = match (self.phase, &self.last) {
+            (Phase::Seeking, Some(last)) if !cursor.is_after(last) => return EntryVerdict::Known,
+            (Phase::Seeking, Some(last)) => gap(last, cursor),
+            _ => None,
+        };
+        self.phase = Phase::Following;
+        self.last = Some(cursor.clone());
+        gap.map_or(EntryVerdict::New, EntryVerdict::NewAfterGap)
+    }
+
+    /// For some seconds after its start `journalctl` has shown nothing. `newest`: the newest entry of the journal now.
+    pub(crate) fn silence(&self, newest: Option<&JournalCursor>) -> Silence {
+        match (&self.last, newest) {
+            (Some(last), Some(newest)) if !newest.is_same_entry(last) && !is_later(newest, last) => {
+                Silence::FromBeginning
+            }
+            _ => Silence::Wait,
+        }
+    }
+}
+
+/// Whether `journalctl --cursor=LAST` will show `newest`. It looks for LAST by its number, else by its time.
+fn is_later(newest: &JournalCursor, last: &JournalCursor) -> bool {
+    newest.time() > last.time()
+}
+
+/// `None`: only `last` itself is gone.
+fn gap(last: &JournalCursor, next: &JournalCursor) -> Option<JournalGap> {
+    let missing_max = next.numbers_between(last);
+    (missing_max != Some(0)).then(|| JournalGap {
+        after: last.as_str().to_owned(),
+        from: last.time(),
+        before: next.as_str().to_owned(),
+        until: next.time(),
+        missing_max,
+    })
+}

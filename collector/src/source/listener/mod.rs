@@ -1,0 +1,149 @@
+//! Clients that write records over TCP, with or without TLS: many connections, each read on only when what came of it is on
+//! stable storage.
+//!
+//! How records are told apart is decided in `framing`, what a record says by the caller.
+//!
+//! Invariants:
+//! - A connection is not read on before its records are durable.
+//! - A connection that stalls costs the others nothing: it has a seat, a small buffer, and at most one begun record.
+
+mod connection;
+mod seats;
+mod tls;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use logferry_config::ServerTls;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+pub(crate) use self::connection::HANDSHAKE_TIMEOUT;
+pub(crate) use self::seats::{Seat, Seats};
+pub(crate) use self::tls::ServerCertificates;
+
+use self::connection::{Client, serve_client};
+use crate::record::Record;
+use crate::source::framing::{Framing, RawRecord};
+use crate::source::{SourceContext, SourceError};
+
+/// How long running appends may take when the source stops.
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the certificate's files are looked at.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
+/// After so much time without a byte the kernel asks whether the client is still there (tcp(7)).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How clients are served.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientSettings {
+    pub(crate) framing: Framing,
+    pub(crate) tls: Option<ServerTls>,
+    pub(crate) max_connections: usize,
+    /// How long a client may stop in the middle of a record.
+    pub(crate) stall_timeout: Duration,
+}
+
+/// Makes the record of what a client wrote.
+pub(crate) trait RecordMaker: Clone + Send + Sync + 'static {
+    fn record(&self, raw: &RawRecord<'_>, peer: IpAddr) -> Record;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({protocol}); free the port, or change `listen` of the source")]
+pub(crate) struct ListenError {
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: &'static str,
+    #[source]
+    pub(crate) error: io::Error,
+}
+
+/// Listens on `address`.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| ListenError {
+        address,
+        protocol: "tcp",
+        error,
+    })
+}
+
+/// Serves clients until the shutdown, then lets running appends finish.
+pub(crate) async fn serve_clients(
+    listener: TcpListener,
+    settings: &ClientSettings,
+    context: &SourceContext,
+    maker: impl RecordMaker,
+) -> Result<(), SourceError> {
+    let tls = settings
+        .tls
+        .as_ref()
+        .map(|tls| ServerCertificates::load(tls, &[]));
+    let tls = tls.transpose()?;
+    let seats = Arc::new(Seats::new(settings.max_connections));
+    let mut connections = JoinSet::new();
+    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    context.status.running();
+    loop {
+        let (stream, peer, seat) = tokio::select! {
+            () = context.shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            _ = renewal.tick() => {
+                renew(tls.as_ref(), context);
+                continue;
+            }
+            accepted = accept(&listener, &seats) => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // No file descriptors left, or the client has gone. The pause prevents a busy loop.
+                    context.status.problem(format!("cannot accept a connection: {error}; trying again"));
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let client = Client {
+            peer,
+            seat,
+            framing: settings.framing,
+            stall_timeout: settings.stall_timeout,
+            tls: tls.as_ref().map(ServerCertificates::acceptor),
+        };
+        connections.spawn(serve_client(stream, client, context.clone(), maker.clone()));
+    }
+    drop(listener);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    // What does not end in time is dropped: its records may be kept or not, and nobody was told that they are.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, all_ended).await;
+    Ok(())
+}
+
+/// Cancel safe: a dropped wait has taken neither a seat nor a connection.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Seats>,
+) -> io::Result<(TcpStream, SocketAddr, seats::Seat)> {
+    // The seat first: further connections wait in the kernel's backlog.
+    let seat = seats.take().await;
+    let (stream, peer) = listener.accept().await?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+    // Without it a client whose host has vanished keeps its seat until another one needs it.
+    let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    Ok((stream, peer, seat))
+}
+
+pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext) {
+    match tls.map(ServerCertificates::renew) {
+        Some(Ok(true)) => tracing::info!(source = %context.name, "the renewed certificate is in use"),
+        Some(Err(error)) => {
+            let text = format!("{error}; the certificate that was loaded before stays in use");
+            context.status.problem(text);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

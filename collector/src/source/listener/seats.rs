@@ -1,0 +1,149 @@
+//! Who may be connected: so many clients at one time. When every seat is taken and a new client comes, the client that has
+//! been silent for longest has to go.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A client that wrote something since is not closed for another.
+const IDLE_MIN: Duration = Duration::from_secs(60);
+/// How often somebody who waits for a seat looks for an idle client.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Seats {
+    free: Arc<Semaphore>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    clients: BTreeMap<u64, SeatedClient>,
+}
+
+#[derive(Debug)]
+struct SeatedClient {
+    last_read: Instant,
+    closed: CancellationToken,
+}
+
+/// A client's seat; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    number: u64,
+    seats: Arc<Seats>,
+    closed: CancellationToken,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Seats {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(most)),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// A seat. Cancel safe.
+    pub(crate) async fn take(self: &Arc<Self>) -> Seat {
+        let permit = loop {
+            let free = Arc::clone(&self.free).acquire_owned();
+            match tokio::time::timeout(LOOK_INTERVAL, free).await {
+                // The semaphore is never closed.
+                Ok(permit) => break permit.ok(),
+                Err(_) => self.close_idlest(Instant::now()),
+            }
+        };
+        let closed = CancellationToken::new();
+        let mut taken = self.lock();
+        let number = taken.next;
+        taken.next += 1;
+        let client = SeatedClient {
+            last_read: Instant::now(),
+            closed: closed.clone(),
+        };
+        taken.clients.insert(number, client);
+        drop(taken);
+        Seat {
+            number,
+            seats: Arc::clone(self),
+            closed,
+            _permit: permit,
+        }
+    }
+
+    fn close_idlest(&self, now: Instant) {
+        let taken = self.lock();
+        let open = taken
+            .clients
+            .values()
+            .filter(|client| !client.closed.is_cancelled());
+        let idlest = open.min_by_key(|client| client.last_read);
+        if let Some(client) = idlest.filter(|client| now.duration_since(client.last_read) >= IDLE_MIN) {
+            client.closed.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// The client wrote something.
+    pub(crate) fn was_read(&self) {
+        if let Some(client) = self.seats.lock().clients.get_mut(&self.number) {
+            client.last_read = Instant::now();
+        }
+    }
+
+    /// Ends when another client needs the seat. Cancel safe.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.lock().clients.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_is_silent_for_longest_goes_when_a_seat_is_needed() {
+        let seats = Arc::new(Seats::new(2));
+        let (first, second) = (seats.take().await, seats.take().await);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        first.was_read();
+        tokio::time::advance(IDLE_MIN).await;
+        let waiting = tokio::spawn({
+            let seats = Arc::clone(&seats);
+            async move { seats.take().await }
+        });
+        second.closed().await;
+        assert!(!first.closed.is_cancelled());
+        drop(second);
+        let third = waiting.await.expect("a seat");
+        assert_ne!(third.number, first.number);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn busy_clients_keep_their_seats_and_a_new_one_waits() {
+        let seats = Arc::new(Seats::new(1));
+        let first = seats.take().await;
+        let waited = tokio::time::timeout(IDLE_MIN / 2, seats.take()).await;
+        assert!(waited.is_err());
+        assert!(!first.closed.is_cancelled());
+        drop(first);
+        seats.take().await;
+    }
+}

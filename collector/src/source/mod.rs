@@ -1,0 +1,17 @@
+//! Sources: each a folder or file beside this one, with a function `run(settings, context)` that goes on until the shutdown.
+//!
+//! A source that ends with an error is started again after a wait, for ever; it never stops the others. What several sources
+//! use: `listener` (clients by TCP and TLS) and `framing` (where a record ends).
+
+mod context;
+mod framing;
+pub mod http;
+pub mod journal;
+mod listener;
+pub mod syslog;
+pub mod tcp;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use context::SourceReport;
+pub use context::{SourceContext, SourceError, SourceState, SourceStatus};

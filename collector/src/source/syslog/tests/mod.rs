@@ -1,0 +1,4 @@
+//! What messages say, and how they come.
+
+mod messages;
+mod sockets;

@@ -1,0 +1,65 @@
+//! The version of a ledger's schema, for those who must know it before they open the ledger.
+//!
+//! A program refuses a ledger whose version is higher than its own newest one ([`LedgerError::TooNew`]).
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{FILE_NAME, LedgerError, create_guard, schema, sqlite_error, wait_for_lock};
+
+/// The version that this program writes, and the newest one that it reads.
+pub fn known() -> i64 {
+    schema::newest()
+}
+
+/// The version of the ledger in `data_dir`; `None` if there is no ledger. Changes nothing: opening a ledger brings it to the
+/// newest version.
+pub fn found(data_dir: &Path) -> Result<Option<i64>, LedgerError> {
+    let path = data_dir.join(FILE_NAME);
+    if create_guard::is_blank(&path) {
+        return Ok(None);
+    }
+    let failed = |source| sqlite_error(&path, "read its schema version", source);
+    let mut connection =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    connection.busy_handler(Some(wait_for_lock)).map_err(failed)?;
+    match schema::versions(&connection).map_err(failed)? {
+        (schema::APPLICATION_ID, found) => Ok(Some(found)),
+        _ => Err(LedgerError::Foreign { path }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+    use crate::Ledger;
+
+    #[test]
+    fn versions_are_read_without_a_migration() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        assert_eq!(found(dir.path())?, None);
+        drop(Ledger::open_or_create(dir.path())?);
+        assert_eq!(found(dir.path())?, Some(known()));
+        for written in [1, known() + 1] {
+            let sqlite = Connection::open(dir.path().join(FILE_NAME))?;
+            sqlite.pragma_update(None, "user_version", written)?;
+            drop(sqlite);
+            assert_eq!(found(dir.path())?, Some(written));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn version_is_read_from_the_write_ahead_log_too() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let _running = Ledger::open_or_create(dir.path())?;
+        let sqlite = Connection::open(dir.path().join(FILE_NAME))?;
+        sqlite.pragma_update(None, "user_version", 99)?;
+        assert!(dir.path().join("ledger.db-wal").metadata()?.len() > 0);
+        assert_eq!(found(dir.path())?, Some(99));
+        Ok(())
+    }
+}

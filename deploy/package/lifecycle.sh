@@ -1,0 +1,137 @@
+#!/bin/sh
+# What the packages do on a host, as functions. `./package` puts this text before each script of deb/ and into the spec of rpm/.
+#
+# Rules:
+# - No role is started that did not run. A running one is restarted, if the new version accepts its configuration.
+# - Nobody's configuration is written, and no line that is not delivered is deleted.
+# - Without systemd (a container, a build root) nothing is started, stopped or enabled.
+set -e
+
+VERSION=@VERSION@
+# The newest schema of the ledger that this version reads.
+LEDGER_SCHEMA=@LEDGER_SCHEMA@
+# In the order of a restart: the relay brings the ledger to this version.
+UNITS="logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper logferry-indexer logferry-console
+    logferry-collector logferry-sender logferry"
+STATE=/var/lib/logferry
+CONFIGURATION=/etc/logferry
+
+say() { printf 'logferry: %s\n' "$1" >&2; }
+
+systemd_runs() { [ -d /run/systemd/system ] && command -v systemctl >/dev/null; }
+
+# The number after a word in the output of `logferry ledger-versions` of the installed version; nothing if that cannot say it.
+installed_version_says() {
+    [ -x /usr/bin/logferry ] || return 0
+    /usr/bin/logferry ledger-versions 2>/dev/null | sed -n "s/^$1 \([0-9]*\)\$/\1/p"
+}
+
+# The schema in the header of a ledger: bytes 60 to 63, `user_version` (https://www.sqlite.org/fileformat.html).
+schema_in_header() {
+    [ -s "$1" ] || return 0
+    set -- $(od -An -tu1 -j60 -N4 "$1")
+    [ $# -eq 4 ] && echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
+}
+
+# Before anything is unpacked: this version must be able to read the ledger. The installed version knows the ledger's place and
+# reads its write-ahead log too. After a removal only the file is left.
+refuse_newer_ledger() {
+    found=$(installed_version_says found)
+    [ -n "$found" ] || found=$(schema_in_header "$STATE/relay/ledger.db")
+    if [ -n "$found" ] && [ "$found" -gt "$LEDGER_SCHEMA" ]; then
+        say "this host's ledger has schema $found, and version $VERSION reads up to $LEDGER_SCHEMA: its relay would not start."
+        say "Nothing was changed, and the roles run on. Keep the version that is installed. To go back all the same, stop the"
+        say "roles and restore the data folder as it was before the upgrade."
+        exit 1
+    fi
+}
+
+# Users as in sysusers.d/logferry.conf. Where systemd-sysusers is missing, useradd makes the same ones.
+make_users() {
+    if command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers logferry.conf
+        return
+    fi
+    make_user logferry "logferry log relay" "$STATE"
+    make_user logferry-indexer "logferry indexer" "$STATE/index"
+    usermod --append --groups logferry logferry-indexer
+}
+
+# make_user NAME COMMENT HOME
+make_user() {
+    getent passwd "$1" >/dev/null ||
+        useradd --system --user-group --comment "$2" --home-dir "$3" --no-create-home --shell /usr/sbin/nologin "$1"
+}
+
+# Folders as in tmpfiles.d/logferry.conf.
+make_folders() {
+    if command -v systemd-tmpfiles >/dev/null; then
+        systemd-tmpfiles --create logferry.conf
+        return
+    fi
+    install -d -m 0750 -o root -g logferry "$CONFIGURATION"
+    install -d -m 0750 -o logferry -g logferry "$STATE"
+}
+
+# Units that were copied by hand go before those of the package.
+name_shadowing_units() {
+    for unit in $UNITS; do
+        file=/etc/systemd/system/$unit.service
+        [ ! -f "$file" ] || say "$file is used in place of the package's unit; delete it, then run systemctl daemon-reload"
+    done
+}
+
+# Restarts the roles that run. One whose configuration the new version does not accept runs on with the old program: a restart
+# would only stop it.
+restart_running() {
+    systemd_runs || return 0
+    systemctl daemon-reload || true
+    accepted=
+    for unit in $UNITS; do
+        systemctl --quiet is-active "$unit.service" 2>/dev/null || continue
+        role=${unit#logferry-}
+        [ "$role" != logferry ] || role=run
+        if reason=$(/usr/bin/logferry check --for "$role" 2>&1); then
+            accepted="$accepted $unit.service"
+        else
+            say "$unit runs on with the program from before the upgrade, as version $VERSION does not accept its configuration:"
+            say "$reason"
+            say "Correct it, then run systemctl restart $unit"
+        fi
+    done
+    [ -z "$accepted" ] || systemctl try-restart $accepted || say "a role did not start again: systemctl status 'logferry*'"
+}
+
+stop_and_disable() {
+    systemd_runs || return 0
+    for unit in $UNITS; do
+        [ ! -f "/usr/lib/systemd/system/$unit.service" ] || systemctl --quiet disable --now "$unit.service" || true
+    done
+}
+
+forget_units() {
+    systemd_runs || return 0
+    systemctl daemon-reload || true
+}
+
+# The first files with lines that nobody else may have: batches that are not at every destination, and captures of the collector,
+# of which only its sender knows whether they are shipped.
+undelivered() {
+    for folder in open ready failed; do
+        [ ! -d "$STATE/relay/$folder" ] || find "$STATE/relay/$folder" -type f -size +0c
+    done | head -n 3
+    [ ! -d "$STATE/collector" ] || find "$STATE/collector" -type f -name '*.log*' -size +0c | head -n 3
+}
+
+# Deletes configuration and state. If lines wait for delivery, the state stays whole, and this says so.
+purge() {
+    rm -rf "$CONFIGURATION"
+    left=$(undelivered)
+    if [ -z "$left" ]; then
+        rm -rf "$STATE"
+        return
+    fi
+    say "$STATE is kept: it has lines that may not be delivered, among them those in"
+    printf '%s\n' "$left" | sed 's/^/    /' >&2
+    say "Install logferry again to deliver them. If nobody needs them, run rm -r $STATE"
+}
