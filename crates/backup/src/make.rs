@@ -200,12 +200,12 @@ impl BatchSaving {
 
 /// Whether the file as it is now is what the backup needs: sealed, and in a form that the folder of its state can have.
 fn is_as_it_will_be(batch: &Batch, file: &SpoolFile) -> bool {
-    match (batch.state, file.form) {
-        (BatchState::Open, _) => false,
-        (_, FileForm::Plain) => true,
-        (BatchState::Sent, FileForm::Compressed) => true,
-        _ => false,
-    }
+    let fits_the_folder = match file.form {
+        FileForm::Plain => true,
+        FileForm::Compressed => batch.state == BatchState::Sent,
+        FileForm::Partial | FileForm::PartialPlain | FileForm::Other => false,
+    };
+    batch.state != BatchState::Open && fits_the_folder
 }
 
 #[cfg(test)]
