@@ -11,8 +11,8 @@ VERSION=@VERSION@
 # The newest schema of the ledger that this version reads.
 LEDGER_SCHEMA=@LEDGER_SCHEMA@
 # In the order of a restart: the relay brings the ledger to this version.
-UNITS="logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper logferry-indexer logferry-console
-    logferry-collector logferry-sender logferry"
+UNITS="logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper logferry-housekeeper-once
+    logferry-indexer logferry-console logferry-collector logferry-sender logferry"
 USERS=/usr/lib/sysusers.d/logferry.conf
 STATE=/var/lib/logferry
 CONFIGURATION=/etc/logferry
@@ -87,6 +87,8 @@ restart_running() {
     systemctl daemon-reload || true
     accepted=
     for unit in $UNITS; do
+        # A single run ends by itself.
+        [ "$unit" != logferry-housekeeper-once ] || continue
         systemctl --quiet is-active "$unit.service" 2>/dev/null || continue
         role=${unit#logferry-}
         [ "$role" != logferry ] || role=run
@@ -103,6 +105,7 @@ restart_running() {
 
 stop_and_disable() {
     systemd_runs || return 0
+    systemctl --quiet disable --now logferry-housekeeper.timer || true
     for unit in $UNITS; do
         [ ! -f "/usr/lib/systemd/system/$unit.service" ] || systemctl --quiet disable --now "$unit.service" || true
     done
