@@ -1,6 +1,6 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
-mod ledger_pool;
+pub(crate) mod ledger_pool;
 
 use std::path::PathBuf;
 use std::sync::Arc;
