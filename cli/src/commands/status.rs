@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
+use logferry_inspection::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_ledger::DestinationState;
-use logferry_monitor::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, count_of, duration, size, wrapped};
@@ -354,8 +354,8 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use logferry_config::{DeliveryFilter, Subscriber};
+    use logferry_inspection::status::{HeldBatch, InFlightStatus, WatchedRole};
     use logferry_ledger::Ledger;
-    use logferry_monitor::status::{HeldBatch, InFlightStatus, WatchedRole};
 
     /// Of a host whose relay never ran, with a source and a destination.
     fn status_before_the_first_start(dir: &Path, now: Timestamp) -> StatusReport {

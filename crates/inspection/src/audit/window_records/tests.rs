@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use crate::audit::page;
 use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
-use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, signer};
-use crate::tests::relay_host::{RelayHost, at, subscriber};
+use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, sign_windows};
+use logferry_testkit::relay_host::{RelayHost, at, subscriber};
 
 const NOW: &str = "2026-11-21T06:00:00Z";
 
@@ -34,7 +34,7 @@ fn deliver(host: &mut RelayHost, source: &str, start: &str) {
 
 fn look(host: &mut RelayHost) -> usize {
     let data_dir = host.data_dir().to_owned();
-    signer::look(&mut host.ledger, &data_dir, at(NOW)).expect("looked")
+    sign_windows(&mut host.ledger, &data_dir, at(NOW)).expect("looked")
 }
 
 fn check(host: &RelayHost) -> Audit {
@@ -118,7 +118,7 @@ fn another_key_is_a_warning() {
     }
     let mut ledger = Ledger::open(host.data_dir()).expect("opened");
     let later = at(NOW) + SignedDuration::from_hours(1);
-    signer::look(&mut ledger, host.data_dir(), later).expect("looked");
+    sign_windows(&mut ledger, host.data_dir(), later).expect("looked");
     let mut host = host;
     deliver(&mut host, "198.51.100.1", "2026-11-21T04:00:00Z");
     assert_eq!(look(&mut host), 1);

@@ -129,7 +129,7 @@ pub(super) fn statuses(roles: &[WatchedRole<'_>], now: Timestamp) -> Vec<RoleSta
 }
 
 /// Whether what the forwarder last said of its destinations may be out of date, as it does not run.
-pub(crate) fn is_forwarder_down(roles: &[RoleStatus]) -> bool {
+pub fn is_forwarder_down(roles: &[RoleStatus]) -> bool {
     let forwarder = roles.iter().find(|role| role.name == FORWARDER);
     forwarder.is_some_and(|role| role.state != RoleState::Running)
 }

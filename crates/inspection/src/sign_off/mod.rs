@@ -7,10 +7,11 @@
 //! root on the relay host has, can. So keep a copy of `audit.pub` elsewhere, and pages.
 
 mod key;
-pub(crate) mod page;
+mod page;
 mod record;
-pub(crate) mod signer;
+mod signer;
 
 pub use key::{KEY_FILE, KeyError, PUBLIC_KEY_FILE, PublicKey, SigningKeyFile};
 pub use page::{PageFault, PageSignature, check_page, sign_page};
 pub(crate) use record::{RecordFault, WindowRecord, rows_digest};
+pub use signer::{SignError, sign_windows};

@@ -57,7 +57,7 @@ pub struct ListedIncident {
 }
 
 /// The open ones, the worst first, then the oldest.
-pub(crate) fn statuses(ledger: &Ledger, now: Timestamp) -> Result<Vec<IncidentStatus>, LedgerError> {
+pub fn statuses(ledger: &Ledger, now: Timestamp) -> Result<Vec<IncidentStatus>, LedgerError> {
     let silences = ledger.silences(now)?;
     let mut incidents = ledger.incidents(Timestamp::MAX)?;
     incidents.retain(Incident::is_open);

@@ -36,7 +36,7 @@ impl SourceState {
     }
 
     /// The state of a source with this record in the ledger, or with none.
-    pub(crate) fn of(record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
+    pub fn of(record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
         let is_fresh = |at| age(at, now) < stale_after;
         match record {
             None => Self::Missing,
@@ -48,7 +48,7 @@ impl SourceState {
 }
 
 /// Every source that ever made contact or is expected, with its record if it has one.
-pub(crate) fn watched_sources<'a>(
+pub fn watched_sources<'a>(
     sources: &'a [SourceRecord],
     expected: &'a [SourceId],
 ) -> BTreeMap<&'a SourceId, Option<&'a SourceRecord>> {

@@ -10,7 +10,7 @@ use logferry_ledger::BatchState;
 use logferry_text::{count, size};
 
 use super::report::{Audit, AuditedBatch, Discrepancy};
-use crate::mail::html::escape;
+use logferry_text::escape_html;
 
 /// Rows of windows and sources at most. A page of more batches has a row a day and source.
 const WINDOW_ROWS_MAX: usize = 5_000;
@@ -51,7 +51,7 @@ pub fn page(audit: &Audit, facts: &PageFacts) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>logferry audit, {}</title>\n<style>\n{STYLE}</style></head><body>\n",
-        escape(&facts.period)
+        escape_html(&facts.period)
     );
     page += &head(audit, facts);
     page += &sources(audit);
@@ -73,7 +73,7 @@ fn head(audit: &Audit, facts: &PageFacts) -> String {
         1 => ("bad", "Not complete: 1 thing is wrong.".to_owned()),
         many => ("bad", format!("Not complete: {many} things are wrong.")),
     };
-    let (period, made_at) = (escape(&facts.period), facts.made_at);
+    let (period, made_at) = (escape_html(&facts.period), facts.made_at);
     let rows = [
         ("read", totals.lines_read),
         ("excluded by a rule", totals.lines_excluded),
@@ -241,9 +241,9 @@ fn how_checked(audit: &Audit, facts: &PageFacts) -> String {
          configuration asks for was looked up.</p>\n<p>{windows}</p>\n<p>{}</p>\n\
          <p class=\"soft\">logferry {}; ledger <code>{}</code>; key <code>{key}</code>. The last line of this file signs \
          it: <code>logferry audit --check FILE</code>.</p>\n",
-        escape(remote),
-        escape(&facts.version),
-        escape(&facts.ledger)
+        escape_html(remote),
+        escape_html(&facts.version),
+        escape_html(&facts.ledger)
     )
 }
 
@@ -256,14 +256,14 @@ fn table<const N: usize>(heads: [&str; N], rows: impl IntoIterator<Item = [Strin
             table,
             "<th{}>{}</th>",
             class(head),
-            escape(head.trim_start_matches('#'))
+            escape_html(head.trim_start_matches('#'))
         );
     }
     table += "</tr>\n";
     for row in rows {
         table += "<tr>";
         for (head, cell) in heads.iter().zip(&row) {
-            let _ = write!(table, "<td{}>{}</td>", class(head), escape(cell));
+            let _ = write!(table, "<td{}>{}</td>", class(head), escape_html(cell));
         }
         table += "</tr>\n";
     }

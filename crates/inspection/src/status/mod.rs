@@ -26,17 +26,16 @@ use serde::Serialize;
 
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
-pub(crate) use self::incidents::statuses as open_incidents;
+pub use self::incidents::statuses as open_incidents;
 pub use self::incidents::{IncidentState, IncidentStatus, ListedIncident, incident_list};
 pub use self::indexer::{IndexerStatus, SinkStatus};
 pub use self::log_problem::LogPathProblem;
-#[cfg(test)]
-pub(crate) use self::problems::TOLD_ANYWAY;
-pub(crate) use self::roles::is_forwarder_down;
+pub use self::problems::TOLD_ANYWAY;
+pub use self::roles::is_forwarder_down;
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
 pub use self::source_state::SourceState;
-pub(crate) use self::source_state::watched_sources;
+pub use self::source_state::watched_sources;
 pub use self::sources::{HeldLogFile, SourceStatus, StreamStatus};
 use crate::error::InspectionError;
 use crate::expected_deliveries::is_unwanted;
@@ -167,7 +166,7 @@ pub fn status(
 }
 
 /// The present state by an open ledger.
-pub(crate) fn read(
+pub fn read(
     ledger: &Ledger,
     disk: DiskSpace,
     scope: &StatusScope<'_>,

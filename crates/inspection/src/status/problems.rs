@@ -12,7 +12,7 @@ use super::{DiskState, StatusReport};
 use crate::time::age;
 
 /// The rules whose incidents are told here by their present state, whether the monitor has seen it yet or not.
-pub(crate) const TOLD_ANYWAY: [&str; 13] = [
+pub const TOLD_ANYWAY: [&str; 13] = [
     "stale",
     "missing",
     "all silent",

@@ -1,14 +1,20 @@
 //! A relay host in the state that the other roles leave.
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::new_without_default,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "tests only"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use flate2::Compression;
+use flate2::read::GzEncoder;
 use jiff::Timestamp;
-use logferry_config::{
-    AlertHold, AlertLimits, DeliveryFilter, MonitorSettings, Smtp, SmtpTls, Subscriber, SummarySettings,
-    WatchedHost,
-};
+use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_ledger::{
     Batch, BatchContents, BatchGrowth, BatchState, Commit, DeliveryCertainty, FailureKind, Ledger, NewBatch,
     PublishedBatch, StreamMove, StreamRecord, Window,
@@ -16,37 +22,38 @@ use logferry_ledger::{
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{DestinationName, SourceId};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
-use logferry_spool::gzip_encoder;
 use tempfile::TempDir;
 
-pub(crate) fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-pub(crate) fn source(name: &str) -> SourceId {
+pub fn source(name: &str) -> SourceId {
     name.parse().expect("a source")
 }
 
-pub(crate) fn destination(name: &str) -> DestinationName {
+pub fn destination(name: &str) -> DestinationName {
     name.parse().expect("a destination")
 }
 
 /// A destination that wants everything.
-pub(crate) fn subscriber(name: &str) -> Subscriber {
+pub fn subscriber(name: &str) -> Subscriber {
     Subscriber {
         name: destination(name),
         filter: DeliveryFilter::default(),
     }
 }
 
-pub(crate) struct RelayHost {
+/// A data folder and its ledger.
+#[allow(missing_debug_implementations, reason = "a ledger has none")]
+pub struct RelayHost {
     dir: TempDir,
-    pub(crate) ledger: Ledger,
+    pub ledger: Ledger,
     sent: BTreeMap<SourceId, LineCounts>,
 }
 
 impl RelayHost {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
         Self {
@@ -56,54 +63,11 @@ impl RelayHost {
         }
     }
 
-    pub(crate) fn data_dir(&self) -> &Path {
+    pub fn data_dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A configuration with its mail server on this local port.
-    pub(crate) fn config(&self, mail_port: u16) -> MonitorSettings {
-        MonitorSettings {
-            data_dir: self.data_dir().to_owned(),
-            store_dir: self.data_dir().join("index"),
-            interval: Duration::from_millis(20),
-            stale_after: Duration::from_mins(5),
-            hold: AlertHold::default(),
-            limits: AlertLimits {
-                // The disk of a test's host is its own business.
-                disk_percent: 100,
-                ..AlertLimits::default()
-            },
-            expected_sources: Vec::new(),
-            host: WatchedHost {
-                min_free_disk: 0,
-                ..WatchedHost::default()
-            },
-            smtp: Smtp {
-                host: "127.0.0.1".to_owned(),
-                port: mail_port,
-                from: "ferry@example.com".to_owned(),
-                to: vec!["ops@example.com".to_owned()],
-                user: None,
-                password: None,
-                tls: SmtpTls::None,
-                ca_file: None,
-                hello_name: None,
-                subject_prefix: "[logferry]".to_owned(),
-            },
-            summary: SummarySettings {
-                after: Duration::from_mins(15),
-                daily: false,
-                templates_dir: None,
-                destinations: Vec::new(),
-            },
-            metrics: None,
-            rules: Vec::new(),
-            channels: Vec::new(),
-            heartbeat: None,
-        }
-    }
-
-    pub(crate) fn make_contact(&mut self, name: &str, now: Timestamp) {
+    pub fn make_contact(&mut self, name: &str, now: Timestamp) {
         let group = "web-1".parse().expect("a group");
         self.ledger
             .note_contact(&source(name), &group, now)
@@ -111,7 +75,7 @@ impl RelayHost {
     }
 
     /// Stores lines as the relay does: a file in `open/`, and a commit.
-    pub(crate) fn take(&mut self, name: &str, window_start: &str, text: &str, now: Timestamp) -> Batch {
+    pub fn take(&mut self, name: &str, window_start: &str, text: &str, now: Timestamp) -> Batch {
         let new = new_batch(name, window_start);
         self.make_contact(name, now);
         let batch = self.ledger.open_batch(&new, now).expect("opened");
@@ -135,7 +99,7 @@ impl RelayHost {
     }
 
     /// Advances the source's stream by lines that no batch has.
-    pub(crate) fn claim(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) {
+    pub fn claim(&mut self, name: &str, sent: u64, excluded: u64, now: Timestamp) {
         self.make_contact(name, now);
         let commit = Commit {
             streams: vec![self.advance(name, sent, excluded, now)],
@@ -144,16 +108,16 @@ impl RelayHost {
         self.ledger.commit(&commit).expect("committed");
     }
 
-    pub(crate) fn seal(&mut self, batch: &Batch, now: Timestamp) -> Batch {
+    pub fn seal(&mut self, batch: &Batch, now: Timestamp) -> Batch {
         self.ledger.seal(batch.id, now).expect("sealed");
         self.shift(batch, BatchState::Open, BatchState::Ready)
     }
 
-    pub(crate) fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
+    pub fn deliver(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
         self.deliver_as(batch, name, DeliveryCertainty::Published, now)
     }
 
-    pub(crate) fn deliver_as(
+    pub fn deliver_as(
         &mut self,
         batch: &Batch,
         name: &str,
@@ -165,7 +129,7 @@ impl RelayHost {
     }
 
     /// Records a delivery in the ledger only.
-    pub(crate) fn record(
+    pub fn record(
         &mut self,
         batch: &Batch,
         name: &str,
@@ -185,7 +149,7 @@ impl RelayHost {
             .expect("recorded");
     }
 
-    pub(crate) fn give_up(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
+    pub fn give_up(&mut self, batch: &Batch, name: &str, now: Timestamp) -> Batch {
         self.ledger
             .record_failure(
                 batch.id,
@@ -198,23 +162,26 @@ impl RelayHost {
         self.shift(batch, BatchState::Ready, BatchState::Failed)
     }
 
-    pub(crate) fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
+    pub fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
         let folder = self.data_dir().join(state.as_str()).join(batch.source.as_str());
         folder.join(batch.file_name())
     }
 
     /// Replaces the file of a sent batch by a compressed one with this text.
-    pub(crate) fn compress(&self, batch: &Batch, text: &str) -> PathBuf {
+    pub fn compress(&self, batch: &Batch, text: &str) -> PathBuf {
         let path = self.path(batch, BatchState::Sent);
         let _ = std::fs::remove_file(&path);
         let compressed = path.with_added_extension("gz");
         let file = std::fs::File::create(&compressed).expect("created");
-        let copied = std::io::copy(&mut gzip_encoder(text.as_bytes()), &mut &file);
+        let copied = std::io::copy(
+            &mut GzEncoder::new(text.as_bytes(), Compression::default()),
+            &mut &file,
+        );
         copied.expect("written");
         compressed
     }
 
-    pub(crate) fn reread(&self, batch: &Batch) -> Batch {
+    pub fn reread(&self, batch: &Batch) -> Batch {
         let found = self.ledger.batch_named(&batch.name()).expect("asked");
         found.expect("the batch is there")
     }
@@ -256,7 +223,7 @@ impl RelayHost {
     }
 }
 
-pub(crate) fn new_batch(name: &str, window_start: &str) -> NewBatch {
+pub fn new_batch(name: &str, window_start: &str) -> NewBatch {
     let start = at(window_start).as_second();
     NewBatch {
         source: source(name),
@@ -271,7 +238,7 @@ pub(crate) fn new_batch(name: &str, window_start: &str) -> NewBatch {
     }
 }
 
-pub(crate) fn write(path: &Path, text: &str) {
+pub fn write(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     std::fs::write(path, text).expect("written");
 }

@@ -132,7 +132,7 @@ mod tests {
     use logferry_ledger::BatchState;
 
     use crate::audit::{AuditScope, DiscrepancyKind, audit};
-    use crate::tests::relay_host::{RelayHost, at, subscriber};
+    use logferry_testkit::relay_host::{RelayHost, at, subscriber};
 
     #[test]
     fn a_batch_with_files_in_two_folders_is_found() {

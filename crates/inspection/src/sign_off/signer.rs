@@ -1,13 +1,10 @@
 //! What the monitor signs at each look.
 
-use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_config::MonitorSettings;
 use logferry_ledger::{Ledger, LedgerError, SignedRecord};
-use logferry_text::{duration, error_chain};
 
 use super::key::{KeyError, SigningKeyFile};
 use super::record::make_record;
@@ -24,28 +21,17 @@ const WINDOWS_MAX: u32 = 20;
 
 /// Why windows cannot be signed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SignError {
+pub enum SignError {
+    /// The ledger cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
-/// Signs some of the windows that are complete and not signed. An error is logged: the next look tries again.
-pub(crate) fn sign(ledger: &mut Ledger, config: &MonitorSettings, now: Timestamp) {
-    if let Err(error) = look(ledger, &config.data_dir, now) {
-        tracing::error!(
-            error = &error as &dyn Error,
-            "cannot sign off delivered windows in {}: {}; this is tried again in {}",
-            config.data_dir.display(),
-            error_chain(&error),
-            duration(config.interval)
-        );
-    }
-}
-
 /// Signs some of the windows that are complete and not signed. Returns how many.
-pub(crate) fn look(ledger: &mut Ledger, data_dir: &Path, now: Timestamp) -> Result<usize, SignError> {
+pub fn sign_windows(ledger: &mut Ledger, data_dir: &Path, now: Timestamp) -> Result<usize, SignError> {
     let (newest, next) = ledger.signing_place()?;
     let Some((oldest, latest)) = newest.or(next).zip(next.or(newest)) else {
         return Ok(0);
