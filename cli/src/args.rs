@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 mod audit;
+pub(crate) mod console;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use logferry_time_windows::{MomentError, moment};
 use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
 use self::audit::BatchSelection;
+use self::console::ConsoleArgs;
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -63,6 +65,8 @@ pub(crate) enum CliCommand {
     Housekeeper(RunMode),
     /// Count the lines that the relay has stored, and keep them for the search
     Indexer,
+    /// Show the pipeline and its lines in a browser; `user` and `token` say who may look
+    Console(ConsoleArgs),
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -156,6 +160,7 @@ pub(crate) enum CheckedRole {
     Monitor,
     Housekeeper,
     Indexer,
+    Console,
 }
 
 #[derive(Debug, Options)]

@@ -19,9 +19,10 @@ use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
+use crate::args::console::ConsoleArgs;
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
+    accounts, alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
     tail, trust,
 };
 use crate::output::console;
@@ -51,6 +52,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
+        CliCommand::Console(ConsoleArgs { command: None }) => run_roles(Some(Role::Console)),
+        CliCommand::Console(ConsoleArgs { command: Some(command) }) => accounts::run(file, command),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),
@@ -81,7 +84,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Forwarder
         | CliCommand::Monitor(_)
         | CliCommand::Housekeeper(_)
-        | CliCommand::Indexer => Level::INFO,
+        | CliCommand::Indexer
+        | CliCommand::Console(ConsoleArgs { command: None }) => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

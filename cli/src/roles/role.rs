@@ -21,19 +21,21 @@ pub(crate) enum Role {
     Monitor,
     Housekeeper,
     Indexer,
+    Console,
 }
 
 /// Runs a role until its token is cancelled.
 pub(crate) type RoleFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Sender,
         Self::Relay,
         Self::Forwarder,
         Self::Monitor,
         Self::Housekeeper,
         Self::Indexer,
+        Self::Console,
     ];
 
     /// The name of the role and of its section.
@@ -45,6 +47,7 @@ impl Role {
             Self::Monitor => "monitor",
             Self::Housekeeper => "housekeeper",
             Self::Indexer => "indexer",
+            Self::Console => "console",
         }
     }
 
@@ -57,6 +60,7 @@ impl Role {
             Self::Monitor => "logferry-monitor.service",
             Self::Housekeeper => "logferry-housekeeper.service",
             Self::Indexer => "logferry-indexer.service",
+            Self::Console => "logferry-console.service",
         }
     }
 
@@ -69,6 +73,7 @@ impl Role {
             Self::Monitor => config.monitor.is_some(),
             Self::Housekeeper => config.housekeeper.is_some(),
             Self::Indexer => config.indexer.is_some(),
+            Self::Console => config.console.is_some(),
         }
     }
 
@@ -81,6 +86,7 @@ impl Role {
             Self::Monitor => &config.monitor.as_ref()?.data_dir,
             Self::Housekeeper => &config.housekeeper.as_ref()?.data_dir,
             Self::Indexer => &config.indexer.as_ref()?.store_dir,
+            Self::Console => &config.console.as_ref()?.state_dir,
         };
         Some(folder)
     }
@@ -94,6 +100,7 @@ impl Role {
             Self::Monitor => old.monitor != new.monitor,
             Self::Housekeeper => old.housekeeper != new.housekeeper,
             Self::Indexer => old.indexer != new.indexer,
+            Self::Console => old.console != new.console,
         }
     }
 
@@ -106,6 +113,7 @@ impl Role {
             Self::Monitor => self.with_name(logferry_monitor::run(config.monitor.clone()?, stop)),
             Self::Housekeeper => self.with_name(logferry_housekeeper::run(config.housekeeper.clone()?, stop)),
             Self::Indexer => self.with_name(logferry_indexer::run(config.indexer.clone()?, stop)),
+            Self::Console => self.with_name(logferry_console::run(config.console.clone()?, stop)),
         })
     }
 

@@ -77,6 +77,11 @@ fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
         paths.written.push(resolved(&indexer.store_dir));
         return paths.read.extend(data_dir);
     }
+    if let Some(console) = config.console.as_ref().filter(|_| role == Role::Console) {
+        paths.written.push(resolved(&console.state_dir));
+        paths.read.push(resolved(&console.store_dir));
+        return paths.read.extend(data_dir);
+    }
     paths.written.extend(data_dir);
     let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) else {
         return;

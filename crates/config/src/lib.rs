@@ -12,6 +12,7 @@
 //! - A setting that this version does not support is refused, never ignored.
 
 mod backoff;
+mod console;
 mod cross_checks;
 mod error;
 mod formats;
@@ -33,6 +34,7 @@ pub use logferry_time_windows::{
 };
 
 pub use backoff::Backoff;
+pub use console::{ConsoleSettings, ConsoleShared, ConsoleTls};
 pub use error::{ConfigError, ConfigProblem};
 pub use formats::FormatsByLog;
 pub use forwarder::filter::{DeliveryFilter, Subscriber};

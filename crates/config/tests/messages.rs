@@ -124,7 +124,7 @@ fn a_configuration_without_a_role_is_refused() {
         check(
             text,
             &[
-                " has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer",
+                " has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, console",
             ],
         );
     }

@@ -81,7 +81,7 @@ fn what_follows_from_a_reported_problem_is_not_reported_too() {
     );
     check(
         "\n- relay\n",
-        &["2: is a list; write the sections sender, relay, forwarder, monitor, housekeeper, indexer"],
+        &["2: is a list; write the sections sender, relay, forwarder, monitor, housekeeper, indexer, console"],
     );
     check(
         "sender:\n  relay: http://r:5001\n  logs:\n    - /a.log\n    - path: /b.log\n      nmae: c\n",

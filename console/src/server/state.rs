@@ -1,0 +1,70 @@
+//! What handlers work with.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use logferry_config::ConsoleSettings;
+use logferry_telemetry::{ConsoleMetrics, Metrics};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::rate_limit::RateLimiter;
+use crate::access::login_throttle::LoginThrottle;
+use crate::access::password;
+use crate::database::{ConsoleDb, SharedDb};
+use crate::host::RelayHost;
+
+/// Everything that handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The configuration.
+    pub(crate) settings: ConsoleSettings,
+    /// `console.db`.
+    pub(crate) database: SharedDb,
+    /// Ledger, spool, numbers and store.
+    pub(crate) host: RelayHost,
+    pub(crate) metrics: ConsoleMetrics,
+    /// Checks of passwords that run at one time.
+    pub(crate) password_checks: Semaphore,
+    /// Cancelled when the console stops: streams end then.
+    pub(crate) stop: CancellationToken,
+    throttle: Mutex<LoginThrottle>,
+    rates: Mutex<RateLimiter>,
+}
+
+impl AppState {
+    pub(crate) fn new(settings: ConsoleSettings, db: ConsoleDb, stop: CancellationToken) -> Self {
+        Self(Arc::new(Shared {
+            database: SharedDb::new(db),
+            host: RelayHost::new(&settings),
+            metrics: Metrics::process().console(),
+            password_checks: Semaphore::new(password::CHECKS_MAX),
+            stop,
+            throttle: Mutex::default(),
+            rates: Mutex::default(),
+            settings,
+        }))
+    }
+}
+
+impl Shared {
+    pub(crate) fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rates(&self) -> MutexGuard<'_, RateLimiter> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
