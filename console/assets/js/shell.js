@@ -125,3 +125,9 @@ if (said) {
   address.searchParams.delete("done");
   history.replaceState(history.state, "", address);
 }
+
+// The server begins a day where the reader's does.
+const zoneName = encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC");
+if (!document.cookie.includes(`zone=${zoneName}`)) {
+  document.cookie = `zone=${zoneName}; path=/; max-age=31536000; samesite=strict`;
+}

@@ -48,6 +48,11 @@ impl Principal {
         }
     }
 
+    /// The name of a user who has logged in, and can log out.
+    pub(crate) fn login_name(&self) -> Option<&str> {
+        (self.kind == PrincipalKind::User).then_some(self.name.as_str())
+    }
+
     /// Whether it may act.
     pub(crate) fn may_act(&self) -> bool {
         self.scope.includes(AccessScope::Act)

@@ -1,6 +1,7 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
 mod ledger_pool;
+mod present_status;
 
 use std::path::PathBuf;
 use std::sync::Arc;

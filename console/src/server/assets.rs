@@ -17,7 +17,15 @@ use super::problem::Problem;
 use super::state::AppState;
 
 /// Name and contents of each file.
-const FILES: &[(&str, &[u8])] = &[("console.css", include_bytes!("../../assets/console.css"))];
+const FILES: &[(&str, &[u8])] = &[
+    ("console.css", include_bytes!("../../assets/console.css")),
+    ("icon.svg", include_bytes!("../../assets/icon.svg")),
+    ("js/chart.js", include_bytes!("../../assets/js/chart.js")),
+    ("js/dom.js", include_bytes!("../../assets/js/dom.js")),
+    ("js/shell.js", include_bytes!("../../assets/js/shell.js")),
+    ("js/times.js", include_bytes!("../../assets/js/times.js")),
+    ("js/windows.js", include_bytes!("../../assets/js/windows.js")),
+];
 
 /// The first bytes of the hash over all files, in hexadecimal.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -29,14 +37,14 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 });
 
-/// The address of a file.
-pub(crate) fn path(name: &str) -> String {
-    format!("/assets/{}/{name}", *VERSION)
+/// The address of the folder of the files.
+pub(crate) fn folder() -> String {
+    format!("/assets/{}", *VERSION)
 }
 
 /// The route of the files. They need no login: the login page has some.
 pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/assets/{version}/{name}", get(serve))
+    Router::new().route("/assets/{version}/{*name}", get(serve))
 }
 
 async fn serve(

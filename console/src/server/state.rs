@@ -13,6 +13,7 @@ use crate::access::login_throttle::LoginThrottle;
 use crate::access::password;
 use crate::database::{ConsoleDb, SharedDb};
 use crate::host::RelayHost;
+use crate::pages::PagesState;
 
 /// Everything that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) password_checks: Semaphore,
     /// Cancelled when the console stops: streams end then.
     pub(crate) stop: CancellationToken,
+    /// What pages keep between two requests.
+    pub(crate) pages: PagesState,
     throttle: Mutex<LoginThrottle>,
     rates: Mutex<RateLimiter>,
 }
@@ -44,6 +47,7 @@ impl AppState {
             metrics: Metrics::process().console(),
             password_checks: Semaphore::new(password::CHECKS_MAX),
             stop,
+            pages: PagesState::default(),
             throttle: Mutex::default(),
             rates: Mutex::default(),
             settings,

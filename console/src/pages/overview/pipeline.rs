@@ -99,8 +99,8 @@ fn group_row(group: &GroupStatus, status: &StatusReport) -> StageRow {
         .count() as u64;
     let (class, state) = match (group.state, silent) {
         (None, _) => ("calm", "unknown".to_owned()),
-        (Some(GroupState::TakingLines), 0) => ("well", format!("{}", group.sources)),
-        (Some(GroupState::TakingLines), silent) => ("bad", format!("{silent} of {} silent", group.sources)),
+        (Some(GroupState::Ok), 0) => ("well", format!("{}", group.sources)),
+        (Some(GroupState::Ok), silent) => ("bad", format!("{silent} of {} silent", group.sources)),
         (Some(_), _) => ("bad", "takes no lines".to_owned()),
     };
     let rate = group.lines_per_second.map_or_else(String::new, |rate| format!("{}/s", rate_text(rate)));
