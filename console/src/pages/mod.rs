@@ -7,9 +7,11 @@
 mod error_page;
 mod frame;
 mod links;
+mod live;
 mod overview;
 mod reader_zone;
 mod sign_in;
+mod source_names;
 mod times;
 mod windows;
 
@@ -34,6 +36,7 @@ pub(crate) fn router() -> Router<AppState> {
     Router::new()
         .route("/", get(overview::show))
         .route("/login", get(sign_in::show))
+        .route("/live", get(live::show))
         .route("/windows", get(windows::show_grid))
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))

@@ -20,8 +20,13 @@ use super::state::AppState;
 const FILES: &[(&str, &[u8])] = &[
     ("console.css", include_bytes!("../../assets/console.css")),
     ("icon.svg", include_bytes!("../../assets/icon.svg")),
+    ("js/api.js", include_bytes!("../../assets/js/api.js")),
     ("js/chart.js", include_bytes!("../../assets/js/chart.js")),
     ("js/dom.js", include_bytes!("../../assets/js/dom.js")),
+    ("js/live.js", include_bytes!("../../assets/js/live.js")),
+    ("js/live_stream.js", include_bytes!("../../assets/js/live_stream.js")),
+    ("js/live_worker.js", include_bytes!("../../assets/js/live_worker.js")),
+    ("js/log_row.js", include_bytes!("../../assets/js/log_row.js")),
     ("js/shell.js", include_bytes!("../../assets/js/shell.js")),
     ("js/times.js", include_bytes!("../../assets/js/times.js")),
     ("js/windows.js", include_bytes!("../../assets/js/windows.js")),

@@ -12,7 +12,6 @@ mod verdict;
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use jiff::Timestamp;
 
 use self::charts::{ChartView, DiskView, HourRow, delay_chart, disk_view, errors_chart, hour_rows, lines_chart};
 use self::facts::OverviewFacts;
@@ -42,7 +41,8 @@ struct OverviewPage {
     no_numbers: String,
     table: SourceTable,
     choice: SourceChoice,
-    now: Timestamp,
+    /// When all this was read, as an element.
+    looked: String,
 }
 
 /// The page.
@@ -78,7 +78,7 @@ impl OverviewPage {
             table: SourceTable::new(&status.sources, counts, &choice, now),
             choice,
             frame,
-            now,
+            looked: times::ago(now, now),
         }
     }
 }

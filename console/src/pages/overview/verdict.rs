@@ -5,7 +5,7 @@ use logferry_inspection::status::{IncidentStatus, StatusReport};
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
-use crate::pages::times::age;
+use crate::pages::times::{self, age};
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;
@@ -58,7 +58,19 @@ pub(crate) struct Verdict {
     pub(crate) more: usize,
 }
 
+impl VerdictEntry {
+    /// Since when, as an element; empty if nobody knows.
+    pub(crate) fn since_html(&self) -> String {
+        self.since.map(times::full).unwrap_or_default()
+    }
+}
+
 impl Verdict {
+    /// Since when, as an element; empty if nobody knows.
+    pub(crate) fn since_html(&self) -> String {
+        self.since.map(times::full).unwrap_or_default()
+    }
+
     pub(crate) fn new(status: &StatusReport, now: Timestamp) -> Self {
         let mut open: Vec<_> = status
             .incidents

@@ -49,6 +49,8 @@ struct WindowsPage {
     day: GridDay,
     before: String,
     after: String,
+    /// The rest of the choice, in an address.
+    kept: String,
     zone: String,
     grid: WindowGrid,
     /// Only one source is shown: its windows are links, and its batches are listed.
@@ -80,13 +82,17 @@ pub(crate) async fn show_grid(
     let grid = WindowGrid::new(&facts, &day, &zone, (find, &choice.state), now.as_second());
     let is_single = !choice.source.is_empty();
     let of_source = facts.batches.iter().filter(|batch| is_single && batch.source.as_str() == choice.source);
+    let batches = of_source.map(ListedBatch::new).collect();
+    let kept = [("find", &choice.find), ("source", &choice.source), ("state", &choice.state)];
+    let kept = kept.map(|(name, value)| format!("{name}={}", links::query_text(value))).join("&");
     let (before, after) = day.neighbours();
     html(&WindowsPage {
         frame: Frame::of(&state, &principal, Tab::Windows).await.refreshed_every(REFRESH_SECONDS),
         zone: zone.iana_name().unwrap_or("UTC").to_owned(),
         choice,
         day,
-        batches: of_source.map(ListedBatch::new).collect(),
+        batches,
+        kept,
         is_single,
         before,
         after,

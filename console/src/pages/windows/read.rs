@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use jiff::Timestamp;
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
 use logferry_protocol::names::SourceId;
