@@ -1,7 +1,7 @@
 // What a chart's numbers are under the pointer. The picture is the server's; its numbers stand in the legend.
 
-import { element } from "./dom.js";
-import { about, clock, day } from "./times.js";
+import { element } from "./base/dom.js";
+import { about, clock, day } from "./base/times.js";
 
 const UNITS = {
   count: (/** @type {number} */ value) => value.toLocaleString("en"),

@@ -1,10 +1,10 @@
 // The live page: lines as they become durable.
 
-import { address } from "./api.js";
-import { byId, element, inputById } from "./dom.js";
-import { listen } from "./live_stream.js";
-import { logRow, rowKeys } from "./log_row.js";
-import { clock } from "./times.js";
+import { address } from "./base/api.js";
+import { byId, element, inputById } from "./base/dom.js";
+import { listen } from "./lines/live_stream.js";
+import { logRow, rowKeys } from "./lines/log_row.js";
+import { clock } from "./base/times.js";
 
 /** Rows that are kept. A page without a bound grows to gigabytes in a minute. */
 const ROWS_MAX = 1_000;
@@ -18,7 +18,7 @@ const state = byId("stream-state");
 const tally = byId("tally");
 
 let isPaused = false;
-/** @type {import("./api.js").Line[]} */
+/** @type {import("./base/api.js").Line[]} */
 let waiting = [];
 const counts = { matched: 0, shown: 0, skipped: 0 };
 let stop = () => {};
@@ -26,7 +26,7 @@ let stop = () => {};
 /** @type {SharedWorker | null} */
 let worker = null;
 if ("SharedWorker" in window) {
-  worker = new SharedWorker(new URL("live_worker.js", import.meta.url), { type: "module", name: "logferry live" });
+  worker = new SharedWorker(new URL("lines/live_worker.js", import.meta.url), { type: "module", name: "logferry live" });
 }
 
 /** What the form chooses. */
@@ -61,7 +61,7 @@ function start() {
 setInterval(() => worker?.port.postMessage({ type: "here" }), 15_000);
 window.addEventListener("pagehide", () => { worker?.port.postMessage({ type: "end" }); stop(); });
 
-/** @param {import("./live_stream.js").StreamNews} news */
+/** @param {import("./lines/live_stream.js").StreamNews} news */
 function take(news) {
   if (news.type === "lines") {
     takeLines(news.data);
@@ -100,7 +100,7 @@ function showTally() {
   if (waiting.length > 0) tally.append(", ", number(waiting.length), " wait");
 }
 
-/** @param {import("./api.js").Line[]} lines */
+/** @param {import("./base/api.js").Line[]} lines */
 function append(lines) {
   if (lines.length === 0) return;
   document.getElementById("nothing")?.remove();

@@ -1,7 +1,7 @@
 // What every page has: local times, the keyboard, the help, questions before an action, and parts that refresh.
 
-import { byId, toast } from "./dom.js";
-import { localize, tick, zone } from "./times.js";
+import { byId, toast } from "./base/dom.js";
+import { localize, tick, zone } from "./base/times.js";
 
 /** Pages by the letter behind `g`. */
 const PAGES = { o: "/", w: "/windows", l: "/live", s: "/search", t: "/tickets", a: "/alerts" };

@@ -1,6 +1,6 @@
 // The grid of windows: a cell is opened by a click or by the keyboard, and says what it is.
 
-import { clock, day } from "./times.js";
+import { clock, day } from "./base/times.js";
 
 const WORDS = { d: "delivered", w: "waiting", f: "refused", o: "open", q: "quiet", m: "missing", g: "gap", n: "nothing" };
 

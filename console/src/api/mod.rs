@@ -12,8 +12,11 @@ use crate::access::principal::Reader;
 use crate::server::state::AppState;
 
 #[derive(OpenApi)]
-#[openapi(info(title = "logferry console", description = "The pipeline and its lines. Log in by a session, or send `Authorization: Bearer TOKEN`. \
-    Errors are RFC 9457 problem details."))]
+#[openapi(info(
+    title = "logferry console",
+    description = "The pipeline and its lines. Log in by a session, or send `Authorization: Bearer TOKEN`. \
+    Errors are RFC 9457 problem details."
+))]
 struct ApiDocument;
 
 /// The routes and the document.
@@ -22,7 +25,10 @@ pub(crate) fn router() -> Router<AppState> {
         .nest("/api/v1", routes_of_v1())
         .split_for_parts();
     let document = Json(document);
-    router.route("/api/v1/openapi.json", get(async move |_: Reader| document.clone()))
+    router.route(
+        "/api/v1/openapi.json",
+        get(async move |_: Reader| document.clone()),
+    )
 }
 
 fn routes_of_v1() -> OpenApiRouter<AppState> {

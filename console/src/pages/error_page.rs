@@ -26,6 +26,9 @@ mod tests {
     #[test]
     fn what_a_problem_quotes_is_no_markup() {
         let page = error_page(&Problem::bad_request("`<script>` is no query"));
-        assert!(page.contains("is no query") && !page.contains("<script>`"), "{page}");
+        assert!(
+            page.contains("is no query") && !page.contains("<script>`"),
+            "{page}"
+        );
     }
 }

@@ -92,7 +92,11 @@ impl Frame {
             href,
             text,
             is_current: tab == self.tab,
-            count: if tab == Tab::Alerts { self.open_incidents } else { 0 },
+            count: if tab == Tab::Alerts {
+                self.open_incidents
+            } else {
+                0
+            },
         };
         TABS.map(link).to_vec()
     }
@@ -100,5 +104,8 @@ impl Frame {
 
 fn open_incidents(ledger: &Ledger) -> Result<u64, logferry_ledger::LedgerError> {
     let incidents = ledger.incidents(Timestamp::MAX)?;
-    Ok(incidents.iter().filter(|incident: &&Incident| incident.is_open()).count() as u64)
+    Ok(incidents
+        .iter()
+        .filter(|incident: &&Incident| incident.is_open())
+        .count() as u64)
 }

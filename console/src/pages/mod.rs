@@ -10,6 +10,7 @@ mod links;
 mod live;
 mod overview;
 mod reader_zone;
+mod search;
 mod sign_in;
 mod source_names;
 mod times;
@@ -37,6 +38,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/", get(overview::show))
         .route("/login", get(sign_in::show))
         .route("/live", get(live::show))
+        .route("/search", get(search::show))
         .route("/windows", get(windows::show_grid))
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))
@@ -45,6 +47,8 @@ pub(crate) fn router() -> Router<AppState> {
 
 /// A page, made of its template.
 fn html(page: &impl Template) -> Result<Response, Problem> {
-    let text = page.render().map_err(|error| Problem::internal(&error.to_string()))?;
+    let text = page
+        .render()
+        .map_err(|error| Problem::internal(&error.to_string()))?;
     Ok(Html(text).into_response())
 }

@@ -7,16 +7,24 @@ use jiff::tz::TimeZone;
 
 /// The zone of the cookie; UTC without one, or with one that nobody knows.
 pub(crate) fn of(headers: &HeaderMap) -> TimeZone {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let cookies = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
     let name = pairs.find_map(|(name, value)| (name == "zone").then(|| value.replace("%2F", "/")));
     // A name is a path below the folder of zones.
     let name = name.filter(|name| {
         name.len() < 64
             && !name.starts_with('/')
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
     });
-    name.and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC)
+    name.and_then(|name| TimeZone::get(&name).ok())
+        .unwrap_or(TimeZone::UTC)
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 
 use std::sync::LazyLock;
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
@@ -20,15 +20,18 @@ use super::state::AppState;
 const FILES: &[(&str, &[u8])] = &[
     ("console.css", include_bytes!("../../assets/console.css")),
     ("icon.svg", include_bytes!("../../assets/icon.svg")),
-    ("js/api.js", include_bytes!("../../assets/js/api.js")),
+    ("js/base/api.js", include_bytes!("../../assets/js/base/api.js")),
+    ("js/base/dom.js", include_bytes!("../../assets/js/base/dom.js")),
+    ("js/base/times.js", include_bytes!("../../assets/js/base/times.js")),
     ("js/chart.js", include_bytes!("../../assets/js/chart.js")),
-    ("js/dom.js", include_bytes!("../../assets/js/dom.js")),
+    ("js/lines/live_stream.js", include_bytes!("../../assets/js/lines/live_stream.js")),
+    ("js/lines/live_worker.js", include_bytes!("../../assets/js/lines/live_worker.js")),
+    ("js/lines/log_row.js", include_bytes!("../../assets/js/lines/log_row.js")),
     ("js/live.js", include_bytes!("../../assets/js/live.js")),
-    ("js/live_stream.js", include_bytes!("../../assets/js/live_stream.js")),
-    ("js/live_worker.js", include_bytes!("../../assets/js/live_worker.js")),
-    ("js/log_row.js", include_bytes!("../../assets/js/log_row.js")),
+    ("js/range/histogram.js", include_bytes!("../../assets/js/range/histogram.js")),
+    ("js/range/time_range.js", include_bytes!("../../assets/js/range/time_range.js")),
+    ("js/search.js", include_bytes!("../../assets/js/search.js")),
     ("js/shell.js", include_bytes!("../../assets/js/shell.js")),
-    ("js/times.js", include_bytes!("../../assets/js/times.js")),
     ("js/windows.js", include_bytes!("../../assets/js/windows.js")),
 ];
 
@@ -39,7 +42,11 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         hash.update(name.as_bytes());
         hash.update(contents);
     }
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 });
 
 /// The address of the folder of the files.

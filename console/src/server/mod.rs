@@ -55,7 +55,14 @@ pub async fn run(settings: ConsoleSettings, stop: CancellationToken) -> Result<(
     tracing::info!("console started: {scheme}://{address}/");
     let state = AppState::new(settings, db, stop.clone());
     ready.set();
-    connections::serve(listener, certificate, router::router(state.clone()), &state, &stop).await;
+    connections::serve(
+        listener,
+        certificate,
+        router::router(state.clone()),
+        &state,
+        &stop,
+    )
+    .await;
     beside.cancel();
     tasks.join_all().await;
     tracing::info!("console stopped");

@@ -19,7 +19,8 @@ const BODY_MAX: usize = 64 << 10;
 /// The whole console.
 pub(super) fn router(state: AppState) -> Router {
     let csrf = CsrfLayer::new().with_rejection_response(|_: ProtectionError| -> Response {
-        Problem::forbidden("this request comes from another web page; open the console's own page").into_response()
+        Problem::forbidden("this request comes from another web page; open the console's own page")
+            .into_response()
     });
     Router::new()
         .merge(pages::router())

@@ -77,7 +77,9 @@ pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         sources.push((format!("{} more", rest.len()), sum));
     }
     let series = sources.into_iter();
-    let series: Vec<_> = series.map(|(name, values)| ChartSeries { name, values }).collect();
+    let series: Vec<_> = series
+        .map(|(name, values)| ChartSeries { name, values })
+        .collect();
     let before = ChartSeries {
         name: "the day before".to_owned(),
         values: counts.day_before(second),
@@ -117,11 +119,18 @@ pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         values: counts.error_share(second),
     };
     let hours = counts.hours(second);
-    let [answers, errors] = hours.iter().fold([0, 0], |[answers, errors], (_, [_, with_status, server_errors])| {
-        [answers + with_status, errors + server_errors]
-    });
+    let [answers, errors] = hours.iter().fold(
+        [0, 0],
+        |[answers, errors], (_, [_, with_status, server_errors])| {
+            [answers + with_status, errors + server_errors]
+        },
+    );
     let note = match (errors * 10_000).checked_div(answers) {
-        Some(share) => format!("{} of {} answers", PanelUnit::BasisPoints.text(share), count(answers)),
+        Some(share) => format!(
+            "{} of {} answers",
+            PanelUnit::BasisPoints.text(share),
+            count(answers)
+        ),
         None => "no line has a status".to_owned(),
     };
     let legend = vec![entry("s3".to_owned(), &series)];
@@ -148,7 +157,10 @@ pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
         || "nothing delivered".to_owned(),
         |slowest| format!("slowest {}", about(Duration::from_secs(*slowest))),
     );
-    let values: Vec<_> = bars.iter().map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string())).collect();
+    let values: Vec<_> = bars
+        .iter()
+        .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()))
+        .collect();
     let legend = vec![LegendEntry {
         class: "s0".to_owned(),
         name: "slowest delivery".to_owned(),
@@ -172,7 +184,8 @@ pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
 /// The disk, and how long it lasts if nothing is delivered any more.
 pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u64>) -> DiskView {
     let used = disk.total_bytes.saturating_sub(disk.free_bytes);
-    let permille = u64::try_from(u128::from(used) * 1000 / u128::from(disk.total_bytes.max(1))).unwrap_or(1000);
+    let permille =
+        u64::try_from(u128::from(used) * 1000 / u128::from(disk.total_bytes.max(1))).unwrap_or(1000);
     let room = disk.free_bytes.saturating_sub(min_free);
     let seconds = bytes_a_day
         .filter(|bytes| *bytes > 0)
@@ -184,7 +197,10 @@ pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u6
         total: size(disk.total_bytes),
         percent: permille / 10,
         lasts: seconds.map_or_else(String::new, |seconds| {
-            format!("room for {} without any delivery", about(Duration::from_secs(seconds)))
+            format!(
+                "room for {} without any delivery",
+                about(Duration::from_secs(seconds))
+            )
         }),
     }
 }

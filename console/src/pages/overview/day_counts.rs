@@ -51,7 +51,9 @@ impl DayCounts {
         let until = step_of(now) + STEP_SECONDS;
         let starts = std::iter::successors(Some(from), |start| Some(start + QUERY_SECONDS));
         let starts = starts.take_while(|start| *start < until);
-        starts.map(|start| (start, (start + QUERY_SECONDS).min(until))).collect()
+        starts
+            .map(|start| (start, (start + QUERY_SECONDS).min(until)))
+            .collect()
     }
 
     /// Takes over what was read of a piece.
@@ -95,7 +97,9 @@ impl DayCounts {
         let from = Self::from(now);
         let mut sources: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for (start, step) in self.steps.range(from..) {
-            let Some(index) = index_of(*start, from) else { continue };
+            let Some(index) = index_of(*start, from) else {
+                continue;
+            };
             for (source, lines) in &step.by_source {
                 let values = sources.entry(source).or_insert_with(|| vec![0; STEPS]);
                 if let Some(value) = values.get_mut(index) {
@@ -120,7 +124,9 @@ impl DayCounts {
     /// The share of 5xx in each step, in hundredths of a percent.
     pub(crate) fn error_share(&self, now: i64) -> Vec<u64> {
         self.each_step(Self::from(now), |_, step| {
-            (step.server_errors * 10_000).checked_div(step.with_status).unwrap_or(0)
+            (step.server_errors * 10_000)
+                .checked_div(step.with_status)
+                .unwrap_or(0)
         })
     }
 
@@ -218,7 +224,11 @@ mod tests {
         let piece = *counts.due(NOW).last().unwrap();
         let minute = NOW - NOW.rem_euclid(60) - 120;
         for _ in 0..2 {
-            counts.add(piece, &[row("a", minute, 600, 200), row("b", minute, 3, 502)], NOW);
+            counts.add(
+                piece,
+                &[row("a", minute, 600, 200), row("b", minute, 3, 502)],
+                NOW,
+            );
         }
         assert_eq!(counts.totals(NOW), (603, 0));
         assert!((counts.rate("a") - 2.0).abs() < 0.001);

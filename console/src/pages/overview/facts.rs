@@ -73,7 +73,9 @@ impl OverviewCache {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<OverviewFacts>>> {
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.kept
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -13,9 +13,11 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 
-use self::charts::{ChartView, DiskView, HourRow, delay_chart, disk_view, errors_chart, hour_rows, lines_chart};
-use self::facts::OverviewFacts;
+use self::charts::{
+    ChartView, DiskView, HourRow, delay_chart, disk_view, errors_chart, hour_rows, lines_chart,
+};
 pub(crate) use self::facts::OverviewCache;
+use self::facts::OverviewFacts;
 use self::pipeline::Pipeline;
 use self::source_table::{SourceChoice, SourceTable};
 use self::verdict::Verdict;

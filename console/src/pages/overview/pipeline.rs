@@ -47,10 +47,18 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(status: &StatusReport, now: Timestamp) -> Self {
-        let rates: Vec<_> = status.groups.iter().filter_map(|group| group.lines_per_second).collect();
+        let rates: Vec<_> = status
+            .groups
+            .iter()
+            .filter_map(|group| group.lines_per_second)
+            .collect();
         let rate: f64 = rates.iter().sum();
         let waiting: u64 = status.batches.ready + status.batches.failed;
-        let mut groups: Vec<_> = status.groups.iter().map(|group| group_row(group, status)).collect();
+        let mut groups: Vec<_> = status
+            .groups
+            .iter()
+            .map(|group| group_row(group, status))
+            .collect();
         // Those with something to see first.
         groups.sort_by_key(|row| row.class == "well");
         let more_groups = groups.len().saturating_sub(NAMED_MAX);
@@ -64,10 +72,17 @@ impl Pipeline {
             open: count(status.batches.open),
             windows: window_rows(status),
             waiting: count(waiting),
-            destinations: status.destinations.iter().map(|it| destination_row(it, now)).collect(),
+            destinations: status
+                .destinations
+                .iter()
+                .map(|it| destination_row(it, now))
+                .collect(),
             roles: role_rows(status),
             is_receiving: rate > 0.0,
-            is_delivering: status.destinations.iter().any(|it| it.state == DestinationState::Up),
+            is_delivering: status
+                .destinations
+                .iter()
+                .any(|it| it.state == DestinationState::Up),
         }
     }
 }
@@ -77,11 +92,20 @@ pub(crate) fn rate_text(rate: f64) -> String {
     if rate < 9.95 {
         return format!("{rate:.1}").replace("0.0", "0");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and small")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive and small"
+    )]
     count(rate.round() as u64)
 }
 
-fn row(name: impl Into<String>, class: &'static str, state: impl Into<String>, number: impl Into<String>) -> StageRow {
+fn row(
+    name: impl Into<String>,
+    class: &'static str,
+    state: impl Into<String>,
+    number: impl Into<String>,
+) -> StageRow {
     StageRow {
         name: name.into(),
         class,
@@ -93,7 +117,12 @@ fn row(name: impl Into<String>, class: &'static str, state: impl Into<String>, n
 }
 
 fn group_row(group: &GroupStatus, status: &StatusReport) -> StageRow {
-    let of_group = || status.sources.iter().filter(|source| source.group.as_ref() == Some(&group.group));
+    let of_group = || {
+        status
+            .sources
+            .iter()
+            .filter(|source| source.group.as_ref() == Some(&group.group))
+    };
     let silent = of_group()
         .filter(|source| matches!(source.state, SourceState::Stale | SourceState::Missing))
         .count() as u64;
@@ -103,7 +132,9 @@ fn group_row(group: &GroupStatus, status: &StatusReport) -> StageRow {
         (Some(GroupState::Ok), silent) => ("bad", format!("{silent} of {} silent", group.sources)),
         (Some(_), _) => ("bad", "takes no lines".to_owned()),
     };
-    let rate = group.lines_per_second.map_or_else(String::new, |rate| format!("{}/s", rate_text(rate)));
+    let rate = group
+        .lines_per_second
+        .map_or_else(String::new, |rate| format!("{}/s", rate_text(rate)));
     StageRow {
         href: format!("/?group={}#sources", group.group),
         title: group.reason.clone().unwrap_or_default(),
@@ -112,12 +143,20 @@ fn group_row(group: &GroupStatus, status: &StatusReport) -> StageRow {
 }
 
 fn relay_rows(status: &StatusReport) -> Vec<StageRow> {
-    let in_flight: u64 = status.groups.iter().filter_map(|group| group.requests_in_flight).sum();
+    let in_flight: u64 = status
+        .groups
+        .iter()
+        .filter_map(|group| group.requests_in_flight)
+        .sum();
     let lag: u64 = status.sources.iter().filter_map(|source| source.lag_bytes).sum();
     let free = size(status.disk.free_bytes);
     let is_low = status.disk.state == logferry_inspection::status::DiskState::Low;
     let disk = if is_low { ("bad", "low") } else { ("well", "ok") };
-    let behind = if lag == 0 { ("well", "none") } else { ("calm", "behind") };
+    let behind = if lag == 0 {
+        ("well", "none")
+    } else {
+        ("calm", "behind")
+    };
     vec![
         row("unread at sources", behind.0, behind.1, size(lag)),
         row("requests now", "calm", "", count(in_flight)),
@@ -179,7 +218,10 @@ fn role_rows(status: &StatusReport) -> Vec<StageRow> {
     let index = status.indexer.as_ref().map(|index| {
         let (class, lag) = if index.lag_lines > 0 {
             let late = about(Duration::from_secs(index.lag_seconds));
-            ("calm", format!("{} behind, {late}", count_of(index.lag_lines, "line")))
+            (
+                "calm",
+                format!("{} behind, {late}", count_of(index.lag_lines, "line")),
+            )
         } else {
             ("well", "has all lines".to_owned())
         };

@@ -80,18 +80,30 @@ impl SourceTable {
         choice: &SourceChoice,
         now: Timestamp,
     ) -> Self {
-        let group_of = |source: &SourceStatus| source.group.as_ref().map(ToString::to_string).unwrap_or_default();
-        let mut group_names: Vec<_> = sources.iter().map(group_of).filter(|name| !name.is_empty()).collect();
+        let group_of =
+            |source: &SourceStatus| source.group.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut group_names: Vec<_> = sources
+            .iter()
+            .map(group_of)
+            .filter(|name| !name.is_empty())
+            .collect();
         group_names.sort();
         group_names.dedup();
         let rate = |source: &SourceStatus| rate_of(source, counts);
-        let mut chosen: Vec<_> = sources.iter().filter(|source| is_chosen(source, choice)).collect();
+        let mut chosen: Vec<_> = sources
+            .iter()
+            .filter(|source| is_chosen(source, choice))
+            .collect();
         sort(&mut chosen, &choice.sort, rate);
         let mut groups: Vec<(String, Vec<SourceRow>)> = Vec::new();
         // An order over all is one table; without one, the groups stand one after the other.
         let is_grouped = choice.sort.is_empty() && group_names.len() > 1;
         for source in &chosen {
-            let name = if is_grouped { group_of(source) } else { String::new() };
+            let name = if is_grouped {
+                group_of(source)
+            } else {
+                String::new()
+            };
             let row = source_row(source, rate(source), now);
             match groups.iter_mut().find(|(group, _)| *group == name) {
                 Some((_, rows)) => rows.push(row),
@@ -142,7 +154,12 @@ fn sort(sources: &mut [&SourceStatus], by: &str, rate: impl Fn(&SourceStatus) ->
 /// A name whose numbers are compared as numbers.
 fn natural(name: &str) -> Vec<(u64, String)> {
     let parts = name.split(['.', '-', ':', '_']);
-    parts.map(|part| part.parse().map_or_else(|_| (u64::MAX, part.to_owned()), |number| (number, String::new()))).collect()
+    parts
+        .map(|part| {
+            part.parse()
+                .map_or_else(|_| (u64::MAX, part.to_owned()), |number| (number, String::new()))
+        })
+        .collect()
 }
 
 fn urgency(source: &SourceStatus) -> u8 {
@@ -189,7 +206,9 @@ fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceRow {
         state,
         lag,
         rate: rate_text(rate),
-        last_line: source.last_line_at.map_or_else(|| "never".to_owned(), |at| times::ago(at, now)),
+        last_line: source
+            .last_line_at
+            .map_or_else(|| "never".to_owned(), |at| times::ago(at, now)),
         note: notes(source).join(", "),
         query: query_text(&name),
         source: name,
@@ -207,7 +226,10 @@ fn notes(source: &SourceStatus) -> Vec<String> {
     notes.into_iter().flatten().collect()
 }
 
-fn head((name, title, class): (&'static str, &'static str, &'static str), choice: &SourceChoice) -> SourceColumn {
+fn head(
+    (name, title, class): (&'static str, &'static str, &'static str),
+    choice: &SourceChoice,
+) -> SourceColumn {
     let descending = format!("-{name}");
     let (order, next) = if choice.sort == name {
         ("ascending", descending)
@@ -219,7 +241,11 @@ fn head((name, title, class): (&'static str, &'static str, &'static str), choice
         ("", name.to_owned())
     };
     let mut href = format!("/?sort={next}");
-    for (key, value) in [("find", &choice.find), ("group", &choice.group), ("state", &choice.state)] {
+    for (key, value) in [
+        ("find", &choice.find),
+        ("group", &choice.group),
+        ("state", &choice.state),
+    ] {
         if !value.is_empty() {
             href.push_str(&format!("&{key}={}", query_text(value)));
         }

@@ -92,7 +92,9 @@ impl Verdict {
             text: format!("{}; {}", incident.text, incident.advice),
             since: Some(incident.since),
         }));
-        let is_critical = open.iter().any(|incident| incident.severity == Severity::Critical);
+        let is_critical = open
+            .iter()
+            .any(|incident| incident.severity == Severity::Critical);
         let tone = match (status.problems.is_empty() && !is_critical, entries.is_empty()) {
             (_, true) => Tone::Well,
             (true, false) => Tone::Warning,
@@ -133,19 +135,31 @@ fn all_well(status: &StatusReport, now: Timestamp) -> String {
         return "All is well. No source has sent anything yet.".to_owned();
     }
     let waiting = status.batches.ready;
-    let last = status.destinations.iter().filter_map(|it| it.last_delivery_at).max();
+    let last = status
+        .destinations
+        .iter()
+        .filter_map(|it| it.last_delivery_at)
+        .max();
     let delivery = match (last, waiting) {
-        (Some(last), 0) => format!("everything sealed is delivered, the last {} ago", about(age(last, now))),
+        (Some(last), 0) => format!(
+            "everything sealed is delivered, the last {} ago",
+            about(age(last, now))
+        ),
         (Some(last), waiting) => format!(
             "{} on the way, the last delivery was {} ago",
-            count_of(waiting, "window").replace("windows", "batches").replace("window", "batch"),
+            count_of(waiting, "window")
+                .replace("windows", "batches")
+                .replace("window", "batch"),
             about(age(last, now))
         ),
         (None, 0) => "nothing waits for delivery".to_owned(),
         (None, waiting) => format!("{} wait for the first delivery", count(waiting)),
     };
-    format!("All is well: {} send, {delivery}.", count_of(sources, "source"))
-        .replacen("1 source send", "1 source sends", 1)
+    format!("All is well: {} send, {delivery}.", count_of(sources, "source")).replacen(
+        "1 source send",
+        "1 source sends",
+        1,
+    )
 }
 
 fn capitalized(text: &str) -> String {

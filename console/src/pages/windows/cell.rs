@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn the_worst_part_decides() {
         let [open, ready, sent, failed] = BatchState::ALL.map(batch);
-        let state = |batches: &[&Batch], has_gap| cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000);
+        let state =
+            |batches: &[&Batch], has_gap| cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000);
         assert_eq!(state(&[&sent], false), CellState::Delivered);
         assert_eq!(state(&[&sent, &open], false), CellState::Open);
         assert_eq!(state(&[&sent, &ready], false), CellState::Waiting);

@@ -50,7 +50,10 @@ impl GridDay {
     /// The date of the day before and of the day after.
     pub(crate) fn neighbours(&self) -> (String, String) {
         let text = |date: Result<Date, jiff::Error>| date.unwrap_or(self.date).to_string();
-        (text(self.date.checked_sub(1.day())), text(self.date.checked_add(1.day())))
+        (
+            text(self.date.checked_sub(1.day())),
+            text(self.date.checked_add(1.day())),
+        )
     }
 }
 
@@ -88,7 +91,13 @@ impl WindowGrid {
     }
 
     /// `find`: only sources and groups with this text. `only`: only sources with a window in this state.
-    pub(crate) fn new(facts: &DayFacts, day: &GridDay, zone: &TimeZone, (find, only): (&str, &str), now: i64) -> Self {
+    pub(crate) fn new(
+        facts: &DayFacts,
+        day: &GridDay,
+        zone: &TimeZone,
+        (find, only): (&str, &str),
+        now: i64,
+    ) -> Self {
         let step = column_seconds(&facts.batches);
         let columns = usize::try_from((day.until - day.from).div_euclid(step).clamp(1, 200)).unwrap_or(1);
         let column = |second: i64| {
@@ -98,7 +107,10 @@ impl WindowGrid {
         let mut batches: BTreeMap<(&str, usize), Vec<&Batch>> = BTreeMap::new();
         for batch in &facts.batches {
             if let Some(index) = column(batch.window.start) {
-                batches.entry((batch.source.as_str(), index)).or_default().push(batch);
+                batches
+                    .entry((batch.source.as_str(), index))
+                    .or_default()
+                    .push(batch);
             }
         }
         let gaps: Vec<_> = facts
@@ -117,7 +129,9 @@ impl WindowGrid {
             let cells: Vec<_> = (0..columns)
                 .map(|index| {
                     let start = day.from + i64::try_from(index).unwrap_or(0) * step;
-                    let of_cell = batches.get(&(source.as_str(), index)).map_or(&[][..], Vec::as_slice);
+                    let of_cell = batches
+                        .get(&(source.as_str(), index))
+                        .map_or(&[][..], Vec::as_slice);
                     let has_gap = gaps.contains(&(source.as_str(), index));
                     cell_state(of_cell, (start, start + step), *seen, has_gap, now)
                 })
@@ -140,7 +154,9 @@ impl WindowGrid {
             hours: hours(day, zone, step, columns),
             step,
             groups: groups.collect(),
-            counts: CellState::ALL.map(|state| (state, counts.get(&state).copied().unwrap_or(0))).to_vec(),
+            counts: CellState::ALL
+                .map(|state| (state, counts.get(&state).copied().unwrap_or(0)))
+                .to_vec(),
             shown,
             all: facts.sources.len(),
         }
@@ -154,7 +170,9 @@ fn column_seconds(batches: &[Batch]) -> i64 {
         *lengths.entry(i64::from(batch.window.seconds)).or_default() += 1;
     }
     let usual = lengths.into_iter().max_by_key(|(_, batches)| *batches);
-    usual.map_or(WINDOW_SECONDS, |(seconds, _)| seconds).max(COLUMN_SECONDS_MIN)
+    usual
+        .map_or(WINDOW_SECONDS, |(seconds, _)| seconds)
+        .max(COLUMN_SECONDS_MIN)
 }
 
 fn hours(day: &GridDay, zone: &TimeZone, step: i64, columns: usize) -> Vec<GridHour> {
@@ -181,9 +199,15 @@ mod tests {
         let now: Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
         let day = GridDay::new("", &zone, now);
         assert_eq!(day.date.to_string(), "2026-11-21");
-        assert_eq!(Timestamp::from_second(day.from).unwrap().to_string(), "2026-11-20T18:00:00Z");
+        assert_eq!(
+            Timestamp::from_second(day.from).unwrap().to_string(),
+            "2026-11-20T18:00:00Z"
+        );
         assert_eq!(day.until - day.from, 86_400);
-        assert_eq!(day.neighbours(), ("2026-11-20".to_owned(), "2026-11-22".to_owned()));
+        assert_eq!(
+            day.neighbours(),
+            ("2026-11-20".to_owned(), "2026-11-22".to_owned())
+        );
         assert_eq!(GridDay::new("nonsense", &zone, now), day);
     }
 

@@ -78,16 +78,31 @@ pub(crate) async fn show_grid(
     let now = Timestamp::now();
     let day = GridDay::new(&choice.day, &zone, now);
     let facts = read::day(&state, &day).await?;
-    let find = if choice.source.is_empty() { &choice.find } else { &choice.source };
+    let find = if choice.source.is_empty() {
+        &choice.find
+    } else {
+        &choice.source
+    };
     let grid = WindowGrid::new(&facts, &day, &zone, (find, &choice.state), now.as_second());
     let is_single = !choice.source.is_empty();
-    let of_source = facts.batches.iter().filter(|batch| is_single && batch.source.as_str() == choice.source);
+    let of_source = facts
+        .batches
+        .iter()
+        .filter(|batch| is_single && batch.source.as_str() == choice.source);
     let batches = of_source.map(ListedBatch::new).collect();
-    let kept = [("find", &choice.find), ("source", &choice.source), ("state", &choice.state)];
-    let kept = kept.map(|(name, value)| format!("{name}={}", links::query_text(value))).join("&");
+    let kept = [
+        ("find", &choice.find),
+        ("source", &choice.source),
+        ("state", &choice.state),
+    ];
+    let kept = kept
+        .map(|(name, value)| format!("{name}={}", links::query_text(value)))
+        .join("&");
     let (before, after) = day.neighbours();
     html(&WindowsPage {
-        frame: Frame::of(&state, &principal, Tab::Windows).await.refreshed_every(REFRESH_SECONDS),
+        frame: Frame::of(&state, &principal, Tab::Windows)
+            .await
+            .refreshed_every(REFRESH_SECONDS),
         zone: zone.iana_name().unwrap_or("UTC").to_owned(),
         choice,
         day,
@@ -140,7 +155,10 @@ pub(crate) async fn download(
     let headers = [
         // A type that no browser runs; `nosniff` is on every answer.
         (CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{file_name}\""),
+        ),
     ];
     Ok((headers, Body::new(lines)).into_response())
 }

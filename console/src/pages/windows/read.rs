@@ -49,7 +49,9 @@ pub(super) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
                 (source.source.to_string(), source.group.to_string(), seen)
             })
             .collect();
-        let never = expected.iter().filter(|name| !known.iter().any(|source| source.source == **name));
+        let never = expected
+            .iter()
+            .filter(|name| !known.iter().any(|source| source.source == **name));
         sources.extend(never.map(|name| {
             let seen = SourceSeen {
                 first: None,
@@ -67,11 +69,22 @@ pub(super) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
 }
 
 /// The batches of a window with all that is known of them, and the window's end.
-pub(super) async fn window(state: &AppState, source: &str, start: i64) -> Result<(WindowFacts, i64), Problem> {
+pub(super) async fn window(
+    state: &AppState,
+    source: &str,
+    start: i64,
+) -> Result<(WindowFacts, i64), Problem> {
     let source: SourceId = source
         .parse()
         .map_err(|_| Problem::not_found(format!("`{source}` is no source")))?;
-    let destinations: Vec<_> = state.settings.shared.host.destinations.iter().map(|it| it.name.clone()).collect();
+    let destinations: Vec<_> = state
+        .settings
+        .shared
+        .host
+        .destinations
+        .iter()
+        .map(|it| it.name.clone())
+        .collect();
     let spool = Spool::new(RealDisk, state.host.data_dir());
     let read = move |ledger: &Ledger| -> Result<(WindowFacts, i64), LedgerError> {
         let filter = BatchFilter {
@@ -87,7 +100,9 @@ pub(super) async fn window(state: &AppState, source: &str, start: i64) -> Result
         };
         for destination in &destinations {
             let paths = ledger.delivered_manifests(destination, &filter)?.into_iter();
-            facts.manifests.extend(paths.map(|path| (destination.to_string(), path)));
+            facts
+                .manifests
+                .extend(paths.map(|path| (destination.to_string(), path)));
         }
         for batch in batches {
             // A folder that cannot be read now only costs the link to the file.
@@ -95,7 +110,9 @@ pub(super) async fn window(state: &AppState, source: &str, start: i64) -> Result
             let deliveries = ledger.deliveries(batch.id)?;
             facts.batches.push((batch, deliveries, file.is_some()));
         }
-        facts.batches.sort_by_key(|(batch, ..)| (batch.base_name.clone(), batch.part));
+        facts
+            .batches
+            .sort_by_key(|(batch, ..)| (batch.base_name.clone(), batch.part));
         facts.records.retain(|record| {
             facts
                 .batches
@@ -110,8 +127,13 @@ pub(super) async fn window(state: &AppState, source: &str, start: i64) -> Result
 /// A batch by its name.
 pub(super) async fn batch(state: &AppState, name: String) -> Result<Batch, Problem> {
     let wanted = name.trim_end_matches(".log").to_owned();
-    let found = state.host.ledger(move |ledger| ledger.batch_named(&wanted)).await?;
-    found.ok_or_else(|| Problem::not_found("the ledger has no batch of this name; it is kept for `housekeeper.keep_ledger`"))
+    let found = state
+        .host
+        .ledger(move |ledger| ledger.batch_named(&wanted))
+        .await?;
+    found.ok_or_else(|| {
+        Problem::not_found("the ledger has no batch of this name; it is kept for `housekeeper.keep_ledger`")
+    })
 }
 
 /// The lines of a batch as a stream: read on a thread of its own, no faster than the browser takes them.

@@ -141,7 +141,10 @@ impl WindowView {
                     signature: record.signature.clone(),
                 })
                 .collect(),
-            search: format!("/search?q=source%3A{}&since={from}&until={until}", query_text(source)),
+            search: format!(
+                "/search?q=source%3A{}&since={from}&until={until}",
+                query_text(source)
+            ),
         }
     }
 }
@@ -162,7 +165,10 @@ fn batch_view(batch: &Batch, deliveries: &[Delivery], is_in_spool: bool) -> Batc
         is_in_spool,
         is_failed: batch.state == BatchState::Failed,
         is_sent: batch.state == BatchState::Sent,
-        deliveries: deliveries.iter().map(|delivery| delivery_view(batch, delivery)).collect(),
+        deliveries: deliveries
+            .iter()
+            .map(|delivery| delivery_view(batch, delivery))
+            .collect(),
         timeline: timeline(batch, deliveries),
     }
 }
@@ -194,7 +200,10 @@ fn delivery_view(batch: &Batch, delivery: &Delivery) -> DeliveryView {
     if let Some(next) = delivery.next_attempt {
         detail = format!("{detail}; next attempt {next:.0}");
     }
-    let file = delivery.file_sha256.clone().filter(|file| Some(file) != batch.sha256.as_ref());
+    let file = delivery
+        .file_sha256
+        .clone()
+        .filter(|file| Some(file) != batch.sha256.as_ref());
     DeliveryView {
         destination: delivery.destination.to_string(),
         class,
@@ -212,15 +221,27 @@ fn timeline(batch: &Batch, deliveries: &[Delivery]) -> Vec<TimelineView> {
         (batch.opened_at, "first line stored".to_owned(), "done"),
         (end, "the window ends".to_owned(), ""),
     ];
-    moments.extend(batch.sealed_at.map(|at| (at, "sealed: no line is added any more".to_owned(), "done")));
+    moments.extend(
+        batch
+            .sealed_at
+            .map(|at| (at, "sealed: no line is added any more".to_owned(), "done")),
+    );
     for delivery in deliveries {
         let name = &delivery.destination;
         let delivered = delivery.delivered_at;
         let late = |at: Timestamp| about(Duration::from_secs(times::age(end, at).as_secs()));
+        moments.extend(delivered.map(|at| {
+            (
+                at,
+                format!("delivered to {name}, {} after the window", late(at)),
+                "done",
+            )
+        }));
         moments.extend(
-            delivered.map(|at| (at, format!("delivered to {name}, {} after the window", late(at)), "done")),
+            delivery
+                .resent_at
+                .map(|at| (at, format!("sent once more to {name}"), "done")),
         );
-        moments.extend(delivery.resent_at.map(|at| (at, format!("sent once more to {name}"), "done")));
         let asked = delivery.resend_requested_at;
         moments.extend(asked.map(|at| (at, format!("a resend to {name} was asked for"), "")));
         if delivered.is_none() && delivery.last_error.is_some() {
@@ -228,8 +249,16 @@ fn timeline(batch: &Batch, deliveries: &[Delivery]) -> Vec<TimelineView> {
             moments.extend(next.map(|at| (at, format!("{name} refused it; it is tried again"), "bad")));
         }
     }
-    moments.extend(batch.compressed_at.map(|at| (at, "compressed in the spool".to_owned(), "")));
-    moments.extend(batch.expired_at.map(|at| (at, "its file was deleted from the spool".to_owned(), "")));
+    moments.extend(
+        batch
+            .compressed_at
+            .map(|at| (at, "compressed in the spool".to_owned(), "")),
+    );
+    moments.extend(
+        batch
+            .expired_at
+            .map(|at| (at, "its file was deleted from the spool".to_owned(), "")),
+    );
     moments.sort_by_key(|(at, ..)| *at);
     let view = |(at, text, class)| TimelineView {
         at: times::full(at),

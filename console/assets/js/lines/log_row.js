@@ -1,10 +1,10 @@
 // A line of a log as a row, and what is shown when it is opened.
 
-import { ApiError, address, json, mark } from "./api.js";
-import { button, copy, element, toast } from "./dom.js";
-import { clock, day, utc } from "./times.js";
+import { ApiError, address, json, mark } from "../base/api.js";
+import { button, copy, element, toast } from "../base/dom.js";
+import { clock, day, utc } from "../base/times.js";
 
-/** @typedef {import("./api.js").Line} Line */
+/** @typedef {import("../base/api.js").Line} Line */
 
 /** Fields that are shown as columns, in this order, if the line has them. */
 const COLUMNS = ["status", "method", "path", "request_time", "remote_addr", "service", "logger", "message"];
