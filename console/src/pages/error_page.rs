@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::frame::{Frame, Tab};
+use super::parts::frame::{Frame, Tab};
 use crate::server::problem::Problem;
 
 #[derive(Template)]

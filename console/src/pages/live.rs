@@ -5,8 +5,9 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::frame::{Frame, Tab};
-use super::{html, source_names};
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::source_names;
 use crate::access::principal::Reader;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;

@@ -4,16 +4,14 @@
 //! What decides (view models) is pure, and apart from what reads. A template escapes whatever it shows; `safe` stands only at
 //! markup that this crate makes itself: times and charts. A page can be changed without looking at another one.
 
+mod api_docs;
 mod error_page;
-mod frame;
-mod links;
 mod live;
 mod overview;
-mod reader_zone;
+mod parts;
 mod search;
 mod sign_in;
-mod source_names;
-mod times;
+mod viewer;
 mod windows;
 
 use askama::Template;
@@ -39,6 +37,8 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/login", get(sign_in::show))
         .route("/live", get(live::show))
         .route("/search", get(search::show))
+        .route("/view", get(viewer::show))
+        .route("/api/docs", get(api_docs::show))
         .route("/windows", get(windows::show_grid))
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))

@@ -5,8 +5,8 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::frame::{Frame, Tab};
 use super::html;
+use super::parts::frame::{Frame, Tab};
 use crate::access::principal::Reader;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;

@@ -22,16 +22,36 @@ const FILES: &[(&str, &[u8])] = &[
     ("icon.svg", include_bytes!("../../assets/icon.svg")),
     ("js/base/api.js", include_bytes!("../../assets/js/base/api.js")),
     ("js/base/dom.js", include_bytes!("../../assets/js/base/dom.js")),
-    ("js/base/times.js", include_bytes!("../../assets/js/base/times.js")),
+    (
+        "js/base/times.js",
+        include_bytes!("../../assets/js/base/times.js"),
+    ),
     ("js/chart.js", include_bytes!("../../assets/js/chart.js")),
-    ("js/lines/live_stream.js", include_bytes!("../../assets/js/lines/live_stream.js")),
-    ("js/lines/live_worker.js", include_bytes!("../../assets/js/lines/live_worker.js")),
-    ("js/lines/log_row.js", include_bytes!("../../assets/js/lines/log_row.js")),
+    ("js/docs.js", include_bytes!("../../assets/js/docs.js")),
+    (
+        "js/lines/live_stream.js",
+        include_bytes!("../../assets/js/lines/live_stream.js"),
+    ),
+    (
+        "js/lines/live_worker.js",
+        include_bytes!("../../assets/js/lines/live_worker.js"),
+    ),
+    (
+        "js/lines/log_row.js",
+        include_bytes!("../../assets/js/lines/log_row.js"),
+    ),
     ("js/live.js", include_bytes!("../../assets/js/live.js")),
-    ("js/range/histogram.js", include_bytes!("../../assets/js/range/histogram.js")),
-    ("js/range/time_range.js", include_bytes!("../../assets/js/range/time_range.js")),
+    (
+        "js/range/histogram.js",
+        include_bytes!("../../assets/js/range/histogram.js"),
+    ),
+    (
+        "js/range/time_range.js",
+        include_bytes!("../../assets/js/range/time_range.js"),
+    ),
     ("js/search.js", include_bytes!("../../assets/js/search.js")),
     ("js/shell.js", include_bytes!("../../assets/js/shell.js")),
+    ("js/view.js", include_bytes!("../../assets/js/view.js")),
     ("js/windows.js", include_bytes!("../../assets/js/windows.js")),
 ];
 

@@ -9,7 +9,7 @@ use logferry_text::{about, count, size};
 use std::time::Duration;
 
 use super::day_counts::{DayCounts, STEP_SECONDS, STEPS};
-use crate::pages::times;
+use crate::pages::parts::times;
 
 /// Sources with a colour of their own.
 const NAMED_MAX: usize = 10;

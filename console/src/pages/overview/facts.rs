@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::day_counts::DayCounts;
 use crate::host::{RelayHost, blocking};
-use crate::pages::times::age;
+use crate::pages::parts::times::age;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;
 

@@ -7,7 +7,7 @@ use logferry_text::{about, count, count_of, duration, size};
 
 use std::time::Duration;
 
-use crate::pages::times;
+use crate::pages::parts::times;
 
 /// Groups and destinations that are shown by name.
 const NAMED_MAX: usize = 8;

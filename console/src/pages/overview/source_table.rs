@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::day_counts::DayCounts;
 use super::pipeline::rate_text;
-use crate::pages::links::query_text;
-use crate::pages::times;
+use crate::pages::parts::links::query_text;
+use crate::pages::parts::times;
 
 /// What the address chooses.
 #[derive(Debug, Clone, Default, Deserialize)]

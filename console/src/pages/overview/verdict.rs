@@ -5,7 +5,7 @@ use logferry_inspection::status::{IncidentStatus, StatusReport};
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
-use crate::pages::times::{self, age};
+use crate::pages::parts::times::{self, age};
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;

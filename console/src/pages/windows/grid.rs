@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use logferry_ledger::{Batch, GapRecord};
 
 use super::cell::{CellState, SourceSeen, cell_state};
-use crate::pages::links::query_text;
+use crate::pages::parts::links::query_text;
 
 /// Windows of a day are at least so long in the grid: shorter ones share a column.
 const COLUMN_SECONDS_MIN: i64 = 600;

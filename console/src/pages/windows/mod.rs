@@ -19,8 +19,9 @@ use serde::Deserialize;
 
 use self::grid::{GridDay, WindowGrid};
 use self::window_view::{ListedBatch, WindowView};
-use super::frame::{Frame, Tab};
-use super::{html, links, reader_zone};
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::{links, reader_zone};
 use crate::access::principal::Reader;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;

@@ -16,7 +16,7 @@ use super::cell::SourceSeen;
 use super::grid::{DayFacts, GridDay};
 use super::window_view::WindowFacts;
 use crate::host::blocking;
-use crate::pages::times::of_second;
+use crate::pages::parts::times::of_second;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;
 

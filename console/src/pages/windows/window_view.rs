@@ -6,8 +6,8 @@ use logferry_text::{about, count, size};
 
 use std::time::Duration;
 
-use crate::pages::links::query_text;
-use crate::pages::times;
+use crate::pages::parts::links::query_text;
+use crate::pages::parts::times;
 
 /// What was read of a window.
 #[derive(Debug, Clone, Default)]

@@ -1,4 +1,4 @@
-//! What every page has around it: title bar, links, user. Its markup is `templates/base.html`.
+//! What every page has around it: title bar, links, user. Its markup is `templates/parts/base.html`.
 
 use logferry_ledger::{Incident, Ledger};
 
