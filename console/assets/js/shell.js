@@ -66,8 +66,10 @@ document.addEventListener("submit", (event) => {
  */
 async function load(address) {
   const stale = byId("stale");
+  const control = new AbortController();
+  const timer = setTimeout(() => control.abort(), 20_000);
   try {
-    const answer = await fetch(address, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(20_000) });
+    const answer = await fetch(address, { headers: { accept: "text/html" }, signal: control.signal });
     if (answer.redirected) { location.reload(); return; }
     if (!answer.ok) throw new Error(String(answer.status));
     // The server's own page, whose values are escaped by its templates. Scripts in it do not run.
@@ -81,6 +83,8 @@ async function load(address) {
     document.dispatchEvent(new CustomEvent("refreshed"));
   } catch {
     stale.hidden = false;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

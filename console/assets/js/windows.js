@@ -45,13 +45,13 @@ document.addEventListener("keydown", (event) => {
   const wrap = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".grid-wrap"));
   if (!wrap) return;
   const rows = [...wrap.querySelectorAll("tbody tr:not(.group)")].map((row) => /** @type {HTMLTableRowElement} */ (row));
-  const moves = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] };
+  const moves = { ArrowDown: { down: 1, right: 0 }, ArrowUp: { down: -1, right: 0 }, ArrowRight: { down: 0, right: 1 }, ArrowLeft: { down: 0, right: -1 } };
   const move = moves[/** @type {keyof typeof moves} */ (event.key)];
   if (event.key === "Enter" && event.target instanceof HTMLTableCellElement) {
     open(event.target);
   } else if (move && rows.length > 0) {
     const inCell = event.target instanceof HTMLTableCellElement;
-    const [down, right] = inCell ? move : [0, 0];
+    const { down, right } = inCell ? move : { down: 0, right: 0 };
     current.row = Math.min(rows.length - 1, Math.max(0, current.row + down));
     const cells = rows[current.row]?.cells;
     current.column = Math.min((cells?.length ?? 1) - 1, Math.max(1, current.column + right));

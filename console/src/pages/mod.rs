@@ -5,6 +5,8 @@
 //! markup that this crate makes itself: times and charts. A page can be changed without looking at another one.
 
 mod api_docs;
+#[cfg(test)]
+mod contrast_test;
 mod error_page;
 mod live;
 mod overview;
