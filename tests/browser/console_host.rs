@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_test_servers::Sshd;
 use serde_json::{Value, json};
 
+use super::driver::Browser;
 use crate::support::network::http_client;
 use crate::support::process::Process;
 use crate::support::test_folder::{TestFolder, free_port};
@@ -97,6 +98,20 @@ console:
     /// An address of the console.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.console)
+    }
+
+    /// A browser in which the user has logged in, at this page.
+    pub(crate) fn browser_at(&self, path: &str) -> Browser {
+        let browser = Browser::start(1280, 860);
+        browser.open(&self.address("/login"));
+        browser.type_into("[name=user]", USER);
+        browser.type_into("[name=password]", PASSWORD);
+        browser.click("form.login button");
+        browser.wait_for("the overview", "return location.pathname === '/' && document.querySelector('.verdict') !== null");
+        if path != "/" {
+            browser.open(&self.address(path));
+        }
+        browser
     }
 
     /// Posts lines of a source, as an old shipper does.
