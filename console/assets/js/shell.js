@@ -9,7 +9,7 @@ const PAGES = { o: "/", w: "/windows", l: "/live", s: "/search", t: "/tickets", 
 localize();
 setInterval(tick, 5_000);
 const zoneMark = document.getElementById("zone");
-if (zoneMark) zoneMark.textContent = `Times are in your zone, ${zone()}; UTC on hover.`;
+if (zoneMark) zoneMark.textContent = zone() === "UTC" ? "Times are UTC, as your zone is." : `Times are in your zone, ${zone()}; UTC on hover.`;
 
 const help = /** @type {HTMLDialogElement} */ (byId("help"));
 let isGoing = false;

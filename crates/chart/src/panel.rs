@@ -81,6 +81,8 @@ pub struct Panel {
     pub limit: Option<u64>,
     /// Pixels of the plot.
     pub height: u32,
+    /// Whether there is room for few marks of the time only.
+    pub is_narrow: bool,
 }
 
 impl Panel {
@@ -218,7 +220,7 @@ impl Panel {
             .saturating_mul(i64::try_from(self.width()).unwrap_or(0));
         let until = self.from.saturating_add(length);
         let y = self.height + 13;
-        for at in time_marks(self.from, until) {
+        for at in time_marks(self.from, until, if self.is_narrow { 4 } else { 8 }) {
             let permille = (at - self.from).saturating_mul(1000) / length.max(1);
             let anchor = match permille {
                 ..=30 => "start",
@@ -244,13 +246,13 @@ fn marks(max: u64, step: u64) -> impl Iterator<Item = u64> {
     (0..=max / step.max(1)).map(move |index| index.saturating_mul(step))
 }
 
-/// Full hours between two times: at most eight, at hours that a clock's face has.
-fn time_marks(from: i64, until: i64) -> impl Iterator<Item = i64> {
+/// Full hours between two times: at most so many, at hours that a clock's face has.
+fn time_marks(from: i64, until: i64, at_most: i64) -> impl Iterator<Item = i64> {
     let length = until.saturating_sub(from).max(1);
     let steps = [300, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
     let step = steps
         .into_iter()
-        .find(|step| length / step <= 8)
+        .find(|step| length / step <= at_most)
         .unwrap_or(86_400);
     let first = from
         .saturating_add(step - 1)
@@ -353,7 +355,7 @@ mod tests {
 
     #[test]
     fn marks_of_the_time_are_few_and_on_full_hours() {
-        let marks: Vec<_> = time_marks(1_795_248_000 + 1234, 1_795_248_000 + 1234 + 86_400).collect();
+        let marks: Vec<_> = time_marks(1_795_248_000 + 1234, 1_795_248_000 + 1234 + 86_400, 8).collect();
         assert!((4..=9).contains(&marks.len()), "{marks:?}");
         assert!(marks.iter().all(|at| at % 10_800 == 0));
     }

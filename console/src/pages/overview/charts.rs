@@ -141,6 +141,7 @@ pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         step_seconds: STEP_SECONDS,
         series: vec![series],
         height: 110,
+        is_narrow: true,
         ..Panel::default()
     };
     let mut view = view("5xx share", "share", &panel, legend);
@@ -173,6 +174,7 @@ pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
         step_seconds: BAR_SECONDS,
         bars,
         height: 110,
+        is_narrow: true,
         ..Panel::default()
     };
     ChartView {

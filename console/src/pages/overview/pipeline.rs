@@ -31,6 +31,7 @@ pub(crate) struct StageRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pipeline {
     pub(crate) sources: u64,
+    pub(crate) group_count: usize,
     pub(crate) groups: Vec<StageRow>,
     pub(crate) more_groups: usize,
     /// Lines a second at the relay; `None` if it does not say.
@@ -65,6 +66,7 @@ impl Pipeline {
         groups.truncate(NAMED_MAX);
         Self {
             sources: status.sources.len() as u64,
+            group_count: status.groups.len(),
             groups,
             more_groups,
             rate: (!rates.is_empty()).then(|| rate_text(rate)),
@@ -153,12 +155,12 @@ fn relay_rows(status: &StatusReport) -> Vec<StageRow> {
     let is_low = status.disk.state == logferry_inspection::status::DiskState::Low;
     let disk = if is_low { ("bad", "low") } else { ("well", "ok") };
     let behind = if lag == 0 {
-        ("well", "none")
+        ("well", "nothing")
     } else {
         ("calm", "behind")
     };
     vec![
-        row("unread at sources", behind.0, behind.1, size(lag)),
+        row("unread", behind.0, behind.1, size(lag)),
         row("requests now", "calm", "", count(in_flight)),
         row("disk free", disk.0, disk.1, free),
     ]
@@ -175,9 +177,9 @@ fn window_rows(status: &StatusReport) -> Vec<StageRow> {
     };
     vec![
         link(row("waiting", waiting, "", count(batches.ready))),
-        link(row("refused, tried again", failed, "", count(batches.failed))),
-        link(row("delivered, kept", "calm", "", count(batches.sent))),
-        row("lines in the last hour", "calm", "", count(lines)),
+        link(row("refused", failed, "", count(batches.failed))),
+        link(row("delivered", "calm", "", count(batches.sent))),
+        row("lines, last hour", "calm", "", count(lines)),
     ]
 }
 
