@@ -72,7 +72,15 @@ pub fn incident_list(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<(Vec<ListedIncident>, Vec<Silence>), LedgerError> {
-    let ledger = Ledger::open(data_dir)?;
+    incidents_since(&Ledger::open(data_dir)?, since, now)
+}
+
+/// The same, with a ledger that is open already; reading is enough.
+pub fn incidents_since(
+    ledger: &Ledger,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(Vec<ListedIncident>, Vec<Silence>), LedgerError> {
     let silences = ledger.silences(now)?;
     let mut incidents = ledger.incidents(since)?;
     incidents.retain(|it| it.opened_at.is_some());
@@ -82,7 +90,7 @@ pub fn incident_list(
     });
     let listed = incidents
         .into_iter()
-        .map(|it| listed(&ledger, it, &silences, now));
+        .map(|it| listed(ledger, it, &silences, now));
     Ok((listed.collect::<Result<_, _>>()?, silences))
 }
 
