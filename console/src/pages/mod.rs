@@ -4,6 +4,7 @@
 //! What decides (view models) is pure, and apart from what reads. A template escapes whatever it shows; `safe` stands only at
 //! markup that this crate makes itself: times and charts. A page can be changed without looking at another one.
 
+mod alerts;
 mod api_docs;
 #[cfg(test)]
 mod contrast_test;
@@ -39,6 +40,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/login", get(sign_in::show))
         .route("/live", get(live::show))
         .route("/search", get(search::show))
+        .route("/alerts", get(alerts::show))
         .route("/view", get(viewer::show))
         .route("/api/docs", get(api_docs::show))
         .route("/windows", get(windows::show_grid))
