@@ -74,7 +74,6 @@ function take(news) {
   } else {
     state.className = "state well";
     state.textContent = isPaused ? "paused" : "live";
-    if (news.type === "back") hole(new Date(news.since), new Date(), "The connection was lost");
   }
 }
 
@@ -85,6 +84,10 @@ function takeLines(data) {
   counts.matched += data.matched ?? 0;
   counts.shown += data.shown ?? 0;
   counts.skipped += data.skipped ?? 0;
+  for (const gap of data.holes ?? []) hole(gap);
+  for (const lost of data.lost ?? []) {
+    note(`${lost.bytes.toLocaleString("en")} bytes of ${lost.batch} were compressed or deleted before they could be shown; the search may have them.`);
+  }
   const lines = data.lines ?? [];
   if (isPaused) {
     waiting = waiting.concat(lines).slice(-ROWS_MAX);
@@ -112,17 +115,26 @@ function append(lines) {
 }
 
 /**
- * Names what is not shown.
- * @param {Date} from
- * @param {Date} until
- * @param {string} why
+ * Puts a sentence between the lines.
+ * @param {...(Node | string)} text
  */
-function hole(from, until, why) {
-  const query = { ...chosen(), since: from.toISOString(), until: until.toISOString() };
-  log.append(element("div", { class: "hole" },
-    `${why} from ${clock(from)} to ${clock(until)}; lines of that time are not shown here. `,
-    element("a", { href: address("/search", { q: searchText(query), since: query.since, until: query.until }) }, "Search them")));
-  log.scrollTop = log.scrollHeight;
+function note(...text) {
+  log.append(element("div", { class: "hole" }, ...text));
+  if (!isPaused) log.scrollTop = log.scrollHeight;
+}
+
+/**
+ * Names what is not shown. The server knows it: it numbers what it sends.
+ * @param {{since: string | null, until: string, lines: number | null}} gap
+ */
+function hole(gap) {
+  const until = new Date(gap.until);
+  const from = gap.since ? new Date(gap.since) : null;
+  const lines = gap.lines === null || gap.lines === undefined ? "Lines" : `${gap.lines.toLocaleString("en")} lines`;
+  const time = from ? `from ${clock(from)} to ${clock(until)}` : `until ${clock(until)}`;
+  const since = from ? from.toISOString() : new Date(until.getTime() - 60_000).toISOString();
+  note(`${lines} ${time} are not shown here: the stream was interrupted. `,
+    element("a", { href: address("/search", { q: searchText(chosen()), since, until: until.toISOString() }) }, "Search them"));
 }
 
 /**
