@@ -60,7 +60,11 @@ async fn log_in(
     state.throttle().succeeded(peer.address, &form.user);
     state.metrics.login(true);
     let secret = secret_text::new_secret().map_err(|error| Problem::internal(&error))?;
-    let (hash, now, from) = (secret_text::hash(&secret), Timestamp::now(), peer.address.to_string());
+    let (hash, now, from) = (
+        secret_text::hash(&secret),
+        Timestamp::now(),
+        peer.address.to_string(),
+    );
     let name = form.user;
     state
         .database
@@ -146,7 +150,10 @@ mod tests {
         ] {
             assert_eq!(local_path(given), path, "{given:?}");
         }
-        assert_eq!(login_path("wrong", "/search?q=a&b"), "/login?error=wrong&next=/search%3Fq%3Da%26b");
+        assert_eq!(
+            login_path("wrong", "/search?q=a&b"),
+            "/login?error=wrong&next=/search%3Fq%3Da%26b"
+        );
         assert_eq!(login_path("", "/"), "/login");
     }
 }

@@ -101,13 +101,20 @@ mod tests {
         assert_eq!(throttle.wait(HERE, "ops", now), None);
         for seconds in [1, 2, 4, 8] {
             throttle.failed(HERE, "ops", now);
-            assert_eq!(throttle.wait(HERE, "other", now), Some(Duration::from_secs(seconds)));
+            assert_eq!(
+                throttle.wait(HERE, "other", now),
+                Some(Duration::from_secs(seconds))
+            );
         }
         for _ in 0..60 {
             throttle.failed(HERE, "ops", now);
         }
         assert_eq!(throttle.wait(HERE, "ops", now), Some(WAIT_MAX));
-        assert_eq!(throttle.wait(HERE, "other", now + WAIT_MAX), None, "the wait is over");
+        assert_eq!(
+            throttle.wait(HERE, "other", now + WAIT_MAX),
+            None,
+            "the wait is over"
+        );
     }
 
     #[test]
@@ -127,7 +134,11 @@ mod tests {
         for host in 0..20 {
             throttle.failed(format!("2001:db8::{host}").parse().unwrap(), "a", now);
         }
-        assert!(throttle.wait("2001:db8::ffff".parse().unwrap(), "b", now).is_some());
+        assert!(
+            throttle
+                .wait("2001:db8::ffff".parse().unwrap(), "b", now)
+                .is_some()
+        );
         assert_eq!(throttle.wait("2001:db8:0:1::1".parse().unwrap(), "b", now), None);
     }
 

@@ -20,7 +20,9 @@ pub(crate) const CHECKS_MAX: usize = 2;
 pub(crate) fn refusal(password: &str) -> Option<String> {
     let length = password.chars().count();
     if length < LENGTH_MIN {
-        return Some(format!("a password has at least {LENGTH_MIN} characters; this one has {length}"));
+        return Some(format!(
+            "a password has at least {LENGTH_MIN} characters; this one has {length}"
+        ));
     }
     (password.len() > LENGTH_MAX).then(|| format!("a password has at most {LENGTH_MAX} bytes"))
 }
@@ -41,7 +43,10 @@ pub(crate) fn is_right(password: &str, kept: Option<&str>) -> bool {
         let _ = hash(password);
         return false;
     };
-    password.len() <= LENGTH_MAX && Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
+    password.len() <= LENGTH_MAX
+        && Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
 }
 
 #[cfg(test)]

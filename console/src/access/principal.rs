@@ -48,6 +48,11 @@ impl Principal {
         }
     }
 
+    /// The name of a user who has logged in, and can log out.
+    pub(crate) fn login_name(&self) -> Option<&str> {
+        (self.kind == PrincipalKind::User).then_some(self.name.as_str())
+    }
+
     /// Whether it may act.
     pub(crate) fn may_act(&self) -> bool {
         self.scope.includes(AccessScope::Act)
@@ -84,12 +89,21 @@ impl Principal {
         if state.settings.open {
             return Ok(Self::anybody());
         }
-        let is_secure = parts.extensions.get::<RequestPeer>().is_some_and(|peer| peer.is_secure);
+        let is_secure = parts
+            .extensions
+            .get::<RequestPeer>()
+            .is_some_and(|peer| peer.is_secure);
         let secret = session_cookie::read(&parts.headers, is_secure);
         let hash = secret.map(secret_text::hash);
-        let hash = hash.ok_or_else(|| Problem::unauthorized("log in at /login, or send `Authorization: Bearer TOKEN`"))?;
-        let user = state.database.run(move |db| db.user_of_session(&hash, now)).await?;
-        let user = user.ok_or_else(|| Problem::unauthorized("this session is over; log in again at /login"))?;
+        let hash = hash.ok_or_else(|| {
+            Problem::unauthorized("log in at /login, or send `Authorization: Bearer TOKEN`")
+        })?;
+        let user = state
+            .database
+            .run(move |db| db.user_of_session(&hash, now))
+            .await?;
+        let user =
+            user.ok_or_else(|| Problem::unauthorized("this session is over; log in again at /login"))?;
         Ok(Self {
             name: user.name,
             scope: user.scope,

@@ -1,8 +1,8 @@
 //! The cookie of a session. Pure.
 
+use axum::http::HeaderMap;
 use axum::http::HeaderValue;
 use axum::http::header::COOKIE;
-use axum::http::HeaderMap;
 
 /// Over TLS: the browser takes it only from this host, for all paths, and sends it only over TLS
 /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis>, section 4.1.3.2).
@@ -17,7 +17,10 @@ fn name(is_secure: bool) -> &'static str {
 /// The secret of the session in a request.
 pub(crate) fn read(headers: &HeaderMap, is_secure: bool) -> Option<&str> {
     let wanted = name(is_secure);
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|value| value.split(';'));
     pairs.find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
@@ -38,7 +41,10 @@ pub(crate) fn clear(is_secure: bool) -> Option<HeaderValue> {
 fn cookie(value: &str, is_secure: bool, more: &str) -> Option<HeaderValue> {
     let secure = if is_secure { "; Secure" } else { "" };
     let name = name(is_secure);
-    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}")).ok()
+    HeaderValue::from_str(&format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{more}"
+    ))
+    .ok()
 }
 
 #[cfg(test)]
@@ -48,8 +54,14 @@ mod tests {
     #[test]
     fn cookie_is_for_this_host_and_no_script() {
         let set = set("abc", true).unwrap();
-        assert_eq!(set, "__Host-logferry=abc; Path=/; HttpOnly; SameSite=Strict; Secure");
-        assert_eq!(clear(false).unwrap(), "logferry=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+        assert_eq!(
+            set,
+            "__Host-logferry=abc; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            clear(false).unwrap(),
+            "logferry=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+        );
     }
 
     #[test]

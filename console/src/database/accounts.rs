@@ -56,7 +56,12 @@ impl ConsoleDb {
             sql.execute(
                 "INSERT INTO users (name, password_hash, scope, created_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (name) DO UPDATE SET password_hash = ?2, scope = ?3",
-                params![user.name, user.password_hash, user.scope.as_str(), milliseconds(user.created_at)],
+                params![
+                    user.name,
+                    user.password_hash,
+                    user.scope.as_str(),
+                    milliseconds(user.created_at)
+                ],
             )?;
             Ok(is_new)
         })
@@ -108,7 +113,8 @@ impl ConsoleDb {
         now: Timestamp,
     ) -> Result<Option<TokenRow>, ConsoleError> {
         let found = self.read("find a token", |sql| {
-            let query = "SELECT name, scope, created_at, expires_at, last_used_at FROM tokens WHERE hash = ?1";
+            let query =
+                "SELECT name, scope, created_at, expires_at, last_used_at FROM tokens WHERE hash = ?1";
             sql.prepare_cached(query)?.query_row([hash], token_row).optional()
         })?;
         let is_valid = |token: &TokenRow| token.expires_at.is_none_or(|until| now < until);

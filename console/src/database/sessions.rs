@@ -52,7 +52,8 @@ impl ConsoleDb {
     /// Ends a session.
     pub(crate) fn end_session(&mut self, hash: &SecretHash) -> Result<(), ConsoleError> {
         self.write("end a session", |sql| {
-            sql.execute("DELETE FROM sessions WHERE hash = ?1", [hash]).map(drop)
+            sql.execute("DELETE FROM sessions WHERE hash = ?1", [hash])
+                .map(drop)
         })
     }
 
@@ -73,7 +74,9 @@ impl ConsoleDb {
                 };
                 Ok((user, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
             };
-            sql.prepare_cached(query)?.query_row(params![hash, now], row).optional()
+            sql.prepare_cached(query)?
+                .query_row(params![hash, now], row)
+                .optional()
         })?;
         let Some((user, created, expires)) = found else {
             return Ok(None);

@@ -1,18 +1,58 @@
-//! What people see: handlers and templates.
+//! What people see: handlers, view models and templates (`console/templates`). Scripts and the style sheet are in
+//! `console/assets`.
+//!
+//! What decides (view models) is pure, and apart from what reads. A template escapes whatever it shows; `safe` stands only at
+//! markup that this crate makes itself: times and charts. A page can be changed without looking at another one.
 
+mod alerts;
+mod api_docs;
+#[cfg(test)]
+mod contrast_test;
+mod error_page;
+mod live;
+mod overview;
+mod parts;
+mod search;
+mod sign_in;
+mod viewer;
+pub(crate) mod windows;
+
+use askama::Template;
 use axum::Router;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
 
 use crate::server::problem::Problem;
 use crate::server::state::AppState;
 
+pub(crate) use self::error_page::error_page;
+
+/// What pages keep between two requests.
+#[derive(Debug, Default)]
+pub(crate) struct PagesState {
+    overview: overview::OverviewCache,
+}
+
 /// The routes of the pages.
 pub(crate) fn router() -> Router<AppState> {
     Router::new()
+        .route("/", get(overview::show))
+        .route("/login", get(sign_in::show))
+        .route("/live", get(live::show))
+        .route("/search", get(search::show))
+        .route("/alerts", get(alerts::show))
+        .route("/view", get(viewer::show))
+        .route("/api/docs", get(api_docs::show))
+        .route("/windows", get(windows::show_grid))
+        .route("/windows/{source}/{start}", get(windows::show_window))
+        .route("/batches/{name}", get(windows::find_batch))
+        .route("/batches/{name}/download", get(windows::download))
 }
 
-/// A problem as a page, whole.
-pub(crate) fn error_page(problem: &Problem) -> String {
-    let text = askama::filters::escape(&problem.detail, askama::filters::Html);
-    let text = text.map_or_else(|_| String::new(), |text| text.to_string());
-    format!("<!doctype html><title>{0}</title><h1>{0}</h1><p>{text}</p>", problem.status)
+/// A page, made of its template.
+fn html(page: &impl Template) -> Result<Response, Problem> {
+    let text = page
+        .render()
+        .map_err(|error| Problem::internal(&error.to_string()))?;
+    Ok(Html(text).into_response())
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -67,7 +67,10 @@ pub(super) async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, "cannot accept a connection; the console tries again");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "cannot accept a connection; the console tries again"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -124,5 +127,7 @@ async fn serve_one(
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_MAX);
-    Ok(watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await?)
+    Ok(watcher
+        .watch(http.serve_connection(TokioIo::new(stream), service))
+        .await?)
 }

@@ -54,9 +54,15 @@ mod tests {
         let proxy: IpAddr = "192.0.2.1".parse().unwrap();
         let of = |address: &str, proxy| RequestPeer::of(address.parse().unwrap(), false, proxy, &headers);
         let stranger = of("192.0.2.2:1", Some(proxy));
-        assert_eq!((stranger.address.to_string().as_str(), stranger.is_secure), ("192.0.2.2", false));
+        assert_eq!(
+            (stranger.address.to_string().as_str(), stranger.is_secure),
+            ("192.0.2.2", false)
+        );
         let behind = of("192.0.2.1:1", Some(proxy));
-        assert_eq!((behind.address.to_string().as_str(), behind.is_secure), ("198.51.100.7", true));
+        assert_eq!(
+            (behind.address.to_string().as_str(), behind.is_secure),
+            ("198.51.100.7", true)
+        );
         let mapped = of("[::ffff:192.0.2.1]:1", Some(proxy));
         assert!(mapped.is_secure);
         assert!(!of("192.0.2.1:1", None).is_secure);

@@ -74,7 +74,8 @@ fn digest(files: &ConsoleTls) -> ContentDigest {
 }
 
 fn read(files: &ConsoleTls) -> Result<Arc<ServerConfig>, ConsoleError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&files.cert_file).and_then(Iterator::collect);
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&files.cert_file).and_then(Iterator::collect);
     let chain = chain.map_err(|error| unusable(&files.cert_file, &error.to_string()))?;
     if chain.is_empty() {
         return Err(unusable(
