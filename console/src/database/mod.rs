@@ -4,6 +4,9 @@
 //! Queries are changed in the file of their rows; the tables only by a further step in `schema`.
 
 mod accounts;
+mod actions;
+mod marks;
+mod saved_searches;
 mod schema;
 mod sessions;
 
@@ -18,6 +21,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::ConsoleError;
 
 pub(crate) use accounts::{TokenRow, UserRow};
+pub(crate) use actions::ActionRow;
+pub(crate) use marks::{
+    LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus,
+};
+pub(crate) use saved_searches::SavedSearch;
 
 /// Its name in the console's folder.
 pub(crate) const FILE_NAME: &str = "console.db";

@@ -13,7 +13,7 @@ use logferry_ledger::{FILE_NAME, Ledger, LedgerError};
 const KEPT_MAX: usize = 8;
 
 /// Device and inode.
-type FileIdentity = (u64, u64);
+pub(crate) type FileIdentity = (u64, u64);
 
 #[derive(Debug)]
 pub(super) struct LedgerPool {
@@ -34,7 +34,7 @@ impl LedgerPool {
         &self,
         read: impl FnOnce(&Ledger) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let now = self.identity();
+        let now = identity(&self.data_dir);
         let kept = self.idle().pop().filter(|(identity, _)| Some(*identity) == now);
         let (identity, ledger) = match kept {
             Some((identity, ledger)) => (Some(identity), ledger),
@@ -54,9 +54,10 @@ impl LedgerPool {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(FileIdentity, Ledger)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn identity(&self) -> Option<FileIdentity> {
-        let file = std::fs::metadata(self.data_dir.join(FILE_NAME)).ok()?;
-        Some((file.dev(), file.ino()))
-    }
+/// The file that has the ledger's name now.
+pub(crate) fn identity(data_dir: &Path) -> Option<FileIdentity> {
+    let file = std::fs::metadata(data_dir.join(FILE_NAME)).ok()?;
+    Some((file.dev(), file.ino()))
 }

@@ -40,10 +40,11 @@ impl<'h> HitJson<'h> {
     }
 }
 
-/// The last of several fields of one name counts.
+/// The first of several fields of one name counts.
 fn map<S: Serializer>(fields: &&[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     let unique: std::collections::BTreeMap<&str, &str> = fields
         .iter()
+        .rev()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     let mut map = serializer.serialize_map(Some(unique.len()))?;

@@ -108,10 +108,20 @@ impl LineBlock {
 
     /// A line with its fields.
     pub fn hit(&self, number: usize) -> Option<Hit> {
+        self.hit_up_to(number, usize::MAX).map(|(hit, _)| hit)
+    }
+
+    /// A line with its fields; of one that is longer than so many bytes only these, without fields, and true.
+    pub fn hit_up_to(&self, number: usize, bytes: usize) -> Option<(Hit, bool)> {
         let note = self.notes.get(number)?;
         let line = self.text.get(note.start..note.end)?;
-        let mut reader = LineReader::new(&self.format, note.time_ms / 1000);
-        Some(Hit {
+        let is_cut = line.len() > bytes;
+        let fields = if is_cut {
+            Vec::new()
+        } else {
+            fields_of(line, &mut LineReader::new(&self.format, note.time_ms / 1000))
+        };
+        let hit = Hit {
             time_ms: note.time_ms,
             source: self.origin.source.clone(),
             group: self.origin.group.clone(),
@@ -120,9 +130,10 @@ impl LineBlock {
             offset: self.offset_of(note),
             level: note.level.map(|level| level.as_str().to_owned()),
             status: note.status,
-            line: line.to_vec(),
-            fields: fields_of(line, &mut reader),
-        })
+            line: line.get(..bytes).unwrap_or(line).to_vec(),
+            fields,
+        };
+        Some((hit, is_cut))
     }
 
     fn offset_of(&self, note: &LineNote) -> u64 {
