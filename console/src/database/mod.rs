@@ -22,9 +22,7 @@ use crate::error::ConsoleError;
 
 pub(crate) use accounts::{TokenRow, UserRow};
 pub(crate) use actions::ActionRow;
-pub(crate) use marks::{
-    LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus,
-};
+pub(crate) use marks::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
 pub(crate) use saved_searches::SavedSearch;
 
 /// Its name in the console's folder.

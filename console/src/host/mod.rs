@@ -1,7 +1,6 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
 pub(crate) mod ledger_pool;
-mod ledger_pool;
 mod present_status;
 
 use std::path::PathBuf;

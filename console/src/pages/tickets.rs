@@ -13,6 +13,7 @@ use super::parts::links::query_text;
 use super::parts::times;
 use crate::access::principal::{Actor, Reader};
 use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
+use crate::server::json_body::has_effect;
 use crate::server::problem::Problem;
 use crate::server::state::AppState;
 
@@ -206,7 +207,9 @@ fn found(is_found: bool) -> Result<(), Problem> {
     if is_found {
         return Ok(());
     }
-    Err(Problem::not_found("nobody has marked this line; open /tickets anew"))
+    Err(Problem::not_found(
+        "nobody has marked this line; open /tickets anew",
+    ))
 }
 
 impl TicketView {
@@ -219,7 +222,8 @@ impl TicketView {
         };
         let status = STATUSES.iter().find(|(status, _)| *status == row.status);
         let at = of_line(line.time_ms);
-        let [from, until] = [-60, 60].map(|seconds| at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(at));
+        let [from, until] =
+            [-60, 60].map(|seconds| at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(at));
         let batch = line.line.rsplit_once('@').map_or("", |(batch, _)| batch);
         Self {
             batch: query_text(batch),
@@ -273,18 +277,16 @@ fn of_line(time_ms: i64) -> Timestamp {
 /// A line as text; control characters, and those that turn the direction of what follows, as what they are.
 fn visible(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let is_strange = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if is_strange(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
+    let is_strange = |c: char| (c.is_control() && c != '\t') || has_effect(c);
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut shown, c| {
+            if is_strange(c) {
+                shown.extend(c.escape_unicode());
+            } else {
+                shown.push(c);
+            }
+            shown
+        })
 }
 
 #[cfg(test)]
