@@ -143,7 +143,9 @@ impl ConsoleDb {
             let is = is_set.unwrap_or(!was);
             if is != was {
                 sql.execute(
-                    &format!("UPDATE marks SET {column} = ?2, changed_at = ?3, changed_by = ?4 WHERE line = ?1"),
+                    &format!(
+                        "UPDATE marks SET {column} = ?2, changed_at = ?3, changed_by = ?4 WHERE line = ?1"
+                    ),
                     params![line.line, is, milliseconds(now), who],
                 )?;
                 if kind == MarkKind::Ticket && is {
@@ -190,7 +192,9 @@ impl ConsoleDb {
 
     /// The marks of lines; none for a line that has none.
     pub(crate) fn marks(&self, lines: &[String]) -> Result<Vec<LineMarks>, ConsoleError> {
-        self.read("read marks", |sql| lines.iter().map(|line| marks_of(sql, line)).collect())
+        self.read("read marks", |sql| {
+            lines.iter().map(|line| marks_of(sql, line)).collect()
+        })
     }
 
     /// What is kept of a line that somebody marked.
@@ -214,7 +218,8 @@ impl ConsoleDb {
     /// How many lines of each level are hidden, of lines since a time.
     pub(crate) fn hidden_by_level(&self, since_ms: i64) -> Result<Vec<(Option<String>, u64)>, ConsoleError> {
         self.read("count hidden lines", |sql| {
-            let query = "SELECT level, count(*) FROM marks WHERE is_hidden = 1 AND time_ms >= ?1 GROUP BY level";
+            let query =
+                "SELECT level, count(*) FROM marks WHERE is_hidden = 1 AND time_ms >= ?1 GROUP BY level";
             let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
             sql.prepare_cached(query)?.query_map([since_ms], row)?.collect()
         })
@@ -223,8 +228,12 @@ impl ConsoleDb {
     fn marked(&self, condition: &str, limit: usize) -> Result<Vec<MarkRow>, ConsoleError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read("list marked lines", |sql| {
-            let query = format!("SELECT {MARK_COLUMNS} FROM marks WHERE {condition} ORDER BY time_ms DESC, line DESC LIMIT ?1");
-            sql.prepare_cached(&query)?.query_map([limit], mark_row)?.collect()
+            let query = format!(
+                "SELECT {MARK_COLUMNS} FROM marks WHERE {condition} ORDER BY time_ms DESC, line DESC LIMIT ?1"
+            );
+            sql.prepare_cached(&query)?
+                .query_map([limit], mark_row)?
+                .collect()
         })
     }
 
@@ -237,7 +246,9 @@ impl ConsoleDb {
                  FROM tickets JOIN marks USING (line) WHERE is_ticket = 1 AND is_hidden = 0
                  ORDER BY tickets.changed_at DESC, line LIMIT ?1"
             );
-            sql.prepare_cached(&query)?.query_map([limit], ticket_row)?.collect()
+            sql.prepare_cached(&query)?
+                .query_map([limit], ticket_row)?
+                .collect()
         })
     }
 
@@ -248,7 +259,9 @@ impl ConsoleDb {
                 "SELECT {MARK_COLUMNS}, status, note, assignee, opened_at, opened_by, tickets.changed_at
                  FROM tickets JOIN marks USING (line) WHERE is_ticket = 1 AND line = ?1"
             );
-            sql.prepare_cached(&query)?.query_row([line], ticket_row).optional()
+            sql.prepare_cached(&query)?
+                .query_row([line], ticket_row)
+                .optional()
         })
     }
 }
@@ -286,7 +299,8 @@ fn open_ticket(sql: &Connection, line: &str, who: &str, now: Timestamp) -> rusql
 }
 
 fn marks_of(sql: &Connection, line: &str) -> rusqlite::Result<LineMarks> {
-    let mut query = sql.prepare_cached("SELECT is_pinned, is_ticket, is_hidden FROM marks WHERE line = ?1")?;
+    let mut query =
+        sql.prepare_cached("SELECT is_pinned, is_ticket, is_hidden FROM marks WHERE line = ?1")?;
     let marks = query.query_row([line], |row| {
         Ok(LineMarks {
             is_pinned: row.get(0)?,

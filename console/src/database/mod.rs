@@ -21,9 +21,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::error::ConsoleError;
 
 pub(crate) use accounts::{TokenRow, UserRow};
-pub(crate) use marks::{
-    LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus,
-};
+pub(crate) use actions::ActionRow;
+pub(crate) use marks::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
 
 /// Its name in the console's folder.
 pub(crate) const FILE_NAME: &str = "console.db";

@@ -45,9 +45,11 @@ impl ConsoleDb {
         now: Timestamp,
     ) -> Result<bool, ConsoleError> {
         self.write("save a search", |sql| {
-            let count: i64 = sql.query_row("SELECT count(*) FROM saved_searches WHERE name <> ?1", [name], |row| {
-                row.get(0)
-            })?;
+            let count: i64 = sql.query_row(
+                "SELECT count(*) FROM saved_searches WHERE name <> ?1",
+                [name],
+                |row| row.get(0),
+            )?;
             if count >= SEARCHES_MAX {
                 return Ok(false);
             }
@@ -62,7 +64,12 @@ impl ConsoleDb {
     }
 
     /// Removes one; whether there was one.
-    pub(crate) fn remove_search(&mut self, name: &str, who: &str, now: Timestamp) -> Result<bool, ConsoleError> {
+    pub(crate) fn remove_search(
+        &mut self,
+        name: &str,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<bool, ConsoleError> {
         self.write("remove a saved search", |sql| {
             let removed = sql.execute("DELETE FROM saved_searches WHERE name = ?1", [name])?;
             if removed > 0 {

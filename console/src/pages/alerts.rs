@@ -9,9 +9,9 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
+use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
-use super::html;
 use super::parts::times;
 use crate::access::principal::Reader;
 use crate::server::problem::Problem;
@@ -87,18 +87,29 @@ pub(crate) async fn show(
 ) -> Result<Response, Problem> {
     let now = Timestamp::now();
     let days = choice.days.unwrap_or(7).clamp(1, 400);
-    let since = now.checked_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(now);
-    let read = state.host.ledger(move |ledger| incidents_since(ledger, since, now)).await;
+    let since = now
+        .checked_sub(SignedDuration::from_hours(24 * i64::from(days)))
+        .unwrap_or(now);
+    let read = state
+        .host
+        .ledger(move |ledger| incidents_since(ledger, since, now))
+        .await;
     let (incidents, silences) = read?;
     let find = choice.find.trim().to_lowercase();
     let views = incidents
         .iter()
-        .filter(|it| [&it.incident.rule, &it.incident.subject, &it.incident.text].iter().any(|text| text.to_lowercase().contains(&find)))
+        .filter(|it| {
+            [&it.incident.rule, &it.incident.subject, &it.incident.text]
+                .iter()
+                .any(|text| text.to_lowercase().contains(&find))
+        })
         .map(|incident| IncidentView::new(incident, now));
     let (open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
     html(&AlertsPage {
-        frame: Frame::of(&state, &principal, Tab::Alerts).await.refreshed_every(REFRESH_SECONDS),
+        frame: Frame::of(&state, &principal, Tab::Alerts)
+            .await
+            .refreshed_every(REFRESH_SECONDS),
         open,
         closed,
         silences: silences.iter().map(SilenceView::new).collect(),
@@ -148,7 +159,10 @@ impl IncidentView {
                 })
                 .collect(),
             is_open: listed.state != IncidentState::Closed,
-            search: format!("/search?q=source%3A{}&since={from:.0}&until={until:.0}", query_text(source)),
+            search: format!(
+                "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
+                query_text(source)
+            ),
         }
     }
 }

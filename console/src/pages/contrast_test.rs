@@ -12,8 +12,17 @@ const SHAPE: f64 = 3.0;
 
 /// The variables of a block that begins with `start`.
 fn variables(start: &str) -> BTreeMap<&'static str, [u8; 3]> {
-    let block = SHEET.split_once(start).and_then(|(_, rest)| rest.split_once('}')).unwrap().0;
-    let lines = block.lines().filter_map(|line| line.trim().strip_prefix("--")?.strip_suffix(';')?.split_once(": #"));
+    let block = SHEET
+        .split_once(start)
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .unwrap()
+        .0;
+    let lines = block.lines().filter_map(|line| {
+        line.trim()
+            .strip_prefix("--")?
+            .strip_suffix(';')?
+            .split_once(": #")
+    });
     lines
         .map(|(name, colour)| {
             let number = u32::from_str_radix(colour, 16).unwrap();
@@ -30,16 +39,38 @@ fn light() -> BTreeMap<&'static str, [u8; 3]> {
 fn dark() -> BTreeMap<&'static str, [u8; 3]> {
     let (_, dark) = SHEET.split_once("prefers-color-scheme: dark").unwrap();
     let start = SHEET.len() - dark.len();
-    assert!(SHEET[start..].trim_start_matches(") {\n").trim_start().starts_with(":root {"), "dark comes first there");
+    assert!(
+        SHEET[start..]
+            .trim_start_matches(") {\n")
+            .trim_start()
+            .starts_with(":root {"),
+        "dark comes first there"
+    );
     let mut whole = light();
-    let block = dark.split_once('{').unwrap().1.split_once('{').unwrap().1.split_once('}').unwrap().0;
+    let block = dark
+        .split_once('{')
+        .unwrap()
+        .1
+        .split_once('{')
+        .unwrap()
+        .1
+        .split_once('}')
+        .unwrap()
+        .0;
     for line in block.lines() {
-        let Some((name, colour)) = line.trim().strip_prefix("--").and_then(|line| line.strip_suffix(';')?.split_once(": #")) else {
+        let Some((name, colour)) = line
+            .trim()
+            .strip_prefix("--")
+            .and_then(|line| line.strip_suffix(';')?.split_once(": #"))
+        else {
             continue;
         };
         let number = u32::from_str_radix(colour, 16).unwrap();
         let [_, red, green, blue] = number.to_be_bytes();
-        assert!(whole.insert(name, [red, green, blue]).is_some(), "{name} has no light colour");
+        assert!(
+            whole.insert(name, [red, green, blue]).is_some(),
+            "{name} has no light colour"
+        );
     }
     whole
 }
@@ -48,7 +79,11 @@ fn dark() -> BTreeMap<&'static str, [u8; 3]> {
 fn luminance(colour: [u8; 3]) -> f64 {
     let [red, green, blue] = colour.map(|part| {
         let part = f64::from(part) / 255.0;
-        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        if part <= 0.04045 {
+            part / 12.92
+        } else {
+            ((part + 0.055) / 1.055).powf(2.4)
+        }
     });
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
@@ -64,7 +99,10 @@ fn colours_have_enough_contrast() {
     for (scheme, colours) in [("light", light()), ("dark", dark())] {
         let check = |text: &str, back: &str, least: f64| {
             let found = contrast(colours[text], colours[back]);
-            assert!(found >= least, "{scheme}: {text} on {back} has {found:.2}, not {least}");
+            assert!(
+                found >= least,
+                "{scheme}: {text} on {back} has {found:.2}, not {least}"
+            );
         };
         for back in ["page", "surface", "raised"] {
             for text in ["ink", "muted", "accent"] {

@@ -14,13 +14,14 @@ mod overview;
 mod parts;
 mod search;
 mod sign_in;
+mod tickets;
 mod viewer;
 pub(crate) mod windows;
 
 use askama::Template;
 use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::server::problem::Problem;
 use crate::server::state::AppState;
@@ -40,6 +41,10 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/login", get(sign_in::show))
         .route("/live", get(live::show))
         .route("/search", get(search::show))
+        .route("/tickets", get(tickets::show))
+        .route("/tickets/change", post(tickets::change))
+        .route("/tickets/unhide", post(tickets::unhide))
+        .route("/tickets/pin", post(tickets::unpin))
         .route("/alerts", get(alerts::show))
         .route("/view", get(viewer::show))
         .route("/api/docs", get(api_docs::show))
