@@ -26,6 +26,8 @@ mod live;
 mod log_page;
 mod pages;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use access::scope::AccessScope;
 pub use accounts::{AccountList, Accounts, ListedToken, ListedUser};

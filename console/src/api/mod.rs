@@ -7,6 +7,7 @@ pub(crate) mod line_query;
 pub(crate) mod lines;
 pub(crate) mod live;
 mod overview;
+pub(crate) mod requests;
 mod saved;
 mod schemas;
 pub(crate) mod search;
@@ -72,4 +73,5 @@ fn routes_of_v1() -> OpenApiRouter<AppState> {
         .routes(routes!(saved::searches, saved::save))
         .routes(routes!(saved::remove))
         .routes(routes!(saved::actions))
+        .routes(routes!(requests::requests, requests::ask))
 }

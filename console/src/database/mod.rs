@@ -6,6 +6,7 @@
 mod accounts;
 mod actions;
 mod marks;
+mod requests;
 mod saved_searches;
 mod schema;
 mod sessions;

@@ -1,5 +1,6 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
+mod asking;
 pub(crate) mod ledger_pool;
 pub(crate) mod lines;
 mod present_status;

@@ -1,6 +1,7 @@
 //! All routes, and the layers around them. The outermost layer is the last one here.
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -30,8 +31,10 @@ pub(super) fn router(state: AppState) -> Router {
         .merge(assets::router())
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || Problem::not_found("there is no such page here"))
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method"))
         .layer(RequestBodyLimitLayer::new(BODY_MAX))
         .layer(csrf)
+        .layer(from_fn_with_state(state.clone(), security::check_host))
         .layer(from_fn_with_state(state.clone(), security::limit_rate))
         .layer(from_fn(error_pages::for_people))
         .layer(from_fn(security::headers))
