@@ -4,6 +4,7 @@ mod adopt;
 pub(crate) mod alerts;
 mod audit;
 mod backup;
+pub(crate) mod console;
 pub(crate) mod init;
 
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
 use self::audit::BatchSelection;
 pub(crate) use self::backup::BackupArgs;
+use self::console::ConsoleArgs;
 use self::init::InitArgs;
 
 /// The configuration that is used unless another one is named.
@@ -74,6 +76,8 @@ pub(crate) enum CliCommand {
     Init(Box<InitArgs>),
     /// Take records from what is not a file (HTTP, TCP, syslog, journal, MySQL, Windows events) into files for the sender
     Collector,
+    /// Show the pipeline and its lines in a browser; `user` and `token` say who may look
+    Console(ConsoleArgs),
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -145,6 +149,9 @@ pub(crate) struct DemoArgs {
     /// Seconds of traffic; 0: until Ctrl-C
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub(crate) seconds: u64,
+    /// Also the console, over the demo's data; runs until Ctrl-C
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) console: bool,
     /// Folder for all files; delivered batches are in its `delivered/` [default: a new temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -212,6 +219,7 @@ pub(crate) enum CheckedRole {
     Housekeeper,
     Indexer,
     Collector,
+    Console,
 }
 
 #[derive(Debug, Options)]

@@ -38,7 +38,7 @@ pub(crate) fn data_dir(file: &Path, config: &Config) -> Result<PathBuf> {
     let Some((_, data_dir)) = config.data_dirs().next() else {
         let file = file.display();
         return Err(Failure::Configuration(anyhow!(
-            "{file}: there is no relay, forwarder, monitor, housekeeper or indexer section; run this command with the relay host's \
+            "{file}: there is no relay, forwarder, monitor, housekeeper, indexer or console section; run this command with the relay host's \
              configuration"
         )));
     };

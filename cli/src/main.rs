@@ -22,10 +22,11 @@ use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
+use crate::args::console::ConsoleArgs;
 use crate::args::{CliArgs, CliCommand, HousekeeperArgs, RunMode};
 use crate::commands::{
-    adopt, alerts, audit, backfill, backup, check, fsck, generate, init, numbers, packaging, resend, retry,
-    rules, search, status, summary, tail, trust,
+    accounts, adopt, alerts, audit, backfill, backup, check, fsck, generate, init, numbers, packaging,
+    resend, retry, rules, search, status, summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -71,6 +72,10 @@ fn run(file: &Path, command: CliCommand) -> Result {
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Init(options) => init::run(file, &options),
         CliCommand::Collector => run_roles(Some(Role::Collector)),
+        CliCommand::Console(ConsoleArgs { command: None }) => run_roles(Some(Role::Console)),
+        CliCommand::Console(ConsoleArgs {
+            command: Some(command),
+        }) => accounts::run(file, command),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),
@@ -107,7 +112,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Monitor(_)
         | CliCommand::Housekeeper(_)
         | CliCommand::Indexer
-        | CliCommand::Collector => Level::INFO,
+        | CliCommand::Collector
+        | CliCommand::Console(ConsoleArgs { command: None }) => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

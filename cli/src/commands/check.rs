@@ -164,6 +164,7 @@ impl CheckedRole {
             Self::Housekeeper => Some(Role::Housekeeper),
             Self::Indexer => Some(Role::Indexer),
             Self::Collector => Some(Role::Collector),
+            Self::Console => Some(Role::Console),
         }
     }
 }

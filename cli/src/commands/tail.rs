@@ -32,13 +32,12 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
     let ledger = Ledger::open(&data_dir)?;
     configuration::require_source(&config, &ledger, options.source.as_ref())?;
     configuration::require_group(&config, &ledger, options.group.as_ref())?;
-    drop(ledger);
     exit_on_signal()?;
-    let mut follower = Follower::start(&data_dir, filter)?;
+    let mut follower = Follower::start(ledger, &data_dir, filter)?;
     let finder = Finder::new(options.pattern.as_deref().unwrap_or_default());
     let is_terminal = io::stdout().is_terminal();
     let mut show = |event: FollowEvent<'_>| match event {
-        FollowEvent::Lines(lines) => console::print_while_read(&matching(lines, &finder, is_terminal)),
+        FollowEvent::Lines { lines, .. } => console::print_while_read(&matching(lines, &finder, is_terminal)),
         FollowEvent::Skipped { batch, bytes } => {
             console::print_error(&format!(
                 "{bytes} bytes of {batch} are not shown: the file was compressed or deleted before they were read"

@@ -22,6 +22,7 @@ pub(crate) enum Role {
     Housekeeper,
     Indexer,
     Collector,
+    Console,
 }
 
 /// Runs a role until its token is cancelled.
@@ -36,6 +37,7 @@ impl Role {
         Self::Housekeeper,
         Self::Indexer,
         Self::Collector,
+        Self::Console,
     ];
 
     /// The name of the role and of its section.
@@ -48,6 +50,7 @@ impl Role {
             Self::Housekeeper => "housekeeper",
             Self::Indexer => "indexer",
             Self::Collector => "collector",
+            Self::Console => "console",
         }
     }
 
@@ -61,6 +64,7 @@ impl Role {
             Self::Housekeeper => "logferry-housekeeper.service",
             Self::Indexer => "logferry-indexer.service",
             Self::Collector => "logferry-collector.service",
+            Self::Console => "logferry-console.service",
         }
     }
 
@@ -86,6 +90,7 @@ impl Role {
             Self::Housekeeper => config.housekeeper.is_some(),
             Self::Indexer => config.indexer.is_some(),
             Self::Collector => config.collector.is_some(),
+            Self::Console => config.console.is_some(),
         }
     }
 
@@ -99,6 +104,7 @@ impl Role {
             Self::Housekeeper => &config.housekeeper.as_ref()?.data_dir,
             Self::Indexer => &config.indexer.as_ref()?.store_dir,
             Self::Collector => &config.collector.as_ref()?.state_dir,
+            Self::Console => &config.console.as_ref()?.state_dir,
         };
         Some(folder)
     }
@@ -113,6 +119,7 @@ impl Role {
             Self::Housekeeper => old.housekeeper != new.housekeeper,
             Self::Indexer => old.indexer != new.indexer,
             Self::Collector => old.collector != new.collector,
+            Self::Console => old.console != new.console,
         }
     }
 
@@ -126,6 +133,7 @@ impl Role {
             Self::Housekeeper => self.with_name(logferry_housekeeper::run(config.housekeeper.clone()?, stop)),
             Self::Indexer => self.with_name(logferry_indexer::run(config.indexer.clone()?, stop)),
             Self::Collector => self.with_name(logferry_collector::run(config.collector.clone()?, stop)),
+            Self::Console => self.with_name(logferry_console::run(config.console.clone()?, stop)),
         })
     }
 

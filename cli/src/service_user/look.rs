@@ -40,7 +40,7 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
     let mut findings = Vec::new();
     if let Some(folder) = role.folder(config) {
         let setting = match role {
-            Role::Sender | Role::Collector => "state_dir",
+            Role::Sender | Role::Collector | Role::Console => "state_dir",
             Role::Indexer => "store_dir",
             Role::Relay | Role::Forwarder | Role::Monitor | Role::Housekeeper => "data_dir",
         };
@@ -72,7 +72,14 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
         }
         Role::Indexer => {
             let spool = config.indexer.as_ref().map(|indexer| indexer.data_dir.as_path());
-            findings.extend(spool.and_then(check_spool));
+            findings.extend(spool.and_then(|folder| check_read_folder("indexer.data_dir", folder)));
+        }
+        Role::Console => {
+            let read = config.console.iter().flat_map(|console| {
+                let (spool, index) = (console.data_dir.as_path(), console.store_dir.as_path());
+                [("console.data_dir", spool), ("console.store_dir", index)]
+            });
+            findings.extend(read.filter_map(|(setting, folder)| check_read_folder(setting, folder)));
         }
         Role::Collector => {
             let folder = config
@@ -150,6 +157,7 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         Role::Housekeeper => &["housekeeper.lock"],
         Role::Collector => &["collector.lock", "status.json"],
         Role::Indexer => &["indexer.lock", "index.db", "index.db-wal", "index.db-shm"],
+        Role::Console => &["console.lock", "console.db", "console.db-wal", "console.db-shm"],
     };
     let paths = files.iter().map(|name| folder.join(name));
     let refused =
@@ -160,13 +168,13 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
     })
 }
 
-/// The relay's folder, which the indexer only reads. The relay makes it.
-fn check_spool(folder: &Path) -> Option<String> {
+/// A folder that the role only reads. Another role makes it.
+fn check_read_folder(setting: &str, folder: &Path) -> Option<String> {
     let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
     let (shown, user) = (folder.display(), this_user());
     (error == Errno::EACCES).then(|| {
         format!(
-            "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
+            "{shown} ({setting}) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
              group of the folder",
             owner(folder)
         )

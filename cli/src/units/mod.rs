@@ -79,6 +79,11 @@ fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
         paths.written.push(resolved(&indexer.store_dir));
         return paths.read.extend(data_dir);
     }
+    if let Some(console) = config.console.as_ref().filter(|_| role == Role::Console) {
+        paths.written.push(resolved(&console.state_dir));
+        paths.read.push(resolved(&console.store_dir));
+        return paths.read.extend(data_dir);
+    }
     paths.written.extend(data_dir);
     if let Some(collector) = config.collector.as_ref().filter(|_| role == Role::Collector) {
         paths.written.push(resolved(&collector.state_dir));

@@ -27,7 +27,7 @@ fn a_folder_stands_where_the_configuration_should_be() {
 fn the_configuration_is_empty() {
     assert_eq!(
         Host::new().check(""),
-        "logferry: DIR/logferry.yaml: has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector\n\
+        "logferry: DIR/logferry.yaml: has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector, console\n\
          exit code 2\n"
     );
 }

@@ -6,8 +6,10 @@
 //! Invariant: a text of the data (a source's name) is escaped and has no control characters, whatever it contains.
 
 mod drawing;
+mod panel;
 mod scale;
 mod traffic;
 
 pub use drawing::{Colour, Drawing, DrawnShape, TextAnchor};
+pub use panel::{Panel, PanelUnit};
 pub use traffic::{ChartSeries, DelayBars, TrafficChart};

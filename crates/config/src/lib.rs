@@ -13,6 +13,7 @@
 
 mod backoff;
 mod collector;
+mod console;
 mod cross_checks;
 mod error;
 mod formats;
@@ -39,6 +40,7 @@ pub use collector::journal::JournalSettings;
 pub use collector::listeners::{HttpSourceSettings, SyslogSettings, TcpSettings};
 pub use collector::mysql::MysqlSettings;
 pub use collector::{CollectorSettings, CollectorSource, CollectorSourceKind};
+pub use console::{ConsoleSettings, ConsoleShared, ConsoleTls};
 pub use error::{ConfigError, ConfigProblem};
 pub use formats::FormatsByLog;
 pub use forwarder::filter::{DeliveryFilter, Subscriber};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use crate::collector::{CollectorSettings, RawCollector};
+use crate::console::{ConsoleSettings, ConsoleShared, RawConsole};
 use crate::cross_checks;
 use crate::error::{ConfigError, ConfigProblem};
 use crate::formats::{self, FormatsByLog};
@@ -39,6 +40,8 @@ pub struct Config {
     pub indexer: Option<IndexerSettings>,
     /// The `collector` section.
     pub collector: Option<CollectorSettings>,
+    /// The `console` section.
+    pub console: Option<ConsoleSettings>,
     /// Allowed but unwise settings, as messages for the operator.
     pub warnings: Vec<String>,
 }
@@ -150,7 +153,7 @@ impl Evaluation {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector"
+    expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector, console"
 )]
 struct RawConfig {
     formats: Option<BTreeMap<String, String>>,
@@ -161,6 +164,7 @@ struct RawConfig {
     housekeeper: Section<RawHousekeeper>,
     indexer: Section<RawIndexer>,
     collector: Section<RawCollector>,
+    console: Section<RawConsole>,
 }
 
 /// A role's section. A name with nothing below it is refused: it could mean "on, with defaults" or "off".
@@ -212,6 +216,7 @@ impl RawConfig {
             ("housekeeper", self.housekeeper.is_absent()),
             ("indexer", self.indexer.is_absent()),
             ("collector", self.collector.is_absent()),
+            ("console", self.console.is_absent()),
         ];
         let present = sections.into_iter().filter(|(_, is_absent)| !is_absent);
         present.map(|(name, _)| name).collect()
@@ -220,7 +225,7 @@ impl RawConfig {
     /// The valid sections. Each problem is reported at its field.
     fn resolve(self, at: &ConfigField<'_>) -> Config {
         if self.sections().is_empty() {
-            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector");
+            at.report("has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector, console");
         }
         let data_dir = match &self.relay {
             Section::Given(relay) => relay.data_dir(&at.key("relay")),
@@ -248,6 +253,9 @@ impl RawConfig {
             housekeeper: self
                 .housekeeper
                 .resolve("housekeeper", at, |raw, at| raw.resolve(at, &spool)),
+            console: self
+                .console
+                .resolve("console", at, |raw, at| raw.resolve(at, &spool, index)),
             indexer: None,
             collector: None,
             warnings: Vec::new(),
@@ -269,7 +277,7 @@ impl RawConfig {
         }
         config.share_expected_sources();
         config.share_with_summaries();
-        config.watch_host();
+        config.share_host();
         if let Some(relay) = &mut config.relay {
             relay.batch.formats.clone_from(&config.formats);
         }
@@ -327,8 +335,8 @@ impl Config {
         }
     }
 
-    /// The monitor watches what the other sections name.
-    fn watch_host(&mut self) {
+    /// The monitor watches what the other sections name, and the console shows it.
+    fn share_host(&mut self) {
         let sections = WatchedSections {
             relay: self.relay.as_ref(),
             sender: self.sender.as_ref(),
@@ -347,15 +355,43 @@ impl Config {
             .collector
             .iter()
             .map(|collector| ("collector", collector.state_dir.clone()));
-        let others = self.data_dirs().filter(|(role, _)| *role != "indexer");
+        let console = self
+            .console
+            .iter()
+            .map(|console| ("console", console.state_dir.clone()));
+        let others = self
+            .data_dirs()
+            .filter(|(role, _)| !matches!(*role, "indexer" | "console"));
         let others = others.map(|(role, folder)| (role, folder.to_owned()));
-        let host = WatchedHost::of(
-            sections,
-            sender.chain(others).chain(indexer).chain(collector).collect(),
-        );
+        let roles = sender
+            .chain(others)
+            .chain(indexer)
+            .chain(collector)
+            .chain(console);
+        let host = WatchedHost::of(sections, roles.collect());
+        self.share_with_console(&host);
         if let Some(monitor) = &mut self.monitor {
             monitor.host = host;
         }
+    }
+
+    fn share_with_console(&mut self, host: &WatchedHost) {
+        let Some(console) = &mut self.console else { return };
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.console_dir = Some(console.state_dir.clone());
+        }
+        let mut shared = ConsoleShared {
+            formats: self.formats.clone(),
+            host: host.clone(),
+            ..ConsoleShared::default()
+        };
+        if let Some(monitor) = &self.monitor {
+            shared.expected_sources.clone_from(&monitor.expected_sources);
+            shared.stale_after = monitor.stale_after;
+        }
+        let indexer = self.indexer.as_ref();
+        shared.has_opensearch = indexer.is_some_and(|indexer| indexer.opensearch.is_some());
+        console.shared = shared;
     }
 
     /// The data folder of each role of the middle host, with the role's name. All are the same.
@@ -369,6 +405,7 @@ impl Config {
                 self.housekeeper.as_ref().map(|role| &role.data_dir),
             ),
             ("indexer", self.indexer.as_ref().map(|role| &role.data_dir)),
+            ("console", self.console.as_ref().map(|role| &role.data_dir)),
         ];
         let present = folders.into_iter();
         present.filter_map(|(role, folder)| Some((role, folder?.as_path())))

@@ -123,7 +123,7 @@ fn a_configuration_without_a_role_is_refused() {
         check(
             text,
             &[
-                " has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector",
+                " has no section; write at least one of sender, relay, forwarder, monitor, housekeeper, indexer, collector, console",
             ],
         );
     }

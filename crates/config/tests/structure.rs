@@ -82,7 +82,7 @@ fn what_follows_from_a_reported_problem_is_not_reported_too() {
     check(
         "\n- relay\n",
         &[
-            "2: is a list; write the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector",
+            "2: is a list; write the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector, console",
         ],
     );
     check(

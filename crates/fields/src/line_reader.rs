@@ -52,6 +52,12 @@ impl<'f> LineReader<'f> {
         &self.fields
     }
 
+    /// Names and values of the last line's fields, without escapes. If a name is there several times, its first value counts.
+    pub fn values<'l>(&'l self, line: &'l [u8]) -> impl Iterator<Item = (&'l [u8], Cow<'l, [u8]>)> {
+        let fields = self.fields.iter();
+        fields.filter_map(move |field| Some((field.name(line), self.format.value(line, field)?)))
+    }
+
     /// The value of the last line's field of this name, without escapes.
     pub fn field<'l>(&self, line: &'l [u8], name: &[u8]) -> Option<Cow<'l, [u8]>> {
         let field = self.fields.iter().find(|field| field.name(line) == name)?;

@@ -29,6 +29,7 @@ mod monitor_clock;
 mod monitor_state;
 mod outbox;
 mod rebuild;
+mod requests;
 mod row;
 mod schema;
 pub mod schema_version;

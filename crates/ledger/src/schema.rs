@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
+use crate::requests::REQUESTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -374,6 +375,8 @@ CREATE TABLE housekeeper_run (
     failed        INTEGER NOT NULL,
     error         TEXT
 ) STRICT;",
+    // What came of requests of the console.
+    REQUESTS_STEP,
 ];
 
 /// The version of the current schema.

@@ -11,7 +11,7 @@ const LISTENING: &str = "0A";
 /// Most characters of a command in a text.
 const COMMAND_MAX: usize = 100;
 /// The commands that run a role.
-const ROLE_COMMANDS: [&str; 7] = [
+const ROLE_COMMANDS: [&str; 8] = [
     "run",
     "sender",
     "relay",
@@ -19,6 +19,7 @@ const ROLE_COMMANDS: [&str; 7] = [
     "monitor",
     "housekeeper",
     "indexer",
+    "console",
 ];
 
 /// A process that listens.

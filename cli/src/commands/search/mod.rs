@@ -1,34 +1,34 @@
 //! `logferry search`: finds lines, newest first, in the indexer's store and in the spool.
 //!
-//! `scope` opens store and spool, anew for each of the `pages`; `output` prints. What is found, and in which order, is in
-//! `crates/store`.
+//! `output` prints. What is searched is in `crates/search`; what is found, and in which order, in `crates/store`.
 
 mod output;
-mod pages;
-mod scope;
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
+use logferry_config::Config;
+use logferry_ledger::Ledger;
+use logferry_numbers::IndexReader;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_search::{LineSelection, SearchPages, SearchScope, SearchedHost};
 use logferry_store::{Query, QueryError, SearchPage};
 
 use self::output::SearchOutput;
-use self::pages::SearchPages;
-use self::scope::SearchScope;
 use crate::args::SearchArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
+use crate::owner;
 
 /// Searches page by page, and prints the hits and how far the search came.
 pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
     let query = query(options).map_err(Failure::configuration)?;
     let started = Instant::now();
     let config = configuration::load(file)?;
-    let mut scope = SearchScope::open(file, &config, options)?;
+    let mut scope = open_scope(file, &config, options)?;
     for note in scope.notes() {
         console::print_error(note);
     }
@@ -46,7 +46,7 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
             break;
         }
         // The indexer has removed files that belonged to the position of the page before.
-        scope = SearchScope::open(file, &config, options)?;
+        scope = open_scope(file, &config, options)?;
     }
     let end = pages.end();
     output.finish(&end, scope.gaps())?;
@@ -54,6 +54,43 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
         console::print_error(damage);
     }
     Ok(CommandOutcome::fine_if(end.damage.is_empty()))
+}
+
+/// Opens store and spool, anew for each page.
+fn open_scope(file: &Path, config: &Config, options: &SearchArgs) -> Result<SearchScope> {
+    let store_dir = config.indexer.as_ref().map(|indexer| indexer.store_dir.as_path());
+    // As root first the owner of the ledger, who may write to it, as SQLite wants; of the index reading is enough.
+    let data_dir = configuration::data_dir(file, config)?;
+    if let Some(store_dir) = store_dir.filter(|folder| folder.exists()) {
+        owner::act_as_owner(&[store_dir])?;
+    }
+    let ledger = Ledger::open(&data_dir)?;
+    configuration::require_source(config, &ledger, options.source.as_ref())?;
+    configuration::require_group(config, &ledger, options.group.as_ref())?;
+    configuration::require_log(config, &ledger, indexed_logs(store_dir)?, options.log.as_ref())?;
+    let host = SearchedHost {
+        ledger: &ledger,
+        data_dir: &data_dir,
+        store_dir,
+        formats: &config.formats,
+        configuration: &file.display().to_string(),
+    };
+    let selection = LineSelection {
+        source: options.source.clone(),
+        group: options.group.clone(),
+        log: options.log.clone(),
+        since: options.since,
+        until: options.until,
+    };
+    Ok(SearchScope::open(host, &selection)?)
+}
+
+/// The logs that the indexer has read; none without an index.
+fn indexed_logs(store_dir: Option<&Path>) -> Result<Vec<String>> {
+    match store_dir.map(IndexReader::open) {
+        Some(Ok(index)) => Ok(index.logs().map_err(|error| anyhow!(error))?),
+        Some(Err(_)) | None => Ok(Vec::new()),
+    }
 }
 
 fn query(options: &SearchArgs) -> std::result::Result<Query, anyhow::Error> {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_numbers::IndexGap;
+use logferry_search::{GapJson, HitJson};
 use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchProgress};
 use logferry_text::{count, count_of, size};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::args::SearchArgs;
 use crate::output::console::{self, PROGRESS_INTERVAL, ProgressLine, ShowInterval};
@@ -63,7 +64,7 @@ impl<'q> SearchOutput<'q> {
         let hits = end.progress.hits;
         if self.options.json {
             let next = end.next.as_ref().map(ToString::to_string);
-            let gaps: Vec<_> = gaps.iter().map(gap_json).collect();
+            let gaps: Vec<_> = gaps.iter().map(GapJson::of).collect();
             let last = json!({
                 "searched_to": searched_to, "complete": end.is_complete, "hits": hits, "next": next,
                 "damage": end.damage, "gaps": gaps,
@@ -129,7 +130,9 @@ impl<'q> SearchOutput<'q> {
 
     fn write_hit(&mut self, hit: &Hit) {
         if self.options.json {
-            self.buffer.extend(json_of(hit).bytes());
+            // Its strings and numbers can be written.
+            self.buffer
+                .extend(serde_json::to_vec(&HitJson::of(hit)).unwrap_or_default());
         } else if self.is_terminal {
             self.buffer
                 .extend(format!("\x1b[2m{}\x1b[0m ", hit.source).bytes());
@@ -182,29 +185,6 @@ impl SearchObserver for SearchOutput<'_> {
         }
         !self.has_stopped
     }
-}
-
-fn json_of(hit: &Hit) -> String {
-    let fields: Map<String, Value> = hit
-        .fields
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-        .collect();
-    let log = Some(&hit.log).filter(|log| !log.is_empty());
-    json!({
-        "id": hit.id(), "time": time_text(hit.time_ms), "source": hit.source, "group": hit.group, "log": log,
-        "level": hit.level, "status": hit.status, "line": String::from_utf8_lossy(&hit.line), "fields": fields,
-    })
-    .to_string()
-}
-
-fn gap_json(gap: &IndexGap) -> Value {
-    let time = |seconds: i64| time_text(seconds.saturating_mul(1000));
-    json!({
-        "batch": gap.batch, "offset": gap.from, "bytes": gap.bytes, "source": gap.source, "group": gap.group,
-        "window_start": time(gap.window_start), "window_end": time(gap.window_end), "reason": gap.reason,
-        "noticed_at": time(gap.noticed_at),
-    })
 }
 
 fn time_text(milliseconds: i64) -> String {

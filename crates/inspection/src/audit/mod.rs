@@ -74,13 +74,23 @@ pub enum Listing {
 
 /// Audits the batches that match the filter.
 pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Result<Audit, InspectionError> {
+    audit_ledger(&Ledger::open(data_dir)?, data_dir, filter, scope)
+}
+
+/// Audits as [`audit`] does, with a ledger that is open already; reading is enough.
+pub fn audit_ledger(
+    ledger: &Ledger,
+    data_dir: &Path,
+    filter: &BatchFilter,
+    scope: AuditScope<'_>,
+) -> Result<Audit, InspectionError> {
     let AuditScope {
         subscribers,
         listing,
         files,
         rows,
     } = scope;
-    let (ledger, spool) = (Ledger::open(data_dir)?, Spool::new(RealDisk, data_dir));
+    let spool = Spool::new(RealDisk, data_dir);
     // Lines keep coming: what is compared with each other is read at one moment.
     let moment = ledger.at_one_moment(|ledger| LedgerMoment::read(ledger, filter, subscribers, listing))?;
     let LedgerMoment {
@@ -94,22 +104,22 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     if covers_all_times(filter) {
         discrepancies.extend(lines.iter().filter_map(|lines| differing_lines(lines, &survey)));
     }
-    discrepancies.extend(doubled_names(&ledger, &survey.like_parts)?);
+    discrepancies.extend(doubled_names(ledger, &survey.like_parts)?);
     for id in &survey.with_file {
-        discrepancies.extend(spool_files::damaged_file(&ledger, &spool, *id, files)?);
+        discrepancies.extend(spool_files::damaged_file(ledger, &spool, *id, files)?);
     }
-    let (missing, deliveries): (Vec<_>, Vec<_>) = delivery_findings(&ledger, &survey)?
+    let (missing, deliveries): (Vec<_>, Vec<_>) = delivery_findings(ledger, &survey)?
         .into_iter()
         .partition(|found| found.kind == DiscrepancyKind::DeliveryMissing);
     discrepancies.extend(missing);
-    discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
-    let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
-    warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
+    discrepancies.extend(spool_files::unknown_files(ledger, &spool, filter)?);
+    let (gaps, mut warnings) = gaps::gaps(ledger, filter)?;
+    warnings.extend(possible_duplicates::warnings(ledger, filter)?);
     let now = Timestamp::now();
-    warnings.extend(two_senders::warnings(&ledger, filter, now)?);
-    warnings.extend(restores::warnings(&ledger, now)?);
+    warnings.extend(two_senders::warnings(ledger, filter, now)?);
+    warnings.extend(restores::warnings(ledger, now)?);
     discrepancies.extend(gaps);
-    let signed = window_records::check(&ledger, data_dir, filter, &survey, &records, rows)?;
+    let signed = window_records::check(ledger, data_dir, filter, &survey, &records, rows)?;
     discrepancies.extend(signed.discrepancies);
     warnings.extend(signed.warnings);
     warnings.extend(unwanted::warnings(&undelivered, subscribers));

@@ -128,7 +128,8 @@ pub struct AuditedBatch {
 }
 
 impl AuditedBatch {
-    pub(super) fn new(batch: &Batch, deliveries: Vec<Delivery>) -> Self {
+    /// A batch with its deliveries, as the ledger has them.
+    pub fn new(batch: &Batch, deliveries: Vec<Delivery>) -> Self {
         let delivered = deliveries.into_iter();
         Self {
             name: batch.name(),

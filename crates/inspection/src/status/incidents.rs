@@ -74,7 +74,15 @@ pub fn incident_list(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<(Vec<ListedIncident>, Vec<Silence>), LedgerError> {
-    let ledger = Ledger::open(data_dir)?;
+    incidents_since(&Ledger::open(data_dir)?, since, now)
+}
+
+/// The same, with a ledger that is open already; reading is enough.
+pub fn incidents_since(
+    ledger: &Ledger,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(Vec<ListedIncident>, Vec<Silence>), LedgerError> {
     let silences = ledger.silences(now)?;
     let mut incidents = ledger.incidents(since)?;
     incidents.retain(|it| it.opened_at.is_some());
@@ -83,9 +91,7 @@ pub fn incident_list(
         None => (0, Reverse(it.severity), Reverse(Timestamp::MAX), it.since),
         Some(closed) => (1, Reverse(Severity::Warning), Reverse(closed), it.since),
     });
-    let listed = incidents
-        .into_iter()
-        .map(|it| listed(&ledger, it, &silences, now));
+    let listed = incidents.into_iter().map(|it| listed(ledger, it, &silences, now));
     Ok((listed.collect::<Result<_, _>>()?, silences))
 }
 

@@ -116,6 +116,17 @@ impl Ledger {
         self.list("list signed windows", query, [], from_row)
     }
 
+    /// The records of the windows that start at a time, in the order of their numbers.
+    pub fn window_records_at(&self, window_start: i64) -> Result<Vec<SignedRecord>, LedgerError> {
+        let query = "SELECT * FROM window_records WHERE window_start = ?1 ORDER BY number";
+        self.list(
+            "list the signed records of a window",
+            query,
+            [window_start],
+            from_row,
+        )
+    }
+
     /// The record that was added last.
     pub fn last_window_record(&self) -> Result<Option<SignedRecord>, LedgerError> {
         let query = "SELECT * FROM window_records ORDER BY number DESC LIMIT 1";

@@ -45,7 +45,14 @@ impl LineFilter {
 #[derive(Debug, PartialEq, Eq)]
 pub enum FollowEvent<'a> {
     /// Lines. All are whole, except lines longer than a block, and the last one of a sealed batch.
-    Lines(&'a [u8]),
+    Lines {
+        /// Their batch, as it stands in the ledger.
+        batch: &'a Batch,
+        /// The first byte of them in the batch.
+        position: u64,
+        /// Their bytes.
+        lines: &'a [u8],
+    },
     /// Lines of this batch cannot be shown: its file is compressed or deleted.
     Skipped {
         /// The batch.
@@ -75,9 +82,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts with the lines that are committed after now.
-    pub fn start(data_dir: &Path, filter: LineFilter) -> Result<Self, LedgerError> {
-        let ledger = Ledger::open(data_dir)?;
+    /// Starts with the lines that are committed after now. `ledger`: of this folder; reading is enough.
+    pub fn start(ledger: Ledger, data_dir: &Path, filter: LineFilter) -> Result<Self, LedgerError> {
         let newest = ledger.newest_batch()?;
         let open = ledger.live_batches(newest)?;
         // A batch that was opened between the two queries is shown from its beginning.
@@ -160,8 +166,14 @@ fn show_batch(
     };
     progress.searches = 0;
     while let Some(block) = lines.next(batch)? {
+        let position = progress.shown;
         progress.shown += u64::try_from(block.len()).unwrap_or(0);
-        if !show(FollowEvent::Lines(block))? {
+        let lines = block;
+        if !show(FollowEvent::Lines {
+            batch,
+            position,
+            lines,
+        })? {
             return Ok(false);
         }
     }

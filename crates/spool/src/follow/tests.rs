@@ -51,7 +51,12 @@ impl Host {
     fn follow(&self, source: Option<&str>) -> Follower {
         let source = source.map(|source| source.parse().expect("valid"));
         let filter = LineFilter { source, group: None };
-        Follower::start(self.dir.path(), filter).expect("a ledger")
+        Follower::start(
+            Ledger::open_read_only(self.dir.path()).expect("a ledger"),
+            self.dir.path(),
+            filter,
+        )
+        .expect("a ledger")
     }
 }
 
@@ -59,7 +64,7 @@ fn shown(follower: &mut Follower) -> String {
     let mut text = String::new();
     let mut show = |event: FollowEvent<'_>| {
         match event {
-            FollowEvent::Lines(lines) => text.push_str(std::str::from_utf8(lines).expect("text")),
+            FollowEvent::Lines { lines, .. } => text.push_str(std::str::from_utf8(lines).expect("text")),
             FollowEvent::Skipped { batch, bytes } => {
                 text.extend([bytes.to_string(), " of ".to_owned(), batch]);
             }

@@ -103,6 +103,11 @@ impl Query {
         })
     }
 
+    /// Whether each line of each time fulfils it.
+    pub fn is_for_everything(&self) -> bool {
+        self.terms.is_empty() && self.since_ms.is_none() && self.until_ms.is_none()
+    }
+
     pub(crate) fn terms(&self) -> &[QueryTerm] {
         &self.terms
     }

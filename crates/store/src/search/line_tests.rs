@@ -156,11 +156,8 @@ fn has_text(term: &QueryTerm, line: &[u8]) -> bool {
 pub(super) fn fields_of(line: &[u8], reader: &mut LineReader<'_>) -> Vec<(String, String)> {
     let facts = reader.read(line);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let fields = reader.fields().iter().filter_map(|field| {
-        let name = field.name(line);
-        Some((text(name), text(&reader.field(line, name)?)))
-    });
-    let mut fields: Vec<_> = fields.collect();
+    let fields = reader.values(line);
+    let mut fields: Vec<_> = fields.map(|(name, value)| (text(name), text(&value))).collect();
     for (name, value) in [("method", facts.method), ("path", facts.path)] {
         if let Some(value) = value.filter(|_| fields.iter().all(|(known, _)| known != name)) {
             fields.push((name.to_owned(), text(value)));

@@ -5,6 +5,7 @@
 //! their values; a role keeps its own and calls it once per chunk, commit or file, never per line.
 
 mod collector;
+mod console;
 mod forwarder;
 mod indexer;
 mod labels;
@@ -22,6 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::collector::{CollectorMetrics, CollectorTotals};
+pub use self::console::ConsoleMetrics;
 pub use self::forwarder::ForwarderMetrics;
 pub use self::indexer::IndexerMetrics;
 pub use self::monitor::MonitorMetrics;
@@ -50,6 +52,7 @@ struct Inner {
     monitor: MonitorMetrics,
     indexer: IndexerMetrics,
     collector: CollectorMetrics,
+    console: ConsoleMetrics,
     process: ProcessMetrics,
     sink: SinkMetrics,
 }
@@ -71,6 +74,7 @@ impl Metrics {
             monitor: MonitorMetrics::register(&mut registry),
             indexer: IndexerMetrics::register(&mut registry),
             collector: CollectorMetrics::register(&mut registry),
+            console: ConsoleMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             sink: SinkMetrics::register(&mut registry),
             registry,
@@ -124,6 +128,11 @@ impl Metrics {
     /// The numbers of the collector's sources.
     pub fn collector(&self) -> CollectorMetrics {
         self.0.collector.clone()
+    }
+
+    /// The numbers of the console.
+    pub fn console(&self) -> ConsoleMetrics {
+        self.0.console.clone()
     }
 
     /// The numbers of the sink to OpenSearch.

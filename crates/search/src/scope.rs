@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
-use logferry_config::{Config, FormatsByLog};
+use logferry_config::FormatsByLog;
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
@@ -16,13 +15,41 @@ use logferry_store::{
     Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
 };
 
-use crate::args::SearchArgs;
-use crate::configuration;
-use crate::output::exit::Result;
-use crate::owner;
+use crate::error::SearchError;
+
+/// Where lines are on this host.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchedHost<'a> {
+    /// The ledger of `data_dir`; reading is enough.
+    pub ledger: &'a Ledger,
+    /// Folder of the spool.
+    pub data_dir: &'a Path,
+    /// The indexer's folder; `None`: the configuration has no indexer.
+    pub store_dir: Option<&'a Path>,
+    /// The formats of logs.
+    pub formats: &'a FormatsByLog,
+    /// The name of the configuration, for people.
+    pub configuration: &'a str,
+}
+
+/// The batches whose lines are searched. The query has the same conditions; these spare the search of others.
+#[derive(Debug, Clone, Default)]
+pub struct LineSelection {
+    /// Only of this source.
+    pub source: Option<SourceId>,
+    /// Only of this group.
+    pub group: Option<GroupName>,
+    /// Only of this log.
+    pub log: Option<LogName>,
+    /// Only from this time on.
+    pub since: Option<Timestamp>,
+    /// Only before this time.
+    pub until: Option<Timestamp>,
+}
 
 /// Store and spool, as they were when the search began.
-pub(super) struct SearchScope {
+#[derive(Debug)]
+pub struct SearchScope {
     searcher: Searcher<RealDisk>,
     spool: Spool<RealDisk>,
     unindexed: Vec<UnindexedBatch>,
@@ -33,32 +60,21 @@ pub(super) struct SearchScope {
 
 impl SearchScope {
     /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
-    pub(super) fn open(file: &Path, config: &Config, options: &SearchArgs) -> Result<Self> {
-        let store_dir = config.indexer.as_ref().map(|indexer| indexer.store_dir.clone());
-        // As root first the owner of the ledger, who may write to it, as SQLite wants; of the index reading is enough.
-        let data_dir = configuration::data_dir(file, config)?;
-        if let Some(store_dir) = store_dir.as_deref().filter(|folder| folder.exists()) {
-            owner::act_as_owner(&[store_dir])?;
-        }
-        let (index, mut notes) = index(file, store_dir.as_deref())?;
+    pub fn open(host: SearchedHost<'_>, selection: &LineSelection) -> Result<Self, SearchError> {
+        let (index, mut notes) = index(host.configuration, host.store_dir)?;
         let (mut state, mut gaps) = (IndexState::default(), Vec::new());
-        let mut indexed_logs = Vec::new();
         if let Some(index) = index {
-            indexed_logs = index.logs().map_err(|error| anyhow!(error))?;
-            state = index.state().map_err(|error| anyhow!(error))?;
-            let since = options.since.map_or(i64::MIN, Timestamp::as_second);
-            gaps = index.gaps(since).map_err(|error| anyhow!(error))?;
-            gaps.retain(|gap| may_miss(gap, options));
+            state = index.state()?;
+            let since = selection.since.map_or(i64::MIN, Timestamp::as_second);
+            gaps = index.gaps(since)?;
+            gaps.retain(|gap| may_miss(gap, selection));
         }
-        let ledger = Ledger::open(&data_dir)?;
-        configuration::require_source(config, &ledger, options.source.as_ref())?;
-        configuration::require_group(config, &ledger, options.group.as_ref())?;
-        configuration::require_log(config, &ledger, indexed_logs, options.log.as_ref())?;
+        let ledger = host.ledger;
         let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
         // One statement: a batch that changes its state meanwhile is there once.
         let mut without_log = BTreeSet::new();
-        let batches = ledger.spooled_batches(&filter_of(options), |batch| {
-            let is_wanted = options.group.as_ref().is_none_or(|group| *group == batch.group);
+        let batches = ledger.spooled_batches(&filter_of(selection), |batch| {
+            let is_wanted = selection.group.as_ref().is_none_or(|group| *group == batch.group);
             if is_wanted && batch.log.is_none() {
                 without_log.insert(batch.source.clone());
             }
@@ -67,43 +83,44 @@ impl SearchScope {
         let mut logs = SourceLogs::default();
         let mut unindexed = Vec::new();
         for mut batch in batches {
-            batch.log = logs.of_batch(&ledger, &batch)?;
+            batch.log = logs.of_batch(ledger, &batch)?;
             let indexed = indexed(&batch, &state);
             unindexed.push(UnindexedBatch { batch, indexed });
         }
         notes.extend(notes_of_logs(
-            &ledger,
+            ledger,
             &mut logs,
             &without_log,
-            options.log.as_ref(),
+            selection.log.as_ref(),
         )?);
+        let store_dir = host.store_dir.unwrap_or(Path::new(""));
         Ok(Self {
-            searcher: Searcher::new(RealDisk, &store_dir.unwrap_or_default(), position.transpose()?),
-            spool: Spool::new(RealDisk, &data_dir),
+            searcher: Searcher::new(RealDisk, store_dir, position.transpose()?),
+            spool: Spool::new(RealDisk, host.data_dir),
             unindexed,
-            formats: config.formats.clone(),
+            formats: host.formats.clone(),
             notes,
             gaps,
         })
     }
 
     /// What people should know before they see hits, a sentence each.
-    pub(super) fn notes(&self) -> &[String] {
+    pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
     /// Bytes that were gone before they were indexed, of what is searched for.
-    pub(super) fn gaps(&self) -> &[IndexGap] {
+    pub fn gaps(&self) -> &[IndexGap] {
         &self.gaps
     }
 
     /// Searches one page.
-    pub(super) fn search(
+    pub fn search(
         &self,
         query: &Query,
         page: &SearchPage,
         observer: &mut dyn SearchObserver,
-    ) -> Result<SearchEnd> {
+    ) -> Result<SearchEnd, SearchError> {
         let spool = SpoolLines {
             spool: &self.spool,
             batches: self.unindexed.clone(),
@@ -114,27 +131,30 @@ impl SearchScope {
 }
 
 /// The index; if there is none, the reason for people.
-fn index(file: &Path, store_dir: Option<&Path>) -> Result<(Option<IndexReader>, Vec<String>)> {
+fn index(
+    configuration: &str,
+    store_dir: Option<&Path>,
+) -> Result<(Option<IndexReader>, Vec<String>), SearchError> {
     let why = match store_dir.map(IndexReader::open) {
         Some(Ok(index)) => return Ok((Some(index), Vec::new())),
-        None => format!("{} has no indexer section", file.display()),
+        None => format!("{configuration} has no indexer section"),
         Some(Err(IndexError::Missing { path })) => {
             format!("{} does not exist, so the indexer has never run", path.display())
         }
-        Some(Err(error)) => return Err(anyhow!(error).into()),
+        Some(Err(error)) => return Err(error.into()),
     };
     let note = format!("{why}: only what the spool still has is searched, which takes longer");
     Ok((None, vec![note]))
 }
 
 /// Whether lines that are searched for may have been in these bytes.
-fn may_miss(gap: &IndexGap, options: &SearchArgs) -> bool {
+fn may_miss(gap: &IndexGap, selection: &LineSelection) -> bool {
     let is_of = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
-    options
+    selection
         .until
         .is_none_or(|until| gap.window_start < until.as_second())
-        && is_of(options.source.as_ref().map(SourceId::as_str), &gap.source)
-        && is_of(options.group.as_ref().map(GroupName::as_str), &gap.group)
+        && is_of(selection.source.as_ref().map(SourceId::as_str), &gap.source)
+        && is_of(selection.group.as_ref().map(GroupName::as_str), &gap.group)
 }
 
 /// A note for each source whose lines of the wanted log cannot be told from those of its other logs.
@@ -143,7 +163,7 @@ fn notes_of_logs(
     logs: &mut SourceLogs,
     sources: &BTreeSet<SourceId>,
     wanted: Option<&LogName>,
-) -> Result<Vec<String>> {
+) -> Result<Vec<String>, SearchError> {
     let mut notes = Vec::new();
     for source in sources {
         let logs = logs.of_source(ledger, source)?;
@@ -158,13 +178,13 @@ fn notes_of_logs(
     Ok(notes)
 }
 
-fn filter_of(options: &SearchArgs) -> BatchFilter {
+fn filter_of(selection: &LineSelection) -> BatchFilter {
     // The ledger compares whole seconds.
     let after = |until: Timestamp| until.checked_add(SignedDuration::from_secs(1)).unwrap_or(until);
     BatchFilter {
-        source: options.source.clone(),
-        since: options.since,
-        until: options.until.map(after),
+        source: selection.source.clone(),
+        since: selection.since,
+        until: selection.until.map(after),
     }
 }
 

@@ -7,7 +7,7 @@ const PAGE_MAX: u64 = 10_000;
 
 /// A search, page by page.
 #[derive(Debug)]
-pub(super) struct SearchPages {
+pub struct SearchPages {
     next: SearchPage,
     /// Hits that are still wanted.
     left: u64,
@@ -16,7 +16,7 @@ pub(super) struct SearchPages {
 
 impl SearchPages {
     /// `first`: where the first page begins; its limit does not matter.
-    pub(super) fn new(first: SearchPage, limit: u64) -> Self {
+    pub fn new(first: SearchPage, limit: u64) -> Self {
         let mut pages = Self {
             next: first,
             left: limit,
@@ -27,12 +27,12 @@ impl SearchPages {
     }
 
     /// The page to be searched next.
-    pub(super) fn next(&self) -> &SearchPage {
+    pub fn next(&self) -> &SearchPage {
         &self.next
     }
 
     /// Takes the end of that page.
-    pub(super) fn add(&mut self, end: SearchEnd) {
+    pub fn add(&mut self, end: SearchEnd) {
         self.left -= end.progress.hits.min(self.left);
         let before = std::mem::replace(&mut self.end, end);
         self.end.progress.hits += before.progress.hits;
@@ -48,12 +48,12 @@ impl SearchPages {
     }
 
     /// Whether everything was searched, or the limit is reached.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.end.is_complete || self.left == 0
     }
 
     /// How the search ended: where its last page did, with hits and damage of all.
-    pub(super) fn end(self) -> SearchEnd {
+    pub fn end(self) -> SearchEnd {
         self.end
     }
 

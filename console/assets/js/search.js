@@ -1,0 +1,374 @@
+// The search page. The address says all of a search, so a link or the way back shows the same.
+
+import { ApiError, address, json, request, send } from "./base/api.js";
+import { button, byId, copy, element, inputById, toast } from "./base/dom.js";
+import { draggable, draw } from "./range/histogram.js";
+import { logRow, rowKeys } from "./lines/log_row.js";
+import { clock, day } from "./base/times.js";
+import { endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
+
+/** @typedef {import("./base/api.js").Line} Line */
+
+/** Lines of a page. */
+const PAGE = 200;
+
+/** Lines on the page at most; more is an export. */
+const LINES_MAX = 5_000;
+
+/** Fields whose values are counted beside the lines. */
+const FACETS = ["source", "level", "status", "path"];
+const FACET_ROWS = 8;
+
+const log = byId("log");
+const more = byId("more");
+const progress = byId("progress");
+const bar = /** @type {HTMLProgressElement} */ (byId("bar"));
+const range = /** @type {HTMLSelectElement} */ (byId("range"));
+
+/** @type {Line[]} */
+let lines = [];
+/** @type {AbortController | null} */
+let running = null;
+/** @type {import("./range/histogram.js").Histogram | null} */
+let histogram = null;
+/** Where the search goes on. */
+let next = "";
+/** The ends of the search that is shown, fixed when it began. */
+let ends = { since: /** @type {number | null} */ (null), until: Date.now() };
+
+/** What the address says. */
+function inAddress() {
+  const words = new URLSearchParams(location.search);
+  return { q: words.get("q") ?? "", regex: words.get("regex") ?? "", since: words.get("since") ?? "1h", until: words.get("until") ?? "" };
+}
+
+/** What the form says. */
+function inForm() {
+  const words = { q: inputById("q").value.trim(), regex: inputById("regex").value, since: range.value, until: "" };
+  if (range.value === "own") {
+    const at = (/** @type {string} */ id) => {
+      const ms = Date.parse(inputById(id).value);
+      return Number.isNaN(ms) ? "" : rfc3339(ms);
+    };
+    words.since = at("since") || "all";
+    words.until = at("until");
+  }
+  return words;
+}
+
+/** @param {ReturnType<typeof inAddress>} words */
+function fillForm(words) {
+  inputById("q").value = words.q;
+  inputById("regex").value = words.regex;
+  const isKnown = !words.until && [...range.options].some((option) => option.value === words.since);
+  range.value = isKnown ? words.since : "own";
+  byId("own-range").hidden = range.value !== "own";
+  const found = endsOf(words, Date.now());
+  if (!isKnown || range.value === "own") {
+    inputById("since").value = found.since === null ? "" : localField(found.since);
+    inputById("until").value = localField(found.until);
+  }
+}
+
+/** What the API is asked, with ends that do not move. */
+function question() {
+  const words = inAddress();
+  return { q: words.q, regex: words.regex, since: ends.since === null ? "" : rfc3339(ends.since), until: rfc3339(ends.until) };
+}
+
+function highlightWords() {
+  return (inAddress().q.match(/"[^"]*"|\S+/g) ?? [])
+    .filter((word) => !word.startsWith("-"))
+    .map((word) => word.replace(/^[\w.]+:(?=\S)/, "").replace(/["*]/g, "").toLowerCase())
+    .filter((word) => word.length > 1);
+}
+
+/** Begins a search by the address. */
+async function start() {
+  running?.abort();
+  const words = inAddress();
+  fillForm(words);
+  document.title = `${words.q || "Search"} · logferry`;
+  ends = endsOf(words, Date.now());
+  lines = [];
+  next = "";
+  log.replaceChildren();
+  byId("facets").replaceChildren();
+  byId("problem").hidden = byId("gaps").hidden = true;
+  loadHistogram();
+  await page();
+}
+
+/** Searches one page more. */
+async function page() {
+  const control = new AbortController();
+  running = control;
+  const began = performance.now();
+  byId("cancel").hidden = false;
+  more.hidden = true;
+  bar.hidden = false;
+  bar.removeAttribute("value");
+  const options = { words: highlightWords(), hasColumns: inputById("columns").checked, onField: narrow };
+  let seen = 0;
+  /** @type {any} */
+  let end = null;
+  try {
+    const answer = await request(address("/api/v1/search", { ...question(), limit: PAGE, after: next }), {
+      headers: { accept: "application/x-ndjson" }, signal: control.signal });
+    for await (const found of objects(answer)) {
+      if (found.id) {
+        lines.push(found);
+        seen += 1;
+        log.append(logRow(found, options));
+        count(found);
+      } else {
+        end = found;
+        showProgress(found, began);
+      }
+    }
+    finish(end, began, seen);
+  } catch (error) {
+    if (control.signal.aborted) {
+      if (running === control) finish({ ...end, complete: false, isCancelled: true }, began, seen);
+      return;
+    }
+    const problem = byId("problem");
+    problem.textContent = error instanceof ApiError ? error.message : "The console does not answer.";
+    problem.hidden = false;
+    progress.textContent = "";
+  } finally {
+    if (running === control) {
+      running = null;
+      byId("cancel").hidden = true;
+      bar.hidden = true;
+    }
+  }
+}
+
+/**
+ * The objects of an NDJSON answer, as they come.
+ * @param {Response} answer
+ */
+async function* objects(answer) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    rest += value ?? "";
+    const parts = rest.split("\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) {
+      if (part) yield JSON.parse(part);
+    }
+    if (done) break;
+  }
+  if (rest.trim()) yield JSON.parse(rest);
+}
+
+/**
+ * @param {any} state
+ * @param {number} began
+ */
+function showProgress(state, began) {
+  const to = momentOf(state.searched_to ?? "", Date.now());
+  if (to !== null && ends.since !== null && ends.until > ends.since) {
+    bar.value = Math.min(1, Math.max(0, (ends.until - to) / (ends.until - ends.since)));
+  }
+  const back = to === null ? "" : `, back to ${day(new Date(to))} ${clock(new Date(to))}`;
+  progress.textContent = `${lines.length.toLocaleString("en")} lines${back}, ${((performance.now() - began) / 1000).toFixed(1)} s …`;
+}
+
+/**
+ * Says how far the search came.
+ * @param {any} end
+ * @param {number} began
+ * @param {number} seen
+ */
+function finish(end, began, seen) {
+  next = end?.next ?? "";
+  const seconds = ((performance.now() - began) / 1000).toFixed(2);
+  const to = momentOf(end?.searched_to ?? "", Date.now());
+  const back = to === null ? "" : `${day(new Date(to))} ${clock(new Date(to))}`;
+  const number = element("b", {}, `${lines.length.toLocaleString("en")} lines`);
+  let text = `: all of that time was searched, in ${seconds} s.`;
+  if (end?.isCancelled) text = back ? `; cancelled, searched back to ${back}.` : "; cancelled.";
+  else if (end && end.complete === false) text = `; searched back to ${back}, in ${seconds} s. There may be older ones.`;
+  progress.replaceChildren(number, text);
+  more.hidden = !next || lines.length >= LINES_MAX;
+  if (lines.length === 0 && seen === 0 && !end?.isCancelled) {
+    log.replaceChildren(element("p", { class: "empty" }, next ? "Nothing found so far." : "No line is like that in this time. Take a longer time, or fewer words."));
+  }
+  const notes = [...(end?.damage ?? []), ...(end?.notes ?? [])];
+  const gaps = end?.gaps ?? [];
+  if (gaps.length > 0) {
+    const bytes = gaps.reduce((/** @type {number} */ sum, /** @type {any} */ gap) => sum + (gap.bytes ?? 0), 0);
+    notes.push(`${bytes.toLocaleString("en")} bytes of this time were gone before they were indexed, so lines in them are not found here.`);
+  }
+  byId("gaps").replaceChildren(...notes.map((/** @type {string} */ note) => element("p", {}, note)));
+  byId("gaps").hidden = notes.length === 0;
+  showFacets();
+}
+
+// Lines over time.
+
+async function loadHistogram() {
+  const target = byId("histogram");
+  const since = ends.since ?? ends.until - 7 * 86_400_000;
+  const step = stepOf(ends.until - since);
+  const from = Math.floor(since / step) * step;
+  const steps = Math.max(1, Math.ceil((ends.until - from) / step));
+  const mine = { from, step, all: new Array(steps).fill(0), found: new Array(steps).fill(0) };
+  histogram = mine;
+  try {
+    const source = /(?:^|\s)source:([^\s*"]+)(?:\s|$)/.exec(inAddress().q)?.[1] ?? "";
+    const answer = await json(address("/api/v1/numbers", { since: rfc3339(from), until: rfc3339(ends.until), per: step >= 3_600_000 ? "hour" : "minute", source }));
+    for (const row of answer.rows ?? answer) {
+      const index = Math.floor((Date.parse(row.time) - from) / step);
+      if (index >= 0 && index < steps) mine.all[index] += row.lines;
+    }
+  } catch {
+    // Without an indexer there are no numbers: the bars are of what is found.
+  }
+  if (histogram === mine) draw(target, mine);
+}
+
+/** @param {Line} line */
+function count(line) {
+  if (!histogram) return;
+  const index = Math.floor((Date.parse(line.time) - histogram.from) / histogram.step);
+  if (index >= 0 && index < histogram.found.length) histogram.found[index] = (histogram.found[index] ?? 0) + 1;
+}
+
+// What the found lines have.
+
+function showFacets() {
+  if (histogram) draw(byId("histogram"), histogram);
+  const facets = byId("facets");
+  facets.replaceChildren();
+  if (lines.length === 0) return;
+  facets.append(element("h3", {}, `Of the ${lines.length.toLocaleString("en")} lines shown`));
+  for (const name of FACETS) {
+    /** @type {Map<string, number>} */
+    const values = new Map();
+    for (const line of lines) {
+      const value = name === "path" ? line.fields?.path?.split("?")[0] : line[/** @type {"source" | "level" | "status"} */ (name)];
+      if (value !== undefined && value !== null && value !== "") values.set(String(value), (values.get(String(value)) ?? 0) + 1);
+    }
+    if (values.size === 0) continue;
+    const rows = [...values].sort((a, b) => b[1] - a[1]);
+    facets.append(element("h3", {}, rows.length > FACET_ROWS ? `${name}, ${rows.length} values` : name));
+    for (const [value, number] of rows.slice(0, FACET_ROWS)) {
+      const row = button("", (event) => narrow(name, value, event.altKey), { class: "plain", title: `Only ${name} ${value}; with Alt: without it` });
+      row.append(element("span", {}, value), element("span", { class: "number" }, number.toLocaleString("en")));
+      facets.append(row);
+    }
+  }
+}
+
+/**
+ * Narrows the search to a field, or to lines without it.
+ * @param {string} name
+ * @param {string} value
+ * @param {boolean} isWithout
+ */
+function narrow(name, value, isWithout) {
+  const quoted = /[\s"]/.test(value) || value === "" ? `"${value.replaceAll('"', "")}"` : value;
+  const part = `${isWithout ? "-" : ""}${name}:${quoted}`;
+  const q = inputById("q");
+  if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
+  go();
+}
+
+/** Puts the form into the address, and searches. */
+function go() {
+  const words = inForm();
+  history.pushState(null, "", address("/search", { q: words.q, regex: words.regex, since: words.since, until: words.until }));
+  start();
+}
+
+/** @param {string} text */
+function shell(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function asCommand() {
+  const { q, regex, since, until } = question();
+  const words = [q ? (q.startsWith("-") ? `-- ${shell(q)}` : shell(q)) : ""];
+  const options = [["--since", since], ["--until", until], ["--regex", regex]].filter(([, value]) => value).map(([name, value]) => `${name} ${shell(value ?? "")}`);
+  return ["logferry search", ...options, `--limit ${PAGE}`, ...words].filter(Boolean).join(" ");
+}
+
+function asCurl() {
+  const where = new URL(address("/api/v1/search", { ...question(), limit: PAGE }), location.href);
+  return `curl -H "Authorization: Bearer $LOGFERRY_TOKEN" ${shell(where.href)}`;
+}
+
+// Saved searches.
+
+async function loadSaved() {
+  const select = byId("saved");
+  try {
+    const answer = await json("/api/v1/searches");
+    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, saved.name));
+    select.replaceChildren(element("option", { value: "" }, "–"), ...options);
+  } catch {
+    /** @type {HTMLSelectElement} */ (select).disabled = true;
+  }
+}
+
+async function save() {
+  const name = prompt("Save this search under the name:", inAddress().q);
+  if (!name) return;
+  try {
+    await send("/api/v1/searches", "POST", { name, query: location.search.slice(1) });
+    toast("Saved");
+    loadSaved();
+  } catch (error) {
+    toast(error instanceof ApiError ? error.message : "The console does not answer.");
+  }
+}
+
+byId("search").addEventListener("submit", (event) => { event.preventDefault(); go(); });
+range.addEventListener("change", () => {
+  const isOwn = range.value === "own";
+  byId("own-range").hidden = !isOwn;
+  if (isOwn) {
+    inputById("since").value = localField(ends.since ?? Date.now() - 3_600_000);
+    inputById("until").value = localField(ends.until);
+  } else {
+    go();
+  }
+});
+byId("cancel").addEventListener("click", () => running?.abort());
+more.addEventListener("click", page);
+byId("wrap").addEventListener("change", () => log.classList.toggle("wrap", inputById("wrap").checked));
+byId("columns").addEventListener("change", () => {
+  const options = { words: highlightWords(), hasColumns: inputById("columns").checked, onField: narrow };
+  log.replaceChildren(...lines.map((line) => logRow(line, options)));
+});
+byId("copy-link").addEventListener("click", () => copy(new URL(address("/search", question()), location.href).href));
+byId("copy-curl").addEventListener("click", () => copy(asCurl()));
+byId("copy-command").addEventListener("click", () => copy(asCommand()));
+byId("save").addEventListener("click", save);
+byId("saved").addEventListener("change", () => {
+  const { value } = /** @type {HTMLSelectElement} */ (byId("saved"));
+  if (value) location.assign(`/search?${value}`);
+});
+byId("export").addEventListener("change", () => {
+  const select = /** @type {HTMLSelectElement} */ (byId("export"));
+  if (select.value) location.assign(address("/api/v1/search/export", { ...question(), format: select.value }));
+  select.value = "";
+});
+window.addEventListener("popstate", start);
+document.addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key === "w" && !target.matches("input, textarea, select") && !event.ctrlKey && !event.metaKey) byId("wrap").click();
+});
+draggable(byId("histogram"), () => histogram, (since, until) => {
+  const words = inForm();
+  history.pushState(null, "", address("/search", { q: words.q, regex: words.regex, since: rfc3339(since), until: rfc3339(until) }));
+  start();
+});
+rowKeys(log);
+loadSaved();
+start();

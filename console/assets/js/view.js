@@ -1,0 +1,144 @@
+// The simple viewer: the newest line is on top, new ones come by themselves, bars count by level. With a date it shows that day.
+
+import { address, ApiError, json, mark, request } from "./base/api.js";
+import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
+
+/**
+ * A line as the stream of this page has it.
+ * @typedef {{uuid: string, timestamp_str: string, log_level: string, client_id: string, message: string, is_pinned: boolean, is_ticket: boolean}} ViewedLine
+ */
+
+const ROWS_MAX = 1_000;
+const LEVELS = ["ERROR", "WARNING", "INFO", "DEBUG"];
+/** Class of the style sheet by the level's name. */
+const CLASSES = { ERROR: "error", CRITICAL: "error", WARNING: "warn", WARN: "warn", INFO: "info", DEBUG: "debug" };
+
+const log = byId("log");
+const state = byId("stream-state");
+const level = /** @type {HTMLSelectElement} */ (byId("level"));
+
+/** @type {EventSource | null} */
+let stream = null;
+let newest = "";
+
+/** @param {string} name */
+function classOf(name) {
+  return CLASSES[/** @type {keyof typeof CLASSES} */ (name.toUpperCase())] ?? "";
+}
+
+/** @param {ViewedLine} line */
+function row(line) {
+  const shown = element("div", { class: `row ${classOf(line.log_level)}`, tabindex: "-1", "data-id": line.uuid });
+  shown.classList.toggle("pinned", line.is_pinned);
+  const ticket = element("span", { class: "state calm" }, "ticket");
+  ticket.hidden = !line.is_ticket;
+  const act = async (/** @type {"pin" | "ticket" | "delete"} */ action) => {
+    try {
+      const now = await mark(line.uuid, action);
+      if (action === "pin") shown.classList.toggle("pinned", now.is_pinned);
+      else if (action === "ticket") ticket.hidden = !now.is_ticket;
+      else {
+        shown.hidden = now.is_deleted;
+        if (now.is_deleted) toast("Hidden here; no file has changed", { label: "Undo", action: () => act("delete") });
+      }
+      showLevels();
+    } catch (error) {
+      toast(error instanceof ApiError ? error.message : "The console does not answer.");
+    }
+  };
+  shown.append(
+    element("span", { class: "level", title: line.log_level }),
+    element("span", { class: "when" }, line.timestamp_str),
+    element("span", { class: "from" }, line.client_id),
+    element("div", { class: "text", dir: "ltr" }, element("b", {}, line.log_level), ` ${line.message} `, ticket),
+    element("div", { class: "acts" },
+      button("Pin", () => act("pin"), { class: "plain" }),
+      button("Ticket", () => act("ticket"), { class: "plain" }),
+      button("Delete", () => act("delete"), { class: "plain" })));
+  return shown;
+}
+
+/** @param {ViewedLine} line */
+function isWanted(line) {
+  return !level.value || classOf(line.log_level) === classOf(level.value);
+}
+
+/** @param {ViewedLine[]} lines  the oldest first */
+function prepend(lines) {
+  for (const line of lines) {
+    newest = line.uuid;
+    if (isWanted(line)) log.prepend(row(line));
+  }
+  if (lines.length > 0) document.getElementById("nothing")?.remove();
+  while (log.childElementCount > ROWS_MAX) log.lastElementChild?.remove();
+}
+
+function startLive() {
+  stream?.close();
+  stream = new EventSource("/stream-logs");
+  stream.onopen = async () => {
+    state.className = "state well";
+    state.textContent = "live";
+    if (!newest) return;
+    // What came while the connection was lost.
+    try {
+      const missed = await json(address("/api/logs/new", { since: newest }));
+      prepend(missed.logs ?? missed);
+    } catch { /* The stream goes on. */ }
+  };
+  stream.onmessage = (event) => prepend([JSON.parse(event.data)]);
+  stream.onerror = () => {
+    state.className = "state bad";
+    state.textContent = "connection lost, tries again";
+  };
+}
+
+/** Shows a day, newest first. */
+async function showDay() {
+  stream?.close();
+  stream = null;
+  state.className = "state calm";
+  state.textContent = "a day";
+  const from = new Date(`${inputById("date").value}T00:00:00`);
+  const until = new Date(from.getTime() + 86_400_000);
+  const q = level.value ? `level:${classOf(level.value)}` : "";
+  log.replaceChildren();
+  try {
+    const answer = await request(address("/api/v1/search", { q, since: from.toISOString(), until: until.toISOString(), limit: ROWS_MAX }), { headers: { accept: "application/x-ndjson" } });
+    for (const text of (await answer.text()).split("\n")) {
+      const found = text ? JSON.parse(text) : {};
+      if (!found.id) continue;
+      log.append(row({ uuid: found.id, timestamp_str: found.time, log_level: (found.level ?? "").toUpperCase(), client_id: found.source, message: found.line, is_pinned: false, is_ticket: false }));
+    }
+    if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
+  } catch (error) {
+    log.append(element("p", { class: "empty" }, error instanceof ApiError ? error.message : "The console does not answer."));
+  }
+}
+
+function start() {
+  log.replaceChildren(element("p", { class: "empty", id: "nothing" }, "Lines appear here as they come."));
+  if (inputById("date").value) showDay(); else startLive();
+}
+
+async function showLevels() {
+  try {
+    /** @type {Record<string, number>} */
+    const counts = await json("/api/log_stats");
+    const names = [...LEVELS, ...Object.keys(counts).filter((name) => !LEVELS.includes(name))].filter((name) => counts[name] !== undefined || LEVELS.includes(name));
+    const max = Math.max(1, ...Object.values(counts));
+    byId("levels").replaceChildren(...names.map((name) => {
+      const count = counts[name] ?? 0;
+      const height = count > 0 ? Math.max(2, (count / max) * 96) : 0;
+      return element("div", { class: classOf(name) },
+        element("span", {}, count.toLocaleString("en")),
+        svg("svg", { viewBox: "0 0 44 96", "aria-hidden": "true" }, svg("rect", { x: 0, y: 96 - height, width: 44, height, rx: 3 })),
+        element("span", { class: "muted" }, name));
+    }));
+  } catch { /* The lines matter more. */ }
+}
+
+for (const id of ["level", "date"]) byId(id).addEventListener("change", start);
+showLevels();
+setInterval(showLevels, 5_000);
+start();

@@ -1,0 +1,230 @@
+//! The ticks of late. Pure.
+//!
+//! Numbers of ticks only grow, also from one process to the next: they begin at the time of the start in milliseconds, and grow by
+//! at most four a second.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use logferry_store::LineBlock;
+
+/// Bytes of lines that are kept.
+const BYTES_MAX: usize = 16 << 20;
+/// Ticks that are kept: five minutes of a busy host.
+const TICKS_MAX: usize = 1200;
+
+/// Bytes of a batch that were not read in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LostBytes {
+    pub(crate) batch: String,
+    pub(crate) bytes: u64,
+}
+
+/// The lines of a quarter of a second.
+#[derive(Debug)]
+pub(crate) struct Tick {
+    pub(crate) number: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) blocks: Vec<LineBlock>,
+    pub(crate) lost: Vec<LostBytes>,
+    /// Since when lines may be missing before this tick: the follower had to start anew.
+    pub(crate) broken_since: Option<Timestamp>,
+    /// Lines of all ticks before this one.
+    pub(crate) lines_before: u64,
+}
+
+impl Tick {
+    pub(crate) fn lines(&self) -> u64 {
+        let lines: usize = self.blocks.iter().map(LineBlock::len).sum();
+        u64::try_from(lines).unwrap_or(u64::MAX)
+    }
+
+    fn bytes(&self) -> usize {
+        self.blocks.iter().map(LineBlock::bytes).sum()
+    }
+}
+
+/// A time whose lines a watcher did not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// Since when; `None`: since before this process.
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Timestamp,
+    /// How many lines of all kinds; `None`: nobody has counted them.
+    pub(crate) lines: Option<u64>,
+}
+
+/// What came since a tick.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SinceTick {
+    pub(crate) hole: Option<Hole>,
+    pub(crate) ticks: Vec<Arc<Tick>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct TickRing {
+    ticks: VecDeque<Arc<Tick>>,
+    bytes: usize,
+    /// The number before the first tick.
+    start: u64,
+    started_at: Timestamp,
+    next: u64,
+    lines: u64,
+    /// Number, time and lines so far of the last tick that left.
+    gone: Option<(u64, Timestamp, u64)>,
+}
+
+impl TickRing {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        let start = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        Self {
+            ticks: VecDeque::new(),
+            bytes: 0,
+            start,
+            started_at: now,
+            next: start + 1,
+            lines: 0,
+            gone: None,
+        }
+    }
+
+    /// The number of the newest tick.
+    pub(crate) fn newest(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Adds a tick, and removes those that are too many.
+    pub(crate) fn push(
+        &mut self,
+        at: Timestamp,
+        blocks: Vec<LineBlock>,
+        lost: Vec<LostBytes>,
+        broken_since: Option<Timestamp>,
+    ) -> Arc<Tick> {
+        let tick = Tick {
+            number: self.next,
+            at,
+            blocks,
+            lost,
+            broken_since,
+            lines_before: self.lines,
+        };
+        self.next += 1;
+        self.lines += tick.lines();
+        self.bytes += tick.bytes();
+        let tick = Arc::new(tick);
+        self.ticks.push_back(Arc::clone(&tick));
+        while self.ticks.len() > TICKS_MAX || (self.bytes > BYTES_MAX && self.ticks.len() > 1) {
+            let Some(oldest) = self.ticks.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes();
+            self.gone = Some((oldest.number, oldest.at, oldest.lines_before + oldest.lines()));
+        }
+        tick
+    }
+
+    /// What came after the tick of this number; what is not there any more is a hole.
+    pub(crate) fn since(&self, number: u64, now: Timestamp) -> SinceTick {
+        if number < self.start || number > self.newest() {
+            // Of another process, or of none.
+            let until = self.ticks.front().map_or(now, |tick| tick.at);
+            return SinceTick {
+                hole: Some(Hole {
+                    since: None,
+                    until: until.max(self.started_at),
+                    lines: None,
+                }),
+                ticks: self.ticks.iter().cloned().collect(),
+            };
+        }
+        let first = self.ticks.partition_point(|tick| tick.number <= number);
+        let ticks: Vec<_> = self.ticks.range(first..).cloned().collect();
+        let hole = self
+            .gone
+            .filter(|(gone, ..)| *gone > number)
+            .map(|(_, at, lines)| Hole {
+                since: None,
+                until: at,
+                lines: (number == self.start).then_some(lines),
+            });
+        SinceTick { hole, ticks }
+    }
+
+    /// The newest ticks, for one who begins to watch.
+    pub(crate) fn recent(&self) -> Vec<Arc<Tick>> {
+        self.ticks.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_fields::Format;
+    use logferry_store::LineOrigin;
+
+    use super::*;
+
+    pub(crate) fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_795_000_000_000 + milliseconds).unwrap()
+    }
+
+    fn block(text: &[u8]) -> LineBlock {
+        let (source, group) = ("198.51.100.1".parse().unwrap(), "web-1".parse().unwrap());
+        let origin = LineOrigin {
+            source: &source,
+            group: &group,
+            log: None,
+            batch: "a",
+            format: "",
+        };
+        LineBlock::read(origin, 0, text, &Format::default(), 0)
+    }
+
+    fn push(ring: &mut TickRing, milliseconds: i64, text: &[u8]) -> u64 {
+        ring.push(at(milliseconds), vec![block(text)], Vec::new(), None)
+            .number
+    }
+
+    #[test]
+    fn watcher_gets_each_tick_once() {
+        let mut ring = TickRing::new(at(0));
+        let start = ring.newest();
+        let first = push(&mut ring, 250, b"a\nb\n");
+        let second = push(&mut ring, 500, b"c\n");
+        let numbers = |since: SinceTick| since.ticks.iter().map(|tick| tick.number).collect::<Vec<_>>();
+        assert_eq!(numbers(ring.since(start, at(600))), [first, second]);
+        assert_eq!(numbers(ring.since(first, at(600))), [second]);
+        assert_eq!(numbers(ring.since(second, at(600))), [0; 0]);
+        assert_eq!(ring.since(first, at(600)).hole, None);
+    }
+
+    #[test]
+    fn ticks_that_left_the_ring_are_a_hole() {
+        let mut ring = TickRing::new(at(0));
+        let start = ring.newest();
+        let huge = vec![b'x'; 3 << 20];
+        for number in 1..=10 {
+            push(&mut ring, number * 250, &huge);
+        }
+        assert!(ring.bytes <= BYTES_MAX);
+        let since = ring.since(start, at(3000));
+        let hole = since.hole.expect("a hole");
+        assert_eq!(hole.until, at(5 * 250));
+        assert_eq!((hole.lines, since.ticks.len()), (Some(5), 5));
+        assert_eq!(ring.since(start + 5, at(3000)).hole, None);
+    }
+
+    #[test]
+    fn number_of_another_process_is_a_hole() {
+        let mut ring = TickRing::new(at(0));
+        push(&mut ring, 250, b"a\n");
+        for number in [0, ring.start - 1, ring.newest() + 1, u64::MAX] {
+            let since = ring.since(number, at(300));
+            assert!(since.hole.is_some_and(|hole| hole.lines.is_none()), "{number}");
+            assert_eq!(since.ticks.len(), 1);
+        }
+        // A process that starts later has only larger numbers.
+        assert!(TickRing::new(at(2000)).start > ring.newest());
+    }
+}

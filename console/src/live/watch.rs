@@ -1,0 +1,118 @@
+//! One watcher: what it has seen, and when it gets the next message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::events::MatchedLines;
+use super::hub::LiveHub;
+use super::matches::SharedQuery;
+use super::ring::SinceTick;
+
+/// At most four messages a second.
+const MESSAGE_INTERVAL: Duration = Duration::from_millis(250);
+/// So many ticks are new.
+const NEW_TICKS: usize = 4;
+
+/// Where a watcher begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WatchStart {
+    /// With what is in memory, if there is any, and what comes.
+    Recent,
+    /// Behind the message of this number, which it had before its connection broke.
+    After(u64),
+}
+
+/// A watcher. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct LiveWatcher {
+    hub: Arc<LiveHub>,
+    query: Arc<SharedQuery>,
+    newest: watch::Receiver<u64>,
+    /// The tick that it has seen last.
+    seen: u64,
+    /// What the first message has beside what comes.
+    first: Option<SinceTick>,
+    next_message: Instant,
+}
+
+impl LiveWatcher {
+    /// Begins to watch; `None` if too many do.
+    pub(crate) fn start(hub: &Arc<LiveHub>, query: Arc<SharedQuery>, start: WatchStart) -> Option<Self> {
+        if !hub.enter() {
+            return None;
+        }
+        let newest = hub.newest();
+        let (first, seen) = match start {
+            WatchStart::Recent => {
+                let recent = hub.recent();
+                let seen = recent.ticks.last().map_or(*newest.borrow(), |tick| tick.number);
+                (Some(recent), seen)
+            }
+            WatchStart::After(number) => {
+                let since = hub.since(number);
+                let is_known = since.hole.is_none();
+                let seen = since.ticks.last().map_or(*newest.borrow(), |tick| tick.number);
+                if is_known && since.ticks.is_empty() {
+                    (None, seen)
+                } else {
+                    (Some(since), seen)
+                }
+            }
+        };
+        Some(Self {
+            hub: Arc::clone(hub),
+            query,
+            newest,
+            seen,
+            first,
+            next_message: Instant::now(),
+        })
+    }
+
+    /// The next message and its number: all that came since the last one. Waits for it; ticks without a match give none.
+    ///
+    /// Cancel safe: what was not returned comes with the next call.
+    pub(crate) async fn next(&mut self) -> (u64, MatchedLines) {
+        if let Some(first) = self.first.clone() {
+            let lines = self.matched(first).await;
+            self.first = None;
+            if !lines.is_empty() {
+                self.next_message = Instant::now() + MESSAGE_INTERVAL;
+                return (self.seen, lines);
+            }
+        }
+        loop {
+            sleep_until(self.next_message).await;
+            let seen = self.seen;
+            // The sender lives as long as the hub.
+            let _ = self.newest.wait_for(|newest| *newest > seen).await;
+            let since = self.hub.since(seen);
+            let last = since.ticks.last().map_or(seen, |tick| tick.number);
+            let lines = self.matched(since).await;
+            self.seen = last;
+            self.next_message = Instant::now() + MESSAGE_INTERVAL;
+            if !lines.is_empty() {
+                return (self.seen, lines);
+            }
+        }
+    }
+
+    /// The follower has tried the query on what is new. What is older may take a while.
+    async fn matched(&self, since: SinceTick) -> MatchedLines {
+        if since.ticks.len() <= NEW_TICKS {
+            return MatchedLines::of(&self.query, since);
+        }
+        let query = Arc::clone(&self.query);
+        let found = tokio::task::spawn_blocking(move || MatchedLines::of(&query, since));
+        found.await.unwrap_or_default()
+    }
+}
+
+impl Drop for LiveWatcher {
+    fn drop(&mut self) {
+        self.hub.leave();
+    }
+}

@@ -1,0 +1,178 @@
+//! `/alerts`: what is wrong, what was, and what is silenced.
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use jiff::{SignedDuration, Timestamp};
+use logferry_inspection::status::{IncidentState, ListedIncident, incidents_since};
+use logferry_ledger::{Severity, Silence};
+use logferry_text::duration;
+use serde::Deserialize;
+
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::links::query_text;
+use super::parts::times;
+use crate::access::principal::Reader;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+const REFRESH_SECONDS: u32 = 15;
+
+/// Closed incidents that are shown at most.
+const CLOSED_MAX: usize = 300;
+
+/// What the address chooses.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AlertChoice {
+    /// Closed incidents of so many days.
+    days: Option<u16>,
+    /// Only subjects and rules with this text.
+    find: String,
+}
+
+/// A moment of an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct IncidentMoment {
+    at: String,
+    text: String,
+}
+
+/// An incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct IncidentView {
+    rule: String,
+    subject: String,
+    class: &'static str,
+    severity: &'static str,
+    state: &'static str,
+    text: String,
+    advice: String,
+    since: String,
+    until: String,
+    lasted: String,
+    silenced: String,
+    timeline: Vec<IncidentMoment>,
+    is_open: bool,
+    /// Lines around its beginning.
+    search: String,
+}
+
+/// A silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SilenceView {
+    subject: String,
+    until: String,
+    why: String,
+}
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct AlertsPage {
+    frame: Frame,
+    open: Vec<IncidentView>,
+    closed: Vec<IncidentView>,
+    silences: Vec<SilenceView>,
+    days: u16,
+    find: String,
+    may_act: bool,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(state): State<AppState>,
+    Reader(principal): Reader,
+    Query(choice): Query<AlertChoice>,
+) -> Result<Response, Problem> {
+    let now = Timestamp::now();
+    let days = choice.days.unwrap_or(7).clamp(1, 400);
+    let since = now
+        .checked_sub(SignedDuration::from_hours(24 * i64::from(days)))
+        .unwrap_or(now);
+    let read = state
+        .host
+        .ledger(move |ledger| incidents_since(ledger, since, now))
+        .await;
+    let (incidents, silences) = read?;
+    let find = choice.find.trim().to_lowercase();
+    let views = incidents
+        .iter()
+        .filter(|it| {
+            [&it.incident.rule, &it.incident.subject, &it.incident.text]
+                .iter()
+                .any(|text| text.to_lowercase().contains(&find))
+        })
+        .map(|incident| IncidentView::new(incident, now));
+    let (open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
+    closed.truncate(CLOSED_MAX);
+    html(&AlertsPage {
+        frame: Frame::of(&state, &principal, Tab::Alerts)
+            .await
+            .refreshed_every(REFRESH_SECONDS),
+        open,
+        closed,
+        silences: silences.iter().map(SilenceView::new).collect(),
+        days,
+        find: choice.find,
+        may_act: principal.may_act(),
+    })
+}
+
+impl IncidentView {
+    fn new(listed: &ListedIncident, now: Timestamp) -> Self {
+        let incident = &listed.incident;
+        let (class, state) = match (listed.state, incident.severity) {
+            (IncidentState::Closed, _) => ("well", "over"),
+            (IncidentState::Silenced, _) => ("calm", "silenced"),
+            (IncidentState::Open, Severity::Critical) => ("bad", "open"),
+            (IncidentState::Open, Severity::Warning) => ("warn", "open"),
+        };
+        let end = listed.until.unwrap_or(now);
+        let source = incident.subject.split(':').next().unwrap_or_default();
+        let [from, until] = [-300, 300].map(|seconds| {
+            let shifted = incident.since.checked_add(SignedDuration::from_secs(seconds));
+            shifted.unwrap_or(incident.since)
+        });
+        let silenced = incident.silenced_until.map(|until| {
+            let why = incident.silenced_why.as_deref().unwrap_or("no reason given");
+            format!("silenced until {until:.0}: {why}")
+        });
+        Self {
+            rule: incident.rule.clone(),
+            subject: incident.subject.clone(),
+            class,
+            severity: incident.severity.as_str(),
+            state,
+            text: incident.text.clone(),
+            advice: incident.advice.clone(),
+            since: times::full(incident.since),
+            until: listed.until.map(times::full).unwrap_or_default(),
+            lasted: duration(times::age(incident.since, end)),
+            silenced: silenced.unwrap_or_default(),
+            timeline: listed
+                .timeline
+                .iter()
+                .map(|entry| IncidentMoment {
+                    at: times::full(entry.at),
+                    text: entry.text.clone(),
+                })
+                .collect(),
+            is_open: listed.state != IncidentState::Closed,
+            search: format!(
+                "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
+                query_text(source)
+            ),
+        }
+    }
+}
+
+impl SilenceView {
+    fn new(silence: &Silence) -> Self {
+        Self {
+            subject: silence.subject.clone(),
+            until: times::full(silence.until),
+            why: silence.why.clone(),
+        }
+    }
+}

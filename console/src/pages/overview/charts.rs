@@ -1,0 +1,291 @@
+//! The charts of the last 24 hours, and the table beside them for people who do not see them. Pure.
+
+use jiff::Timestamp;
+use logferry_chart::{ChartSeries, Panel, PanelUnit};
+use logferry_inspection::status::DiskStatus;
+use logferry_ledger::Batch;
+use logferry_text::{about, count, size};
+
+use std::time::Duration;
+
+use super::day_counts::{DayCounts, STEP_SECONDS, STEPS};
+use crate::pages::parts::times;
+
+/// Sources with a colour of their own.
+const NAMED_MAX: usize = 10;
+
+/// Bars of the delivery delay: twenty minutes each.
+const BARS: usize = 72;
+const BAR_SECONDS: i64 = 1200;
+
+/// A name in the legend, with what the browser shows under the pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LegendEntry {
+    pub(crate) class: String,
+    pub(crate) name: String,
+    /// Its numbers, with a space between them.
+    pub(crate) values: String,
+}
+
+/// A chart of the page.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChartView {
+    pub(crate) title: &'static str,
+    pub(crate) note: String,
+    /// Its class for the layout: `wide`, `half` or nothing.
+    pub(crate) span: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) from: i64,
+    pub(crate) step: i64,
+    pub(crate) svg: String,
+    pub(crate) legend: Vec<LegendEntry>,
+    /// Whether the legend is worth its room.
+    pub(crate) has_legend: bool,
+}
+
+/// An hour of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HourRow {
+    pub(crate) hour: String,
+    pub(crate) lines: String,
+    pub(crate) errors: String,
+    pub(crate) delay: String,
+}
+
+/// The disk, as a bar: thousandths of its width.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DiskView {
+    pub(crate) used: u64,
+    pub(crate) class: &'static str,
+    pub(crate) free: String,
+    pub(crate) total: String,
+    pub(crate) percent: u64,
+    /// What it holds for, at the present speed; empty if nobody can say.
+    pub(crate) lasts: String,
+}
+
+/// Lines a minute by source, and of the day before.
+pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
+    let second = now.as_second();
+    let mut sources = counts.by_source(second);
+    let rest = sources.split_off(sources.len().min(NAMED_MAX));
+    if !rest.is_empty() {
+        let mut sum = vec![0_u64; STEPS];
+        for (_, values) in &rest {
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+        sources.push((format!("{} more", rest.len()), sum));
+    }
+    let series = sources.into_iter();
+    let series: Vec<_> = series
+        .map(|(name, values)| ChartSeries { name, values })
+        .collect();
+    let before = ChartSeries {
+        name: "the day before".to_owned(),
+        values: counts.day_before(second),
+    };
+    let mut legend: Vec<_> = series
+        .iter()
+        .enumerate()
+        .map(|(index, series)| entry(Panel::class(index), series))
+        .collect();
+    let has_before = before.values.iter().any(|value| *value > 0);
+    if has_before {
+        legend.push(entry("line".to_owned(), &before));
+    }
+    let (today, yesterday) = counts.totals(second);
+    let panel = Panel {
+        title: "Lines a minute by source in the last 24 hours".to_owned(),
+        from: DayCounts::from(second),
+        step_seconds: STEP_SECONDS,
+        series,
+        before: has_before.then_some(before),
+        height: 190,
+        ..Panel::default()
+    };
+    ChartView {
+        note: format!("{} lines in 24 h{}", count(today), compared(today, yesterday)),
+        span: "wide",
+        has_legend: true,
+        ..view("Lines a minute", "count", &panel, legend)
+    }
+}
+
+/// The share of 5xx.
+pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
+    let second = now.as_second();
+    let series = ChartSeries {
+        name: "5xx of all answers".to_owned(),
+        values: counts.error_share(second),
+    };
+    let hours = counts.hours(second);
+    let [answers, errors] = hours.iter().fold(
+        [0, 0],
+        |[answers, errors], (_, [_, with_status, server_errors])| {
+            [answers + with_status, errors + server_errors]
+        },
+    );
+    let note = match (errors * 10_000).checked_div(answers) {
+        Some(share) => format!(
+            "{} of {} answers",
+            PanelUnit::BasisPoints.text(share),
+            count(answers)
+        ),
+        None => "no line has a status".to_owned(),
+    };
+    let legend = vec![entry("s3".to_owned(), &series)];
+    let panel = Panel {
+        title: "Share of 5xx in the last 24 hours".to_owned(),
+        unit: PanelUnit::BasisPoints,
+        from: DayCounts::from(second),
+        step_seconds: STEP_SECONDS,
+        series: vec![series],
+        height: 110,
+        is_narrow: true,
+        ..Panel::default()
+    };
+    let mut view = view("5xx share", "share", &panel, legend);
+    view.svg = view.svg.replace("class=\"s0\"", "class=\"s3\"");
+    ChartView { note, ..view }
+}
+
+/// The slowest delivery of each twenty minutes, from the window's end on.
+pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
+    let from = bars_from(now);
+    let bars = delays(batches, from);
+    let slowest = bars.iter().flatten().max();
+    let note = slowest.map_or_else(
+        || "nothing delivered".to_owned(),
+        |slowest| format!("slowest {}", about(Duration::from_secs(*slowest))),
+    );
+    let values: Vec<_> = bars
+        .iter()
+        .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()))
+        .collect();
+    let legend = vec![LegendEntry {
+        class: "s0".to_owned(),
+        name: "slowest delivery".to_owned(),
+        values: values.join(" "),
+    }];
+    let panel = Panel {
+        title: "Slowest delivery of each twenty minutes, in the last 24 hours".to_owned(),
+        unit: PanelUnit::Seconds,
+        from,
+        step_seconds: BAR_SECONDS,
+        bars,
+        height: 110,
+        is_narrow: true,
+        ..Panel::default()
+    };
+    ChartView {
+        note,
+        ..view("Delivery delay", "seconds", &panel, legend)
+    }
+}
+
+/// The disk, and how long it lasts if nothing is delivered any more.
+pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u64>) -> DiskView {
+    let used = disk.total_bytes.saturating_sub(disk.free_bytes);
+    let permille =
+        u64::try_from(u128::from(used) * 1000 / u128::from(disk.total_bytes.max(1))).unwrap_or(1000);
+    let room = disk.free_bytes.saturating_sub(min_free);
+    let seconds = bytes_a_day
+        .filter(|bytes| *bytes > 0)
+        .and_then(|bytes| u64::try_from(u128::from(room) * 86_400 / u128::from(bytes)).ok());
+    DiskView {
+        used: permille,
+        class: if permille >= 900 { "bar-bad" } else { "bar-well" },
+        free: size(disk.free_bytes),
+        total: size(disk.total_bytes),
+        percent: permille / 10,
+        lasts: seconds.map_or_else(String::new, |seconds| {
+            format!(
+                "room for {} without any delivery",
+                about(Duration::from_secs(seconds))
+            )
+        }),
+    }
+}
+
+/// The table beside the charts.
+pub(crate) fn hour_rows(counts: Option<&DayCounts>, batches: &[Batch], now: Timestamp) -> Vec<HourRow> {
+    let second = now.as_second();
+    let first = (second - 23 * 3600).div_euclid(3600) * 3600;
+    let numbers = counts.map(|counts| counts.hours(second));
+    let mut rows = Vec::new();
+    for start in (0..24).map(|hour| first + hour * 3600) {
+        let found = numbers.iter().flatten().find(|(hour, _)| *hour == start);
+        let [lines, answers, errors] = found.map_or([0; 3], |(_, counts)| *counts);
+        let delays = batches
+            .iter()
+            .filter(|batch| (start..start + 3600).contains(&batch.window.start))
+            .filter_map(delay);
+        rows.push(HourRow {
+            hour: times::minute(times::of_second(start)),
+            lines: count(lines),
+            errors: (errors * 10_000)
+                .checked_div(answers)
+                .map_or_else(|| "–".to_owned(), |share| PanelUnit::BasisPoints.text(share)),
+            delay: delays
+                .max()
+                .map_or_else(|| "–".to_owned(), |delay| about(Duration::from_secs(delay))),
+        });
+    }
+    rows
+}
+
+fn view(title: &'static str, unit: &'static str, panel: &Panel, legend: Vec<LegendEntry>) -> ChartView {
+    ChartView {
+        title,
+        note: String::new(),
+        span: "",
+        unit,
+        from: panel.from,
+        step: panel.step_seconds,
+        svg: panel.svg(),
+        legend,
+        has_legend: false,
+    }
+}
+
+fn entry(class: String, series: &ChartSeries) -> LegendEntry {
+    let values: Vec<_> = series.values.iter().map(ToString::to_string).collect();
+    LegendEntry {
+        class,
+        name: series.name.clone(),
+        values: values.join(" "),
+    }
+}
+
+fn compared(today: u64, yesterday: u64) -> String {
+    let Some(percent) = (today.saturating_mul(100)).checked_div(yesterday) else {
+        return String::new();
+    };
+    match percent {
+        ..=98 => format!(", {} % less than the day before", 100 - percent),
+        99..=101 => ", as many as the day before".to_owned(),
+        _ => format!(", {} % more than the day before", percent - 100),
+    }
+}
+
+fn bars_from(now: Timestamp) -> i64 {
+    let bars = i64::try_from(BARS).unwrap_or(0);
+    now.as_second().div_euclid(BAR_SECONDS) * BAR_SECONDS - (bars - 1) * BAR_SECONDS
+}
+
+fn delays(batches: &[Batch], from: i64) -> Vec<Option<u64>> {
+    let mut bars = vec![None; BARS];
+    for batch in batches {
+        let index = usize::try_from((batch.window.start - from).div_euclid(BAR_SECONDS)).ok();
+        if let (Some(bar), Some(delay)) = (index.and_then(|index| bars.get_mut(index)), delay(batch)) {
+            *bar = Some(bar.unwrap_or(0).max(delay));
+        }
+    }
+    bars
+}
+
+/// Seconds from the window's end to the last delivery.
+fn delay(batch: &Batch) -> Option<u64> {
+    let sent = batch.sent_at?;
+    Some(u64::try_from(sent.as_second() - batch.window.end()).unwrap_or(0))
+}

@@ -1,0 +1,87 @@
+//! `/`: is all well, the pipeline as a picture, the charts of the last day, the sources.
+//!
+//! `facts` reads and keeps what was read for a few seconds; all else here is pure. A new chart needs `charts` and the template.
+
+mod charts;
+mod day_counts;
+mod facts;
+mod pipeline;
+mod source_table;
+mod verdict;
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+
+use self::charts::{
+    ChartView, DiskView, HourRow, delay_chart, disk_view, errors_chart, hour_rows, lines_chart,
+};
+pub(crate) use self::facts::OverviewCache;
+use self::facts::OverviewFacts;
+use self::pipeline::Pipeline;
+use self::source_table::{SourceChoice, SourceTable};
+use self::verdict::Verdict;
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::times;
+use crate::access::principal::Reader;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+/// The page fetches its parts anew so often.
+const REFRESH_SECONDS: u32 = 10;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    verdict: Verdict,
+    pipeline: Pipeline,
+    charts: Vec<ChartView>,
+    hours: Vec<HourRow>,
+    disk: DiskView,
+    /// Why there are no numbers; empty if there are.
+    no_numbers: String,
+    table: SourceTable,
+    choice: SourceChoice,
+    /// When all this was read, as an element.
+    looked: String,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(state): State<AppState>,
+    Reader(principal): Reader,
+    Query(choice): Query<SourceChoice>,
+) -> Result<Response, Problem> {
+    let facts = state.pages.overview.read(&state).await?;
+    let frame = Frame::of(&state, &principal, Tab::Overview).await;
+    let min_free = state.settings.shared.host.min_free_disk;
+    let page = OverviewPage::new(frame.refreshed_every(REFRESH_SECONDS), &facts, choice, min_free);
+    html(&page)
+}
+
+impl OverviewPage {
+    fn new(frame: Frame, facts: &OverviewFacts, choice: SourceChoice, min_free: u64) -> Self {
+        let (status, now) = (&facts.status, facts.read_at);
+        let counts = facts.counts.as_ref().ok();
+        let mut charts = Vec::new();
+        if let Some(counts) = counts {
+            charts.extend([lines_chart(counts, now), errors_chart(counts, now)]);
+        }
+        charts.push(delay_chart(&facts.batches, now));
+        let bytes: u64 = facts.batches.iter().map(|batch| batch.contents.bytes).sum();
+        Self {
+            verdict: Verdict::new(status, now),
+            pipeline: Pipeline::new(status, now),
+            charts,
+            hours: hour_rows(counts, &facts.batches, now),
+            disk: disk_view(&status.disk, min_free, Some(bytes)),
+            no_numbers: facts.counts.as_ref().err().cloned().unwrap_or_default(),
+            table: SourceTable::new(&status.sources, counts, &choice, now),
+            choice,
+            frame,
+            looked: times::ago(now, now),
+        }
+    }
+}

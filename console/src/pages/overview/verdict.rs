@@ -1,0 +1,170 @@
+//! The sentence at the top: is all well, and if not, what and since when. Pure.
+
+use jiff::Timestamp;
+use logferry_inspection::status::{IncidentStatus, StatusReport};
+use logferry_ledger::Severity;
+use logferry_text::{about, count, count_of};
+
+use crate::pages::parts::times::{self, age};
+
+/// Entries that the page shows; what is more is counted.
+const SHOWN_MAX: usize = 8;
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tone {
+    Well,
+    Warning,
+    Bad,
+}
+
+impl Tone {
+    /// Its class in the style sheet.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Warning => "warn",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// Its sign, for people who do not see colours.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Well => "✓",
+            Self::Warning => "▲",
+            Self::Bad => "✕",
+        }
+    }
+}
+
+/// Something that is not well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VerdictEntry {
+    pub(crate) text: String,
+    /// Since when, if the monitor knows it.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// The answer to the first question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) tone: Tone,
+    pub(crate) sentence: String,
+    /// The oldest of what is wrong.
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) entries: Vec<VerdictEntry>,
+    /// So many more are not shown.
+    pub(crate) more: usize,
+}
+
+impl VerdictEntry {
+    /// Since when, as an element; empty if nobody knows.
+    pub(crate) fn since_html(&self) -> String {
+        self.since.map(times::full).unwrap_or_default()
+    }
+}
+
+impl Verdict {
+    /// Since when, as an element; empty if nobody knows.
+    pub(crate) fn since_html(&self) -> String {
+        self.since.map(times::full).unwrap_or_default()
+    }
+
+    pub(crate) fn new(status: &StatusReport, now: Timestamp) -> Self {
+        let mut open: Vec<_> = status
+            .incidents
+            .iter()
+            .filter(|incident| incident.silenced_until.is_none())
+            .collect();
+        // A problem says how it is now. An incident of the same subject knows since when.
+        let mut entries: Vec<_> = status
+            .problems
+            .iter()
+            .map(|problem| {
+                let known = open.iter().position(|incident| is_about(problem, incident));
+                let since = known.map(|index| open.remove(index).since);
+                let text = problem.clone();
+                VerdictEntry { text, since }
+            })
+            .collect();
+        entries.extend(open.iter().map(|incident| VerdictEntry {
+            text: format!("{}; {}", incident.text, incident.advice),
+            since: Some(incident.since),
+        }));
+        let is_critical = open
+            .iter()
+            .any(|incident| incident.severity == Severity::Critical);
+        let tone = match (status.problems.is_empty() && !is_critical, entries.is_empty()) {
+            (_, true) => Tone::Well,
+            (true, false) => Tone::Warning,
+            (false, false) => Tone::Bad,
+        };
+        let since = entries.iter().filter_map(|entry| entry.since).min();
+        let sentence = match (tone, entries.as_slice()) {
+            (Tone::Well, _) => all_well(status, now),
+            (_, [only]) => capitalized(&only.text),
+            (Tone::Warning, entries) => format!("{} to look at.", count_of(entries.len() as u64, "warning")),
+            (Tone::Bad, entries) => format!("{} need attention.", count_of(entries.len() as u64, "problem")),
+        };
+        if entries.len() == 1 {
+            entries.clear();
+        }
+        let more = entries.len().saturating_sub(SHOWN_MAX);
+        entries.truncate(SHOWN_MAX);
+        Self {
+            tone,
+            sentence,
+            since,
+            entries,
+            more,
+        }
+    }
+}
+
+/// Whether a problem is what an incident tells.
+fn is_about(problem: &str, incident: &IncidentStatus) -> bool {
+    let is_same_text = problem.starts_with(&incident.text);
+    let mut words = problem.split([' ', ',', ':', ';']);
+    is_same_text || words.any(|word| word == incident.subject)
+}
+
+fn all_well(status: &StatusReport, now: Timestamp) -> String {
+    let sources = status.sources.len() as u64;
+    if sources == 0 {
+        return "All is well. No source has sent anything yet.".to_owned();
+    }
+    let waiting = status.batches.ready;
+    let last = status
+        .destinations
+        .iter()
+        .filter_map(|it| it.last_delivery_at)
+        .max();
+    let delivery = match (last, waiting) {
+        (Some(last), 0) => format!(
+            "everything sealed is delivered, the last {} ago",
+            about(age(last, now))
+        ),
+        (Some(last), waiting) => format!(
+            "{} on the way, the last delivery was {} ago",
+            count_of(waiting, "window")
+                .replace("windows", "batches")
+                .replace("window", "batch"),
+            about(age(last, now))
+        ),
+        (None, 0) => "nothing waits for delivery".to_owned(),
+        (None, waiting) => format!("{} wait for the first delivery", count(waiting)),
+    };
+    format!("All is well: {} send, {delivery}.", count_of(sources, "source")).replacen(
+        "1 source send",
+        "1 source sends",
+        1,
+    )
+}
+
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    let end = if text.ends_with('.') { "" } else { "." };
+    first.into_iter().flatten().chain(chars).collect::<String>() + end
+}

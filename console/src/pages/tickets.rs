@@ -1,0 +1,302 @@
+//! `/tickets`: tickets, pinned and hidden lines, and who did what. Its forms work without a script.
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::links::query_text;
+use super::parts::times;
+use crate::access::principal::{Actor, Reader};
+use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
+use crate::server::json_body::has_effect;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+/// Rows of each list.
+const SHOWN_MAX: usize = 500;
+
+/// Entries of the trail.
+const ACTIONS_SHOWN: usize = 100;
+
+/// Characters of a note, and of a name.
+const NOTE_MAX: usize = 2000;
+const NAME_MAX: usize = 64;
+
+const STATUSES: [(TicketStatus, &str); 3] = [
+    (TicketStatus::Open, "open"),
+    (TicketStatus::InProgress, "in progress"),
+    (TicketStatus::Done, "done"),
+];
+
+/// What the address chooses.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TicketChoice {
+    /// `open`, `done` or `all`.
+    show: String,
+}
+
+/// A ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TicketView {
+    line: String,
+    batch: String,
+    class: &'static str,
+    status: &'static str,
+    time: String,
+    source: String,
+    text: String,
+    note: String,
+    assignee: String,
+    opened_by: String,
+    opened_at: String,
+    search: String,
+}
+
+/// A line that somebody pinned or hid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MarkedView {
+    line: String,
+    time: String,
+    source: String,
+    text: String,
+    changed_by: String,
+    changed_at: String,
+}
+
+/// An entry of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ActionView {
+    at: String,
+    who: String,
+    action: String,
+    subject: String,
+    detail: String,
+}
+
+#[derive(Template)]
+#[template(path = "tickets.html")]
+struct TicketsPage {
+    frame: Frame,
+    show: String,
+    statuses: [&'static str; 3],
+    tickets: Vec<TicketView>,
+    pinned: Vec<MarkedView>,
+    hidden: Vec<MarkedView>,
+    actions: Vec<ActionView>,
+    may_act: bool,
+}
+
+/// The page.
+pub(crate) async fn show(
+    State(state): State<AppState>,
+    Reader(principal): Reader,
+    Query(choice): Query<TicketChoice>,
+) -> Result<Response, Problem> {
+    let read = state.database.run(|db| {
+        Ok((
+            db.tickets(SHOWN_MAX)?,
+            db.pinned(SHOWN_MAX)?,
+            db.hidden(SHOWN_MAX)?,
+            db.actions(None, None, ACTIONS_SHOWN)?,
+        ))
+    });
+    let (tickets, pinned, hidden, actions) = read.await?;
+    let is_shown = |ticket: &&TicketRow| match choice.show.as_str() {
+        "all" => true,
+        "done" => ticket.status == TicketStatus::Done,
+        _ => ticket.status != TicketStatus::Done,
+    };
+    let show = match choice.show.as_str() {
+        known @ ("all" | "done") => known,
+        _ => "open",
+    };
+    html(&TicketsPage {
+        frame: Frame::of(&state, &principal, Tab::Tickets).await,
+        show: show.to_owned(),
+        statuses: STATUSES.map(|(_, name)| name),
+        tickets: tickets.iter().filter(is_shown).map(TicketView::new).collect(),
+        pinned: pinned.iter().map(MarkedView::new).collect(),
+        hidden: hidden.iter().map(MarkedView::new).collect(),
+        actions: actions.into_iter().map(ActionView::new).collect(),
+        may_act: principal.may_act(),
+    })
+}
+
+/// What the form of a ticket says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TicketForm {
+    line: String,
+    status: String,
+    note: String,
+    assignee: String,
+}
+
+/// Changes a ticket.
+pub(crate) async fn change(
+    State(state): State<AppState>,
+    Actor(principal): Actor,
+    Form(form): Form<TicketForm>,
+) -> Result<Response, Problem> {
+    let status = STATUSES.iter().find(|(_, name)| *name == form.status);
+    let (status, _) = status.ok_or_else(|| Problem::bad_request("this is no status of a ticket"))?;
+    if form.note.chars().count() > NOTE_MAX || form.assignee.chars().count() > NAME_MAX {
+        return Err(Problem::bad_request(format!(
+            "a note has at most {NOTE_MAX} characters, a name {NAME_MAX}"
+        )));
+    }
+    let change = TicketChange {
+        status: Some(*status),
+        note: Some(form.note),
+        assignee: Some(form.assignee),
+    };
+    let changed = state.database.run(move |db| {
+        let Some(row) = db.marked_line(&form.line)? else {
+            return Ok(false);
+        };
+        db.change_ticket(&row.line, &change, &principal.name, Timestamp::now())?;
+        Ok(true)
+    });
+    found(changed.await?)?;
+    Ok(Redirect::to("/tickets?done=Saved").into_response())
+}
+
+/// The line of a form.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LineForm {
+    line: String,
+}
+
+/// Shows a hidden line again.
+pub(crate) async fn unhide(
+    State(state): State<AppState>,
+    Actor(principal): Actor,
+    Form(form): Form<LineForm>,
+) -> Result<Response, Problem> {
+    clear(&state, form.line, MarkKind::Hidden, principal.name).await?;
+    Ok(Redirect::to("/tickets?done=Shown+again").into_response())
+}
+
+/// Takes a pin away.
+pub(crate) async fn unpin(
+    State(state): State<AppState>,
+    Actor(principal): Actor,
+    Form(form): Form<LineForm>,
+) -> Result<Response, Problem> {
+    clear(&state, form.line, MarkKind::Pin, principal.name).await?;
+    Ok(Redirect::to("/tickets?done=Not+pinned+any+more").into_response())
+}
+
+async fn clear(state: &AppState, line: String, kind: MarkKind, who: String) -> Result<(), Problem> {
+    let cleared = state.database.run(move |db| {
+        let Some(row) = db.marked_line(&line)? else {
+            return Ok(false);
+        };
+        db.mark(&row.line, kind, Some(false), &who, Timestamp::now())?;
+        Ok(true)
+    });
+    found(cleared.await?)
+}
+
+fn found(is_found: bool) -> Result<(), Problem> {
+    if is_found {
+        return Ok(());
+    }
+    Err(Problem::not_found(
+        "nobody has marked this line; open /tickets anew",
+    ))
+}
+
+impl TicketView {
+    fn new(row: &TicketRow) -> Self {
+        let line = &row.mark.line;
+        let class = match row.status {
+            TicketStatus::Open => "bad",
+            TicketStatus::InProgress => "warn",
+            TicketStatus::Done => "well",
+        };
+        let status = STATUSES.iter().find(|(status, _)| *status == row.status);
+        let at = of_line(line.time_ms);
+        let [from, until] =
+            [-60, 60].map(|seconds| at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(at));
+        let batch = line.line.rsplit_once('@').map_or("", |(batch, _)| batch);
+        Self {
+            batch: query_text(batch),
+            line: line.line.clone(),
+            class,
+            status: status.map_or("open", |(_, name)| name),
+            time: times::full(at),
+            source: line.source.clone(),
+            text: visible(&line.text),
+            note: row.note.clone(),
+            assignee: row.assignee.clone().unwrap_or_default(),
+            opened_by: row.opened_by.clone(),
+            opened_at: times::full(row.opened_at),
+            search: format!(
+                "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
+                query_text(&line.source)
+            ),
+        }
+    }
+}
+
+impl MarkedView {
+    fn new(row: &MarkRow) -> Self {
+        Self {
+            line: row.line.line.clone(),
+            time: times::full(of_line(row.line.time_ms)),
+            source: row.line.source.clone(),
+            text: visible(&row.line.text).chars().take(300).collect(),
+            changed_by: row.changed_by.clone(),
+            changed_at: times::full(row.changed_at),
+        }
+    }
+}
+
+impl ActionView {
+    fn new(row: ActionRow) -> Self {
+        Self {
+            at: times::full(row.at),
+            who: row.who,
+            action: row.action,
+            subject: row.subject,
+            detail: row.detail,
+        }
+    }
+}
+
+fn of_line(time_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A line as text; control characters, and those that turn the direction of what follows, as what they are.
+fn visible(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let is_strange = |c: char| (c.is_control() && c != '\t') || has_effect(c);
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut shown, c| {
+            if is_strange(c) {
+                shown.extend(c.escape_unicode());
+            } else {
+                shown.push(c);
+            }
+            shown
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_or_the_eye_would_obey_is_shown_as_what_it_is() {
+        assert_eq!(visible(b"a\x1b[2Jb\x00\xff"), "a\\u{1b}[2Jb\\u{0}\u{fffd}");
+        assert_eq!(visible("x\u{202e}txt.exe".as_bytes()), "x\\u{202e}txt.exe");
+        assert_eq!(visible("tab\tstays <b>".as_bytes()), "tab\tstays <b>");
+    }
+}

@@ -1,0 +1,201 @@
+//! What became of one window of one source. Pure.
+
+use jiff::Timestamp;
+use logferry_ledger::{Batch, BatchState};
+
+/// The state of a window of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CellState {
+    /// All its parts are at every destination.
+    Delivered,
+    /// Sealed, and not delivered everywhere.
+    Waiting,
+    /// A destination refused it; it is tried again.
+    Refused,
+    /// It takes lines.
+    Open,
+    /// The source was there and had no lines.
+    Quiet,
+    /// The source has not been heard of since.
+    Missing,
+    /// Lines were lost before they could be sent.
+    Gap,
+    /// It has not begun, or the source was not known then.
+    Nothing,
+}
+
+impl CellState {
+    /// All of them, for the legend.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Delivered,
+        Self::Waiting,
+        Self::Refused,
+        Self::Open,
+        Self::Quiet,
+        Self::Missing,
+        Self::Gap,
+    ];
+
+    /// Its class in the style sheet.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Delivered => "d",
+            Self::Waiting => "w",
+            Self::Refused => "f",
+            Self::Open => "o",
+            Self::Quiet => "q",
+            Self::Missing => "m",
+            Self::Gap => "g",
+            Self::Nothing => "n",
+        }
+    }
+
+    /// Its sign, so that no colour has to be seen.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Delivered => "✓",
+            Self::Waiting => "w",
+            Self::Refused => "!",
+            Self::Open => "o",
+            Self::Quiet => "·",
+            Self::Missing => "?",
+            Self::Gap => "G",
+            Self::Nothing => "",
+        }
+    }
+
+    /// Its word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Waiting => "waiting",
+            Self::Refused => "refused",
+            Self::Open => "open",
+            Self::Quiet => "quiet",
+            Self::Missing => "missing",
+            Self::Gap => "gap",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    /// What it means.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Delivered => "every line is at every destination",
+            Self::Waiting => "sealed, waits for delivery",
+            Self::Refused => "a destination refused it; it is tried again",
+            Self::Open => "still takes lines",
+            Self::Quiet => "the source reported, and had no lines",
+            Self::Missing => "the source has not been heard of since",
+            Self::Gap => "bytes were lost at the source before they were sent",
+            Self::Nothing => "not begun, or the source was not known yet",
+        }
+    }
+}
+
+/// When a source was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SourceSeen {
+    /// The first time; `None` if never.
+    pub(crate) first: Option<Timestamp>,
+    /// The last time.
+    pub(crate) last: Option<Timestamp>,
+}
+
+/// The state of the window from `start` to `end` (seconds since 1970), by its batches.
+pub(crate) fn cell_state(
+    batches: &[&Batch],
+    (start, end): (i64, i64),
+    seen: SourceSeen,
+    has_gap: bool,
+    now: i64,
+) -> CellState {
+    if has_gap {
+        return CellState::Gap;
+    }
+    let has = |state| batches.iter().any(|batch| batch.state == state);
+    if has(BatchState::Failed) {
+        return CellState::Refused;
+    }
+    if has(BatchState::Ready) {
+        return CellState::Waiting;
+    }
+    if has(BatchState::Open) {
+        return CellState::Open;
+    }
+    if !batches.is_empty() {
+        return CellState::Delivered;
+    }
+    match (seen.first, seen.last) {
+        _ if start > now => CellState::Nothing,
+        (None, _) => CellState::Missing,
+        (Some(first), _) if end <= first.as_second() => CellState::Nothing,
+        (_, Some(last)) if end <= last.as_second() || end > now => CellState::Quiet,
+        _ => CellState::Missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_ledger::{BatchContents, BatchId, Window};
+
+    use super::*;
+
+    fn batch(state: BatchState) -> Batch {
+        Batch {
+            id: BatchId::of_number(1),
+            source: "198.51.100.1".parse().unwrap(),
+            group: "web-1".parse().unwrap(),
+            log: None,
+            window: Window {
+                start: 1200,
+                seconds: 1200,
+                utc_offset: 0,
+            },
+            base_name: "a".to_owned(),
+            part: 1,
+            state,
+            contents: BatchContents::default(),
+            sha256: None,
+            opened_at: Timestamp::UNIX_EPOCH,
+            sealed_at: None,
+            sent_at: None,
+            compressed_at: None,
+            expired_at: None,
+        }
+    }
+
+    fn seen(first: i64, last: i64) -> SourceSeen {
+        SourceSeen {
+            first: Timestamp::from_second(first).ok(),
+            last: Timestamp::from_second(last).ok(),
+        }
+    }
+
+    #[test]
+    fn the_worst_part_decides() {
+        let [open, ready, sent, failed] = BatchState::ALL.map(batch);
+        let state =
+            |batches: &[&Batch], has_gap| cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000);
+        assert_eq!(state(&[&sent], false), CellState::Delivered);
+        assert_eq!(state(&[&sent, &open], false), CellState::Open);
+        assert_eq!(state(&[&sent, &ready], false), CellState::Waiting);
+        assert_eq!(state(&[&ready, &failed, &sent], false), CellState::Refused);
+        assert_eq!(state(&[&sent], true), CellState::Gap);
+    }
+
+    #[test]
+    fn a_window_without_lines_is_quiet_only_if_the_source_was_heard_of_after_it() {
+        let state = |seen, now| cell_state(&[], (1200, 2400), seen, false, now);
+        assert_eq!(state(seen(0, 2400), 9000), CellState::Quiet);
+        assert_eq!(state(seen(0, 2300), 9000), CellState::Missing);
+        assert_eq!(state(seen(0, 2300), 2350), CellState::Quiet);
+        assert_eq!(state(seen(3000, 9000), 9000), CellState::Nothing);
+        assert_eq!(state(seen(0, 900), 1000), CellState::Nothing);
+        let never = SourceSeen {
+            first: None,
+            last: None,
+        };
+        assert_eq!(state(never, 9000), CellState::Missing);
+    }
+}

@@ -1,0 +1,235 @@
+//! The grid of a day: a row for each source, a column for each window. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use logferry_ledger::{Batch, GapRecord};
+
+use super::cell::{CellState, SourceSeen, cell_state};
+use crate::pages::parts::links::query_text;
+
+/// Windows of a day are at least so long in the grid: shorter ones share a column.
+const COLUMN_SECONDS_MIN: i64 = 600;
+
+/// The length of a window, if no batch tells it.
+const WINDOW_SECONDS: i64 = 1200;
+
+/// What was read for a day.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DayFacts {
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) gaps: Vec<GapRecord>,
+    /// Each source with its group, and when it was seen.
+    pub(crate) sources: Vec<(String, String, SourceSeen)>,
+}
+
+/// A day in the reader's zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GridDay {
+    pub(crate) date: Date,
+    pub(crate) from: i64,
+    pub(crate) until: i64,
+}
+
+impl GridDay {
+    /// The day with this date; without one, or with a text that is none, the day of `now`.
+    pub(crate) fn new(text: &str, zone: &TimeZone, now: Timestamp) -> Self {
+        let today = now.to_zoned(zone.clone()).date();
+        let date: Date = text.parse().unwrap_or(today);
+        let second = |date: Date| {
+            let midnight = date.to_zoned(zone.clone());
+            midnight.map_or(0, |midnight| midnight.timestamp().as_second())
+        };
+        let from = second(date);
+        let until = date.checked_add(1.day()).map_or(from + 86_400, second);
+        Self { date, from, until }
+    }
+
+    /// The date of the day before and of the day after.
+    pub(crate) fn neighbours(&self) -> (String, String) {
+        let text = |date: Result<Date, jiff::Error>| date.unwrap_or(self.date).to_string();
+        (
+            text(self.date.checked_sub(1.day())),
+            text(self.date.checked_add(1.day())),
+        )
+    }
+}
+
+/// The head of some columns: an hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GridHour {
+    pub(crate) text: String,
+    pub(crate) columns: usize,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GridRow {
+    pub(crate) source: String,
+    pub(crate) query: String,
+    pub(crate) cells: Vec<CellState>,
+}
+
+/// A day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WindowGrid {
+    pub(crate) hours: Vec<GridHour>,
+    pub(crate) step: i64,
+    /// Rows by group.
+    pub(crate) groups: Vec<(String, Vec<GridRow>)>,
+    pub(crate) counts: Vec<(CellState, usize)>,
+    pub(crate) shown: usize,
+    pub(crate) all: usize,
+}
+
+impl WindowGrid {
+    /// Columns of windows.
+    pub(crate) fn columns(&self) -> usize {
+        self.hours.iter().map(|hour| hour.columns).sum()
+    }
+
+    /// `find`: only sources and groups with this text. `only`: only sources with a window in this state.
+    pub(crate) fn new(
+        facts: &DayFacts,
+        day: &GridDay,
+        zone: &TimeZone,
+        (find, only): (&str, &str),
+        now: i64,
+    ) -> Self {
+        let step = column_seconds(&facts.batches);
+        let columns = usize::try_from((day.until - day.from).div_euclid(step).clamp(1, 200)).unwrap_or(1);
+        let column = |second: i64| {
+            let index = usize::try_from((second - day.from).div_euclid(step)).ok()?;
+            (index < columns).then_some(index)
+        };
+        let mut batches: BTreeMap<(&str, usize), Vec<&Batch>> = BTreeMap::new();
+        for batch in &facts.batches {
+            if let Some(index) = column(batch.window.start) {
+                batches
+                    .entry((batch.source.as_str(), index))
+                    .or_default()
+                    .push(batch);
+            }
+        }
+        let gaps: Vec<_> = facts
+            .gaps
+            .iter()
+            .filter_map(|gap| Some((gap.source.as_str(), column(gap.noticed_at.as_second())?)))
+            .collect();
+        let find = find.trim().to_lowercase();
+        let mut groups: BTreeMap<&str, Vec<GridRow>> = BTreeMap::new();
+        let mut counts: BTreeMap<CellState, usize> = BTreeMap::new();
+        let mut shown = 0;
+        for (source, group, seen) in &facts.sources {
+            if !source.to_lowercase().contains(&find) && !group.to_lowercase().contains(&find) {
+                continue;
+            }
+            let cells: Vec<_> = (0..columns)
+                .map(|index| {
+                    let start = day.from + i64::try_from(index).unwrap_or(0) * step;
+                    let of_cell = batches
+                        .get(&(source.as_str(), index))
+                        .map_or(&[][..], Vec::as_slice);
+                    let has_gap = gaps.contains(&(source.as_str(), index));
+                    cell_state(of_cell, (start, start + step), *seen, has_gap, now)
+                })
+                .collect();
+            if !only.is_empty() && !cells.iter().any(|cell| cell.word() == only) {
+                continue;
+            }
+            for cell in &cells {
+                *counts.entry(*cell).or_default() += 1;
+            }
+            shown += 1;
+            groups.entry(group).or_default().push(GridRow {
+                query: query_text(source),
+                source: source.clone(),
+                cells,
+            });
+        }
+        let groups = groups.into_iter().map(|(group, rows)| (group.to_owned(), rows));
+        Self {
+            hours: hours(day, zone, step, columns),
+            step,
+            groups: groups.collect(),
+            counts: CellState::ALL
+                .map(|state| (state, counts.get(&state).copied().unwrap_or(0)))
+                .to_vec(),
+            shown,
+            all: facts.sources.len(),
+        }
+    }
+}
+
+/// The most usual length of a window.
+fn column_seconds(batches: &[Batch]) -> i64 {
+    let mut lengths: BTreeMap<i64, usize> = BTreeMap::new();
+    for batch in batches {
+        *lengths.entry(i64::from(batch.window.seconds)).or_default() += 1;
+    }
+    let usual = lengths.into_iter().max_by_key(|(_, batches)| *batches);
+    usual
+        .map_or(WINDOW_SECONDS, |(seconds, _)| seconds)
+        .max(COLUMN_SECONDS_MIN)
+}
+
+fn hours(day: &GridDay, zone: &TimeZone, step: i64, columns: usize) -> Vec<GridHour> {
+    let mut hours: Vec<GridHour> = Vec::new();
+    for index in 0..columns {
+        let start = day.from + i64::try_from(index).unwrap_or(0) * step;
+        let at = Timestamp::from_second(start).unwrap_or(Timestamp::UNIX_EPOCH);
+        let text = format!("{:02}", at.to_zoned(zone.clone()).hour());
+        match hours.last_mut() {
+            Some(hour) if hour.text == text => hour.columns += 1,
+            _ => hours.push(GridHour { text, columns: 1 }),
+        }
+    }
+    hours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_the_readers() {
+        let zone = TimeZone::fixed(jiff::tz::offset(6));
+        let now: Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
+        let day = GridDay::new("", &zone, now);
+        assert_eq!(day.date.to_string(), "2026-11-21");
+        assert_eq!(
+            Timestamp::from_second(day.from).unwrap().to_string(),
+            "2026-11-20T18:00:00Z"
+        );
+        assert_eq!(day.until - day.from, 86_400);
+        assert_eq!(
+            day.neighbours(),
+            ("2026-11-20".to_owned(), "2026-11-22".to_owned())
+        );
+        assert_eq!(GridDay::new("nonsense", &zone, now), day);
+    }
+
+    #[test]
+    fn three_hundred_sources_have_a_row_each_and_a_choice() {
+        let seen = SourceSeen {
+            first: Some(Timestamp::UNIX_EPOCH),
+            last: Some(Timestamp::UNIX_EPOCH),
+        };
+        let sources = (0..300).map(|number| (format!("host-{number}"), format!("g{}", number % 3), seen));
+        let facts = DayFacts {
+            sources: sources.collect(),
+            ..DayFacts::default()
+        };
+        let now: Timestamp = "2026-11-20T22:30:00Z".parse().unwrap();
+        let day = GridDay::new("", &TimeZone::UTC, now);
+        let grid = |find, only| WindowGrid::new(&facts, &day, &TimeZone::UTC, (find, only), now.as_second());
+        let whole = grid("", "");
+        assert_eq!((whole.shown, whole.groups.len(), whole.hours.len()), (300, 3, 24));
+        assert_eq!(whole.groups[0].1[0].cells.len(), 72);
+        assert_eq!(whole.groups[0].1[0].cells[0], CellState::Missing);
+        assert_eq!(grid("HOST-29", "").shown, 11);
+        assert_eq!(grid("", "gap").shown, 0);
+    }
+}

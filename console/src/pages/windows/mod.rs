@@ -1,0 +1,165 @@
+//! `/windows`: a day's windows of each source, and what is known of one: batches, checksums, deliveries, manifest, proof.
+//!
+//! `read` reads; `cell`, `grid` and `window_view` are pure. A new state of a window needs `cell`, the style sheet and the docs.
+
+mod cell;
+pub(crate) mod grid;
+pub(crate) mod read;
+mod window_view;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use logferry_config::Subscriber;
+use serde::Deserialize;
+
+use self::grid::{GridDay, WindowGrid};
+use self::window_view::{ListedBatch, WindowView};
+use super::html;
+use super::parts::frame::{Frame, Tab};
+use super::parts::{links, reader_zone};
+use crate::access::principal::Reader;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+const REFRESH_SECONDS: u32 = 30;
+
+/// What the address of the grid chooses.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GridChoice {
+    /// A date of the reader's zone; empty: today.
+    day: String,
+    /// Only sources and groups with this text.
+    find: String,
+    /// Only this source.
+    source: String,
+    /// Only sources with a window in this state.
+    state: String,
+}
+
+#[derive(Template)]
+#[template(path = "windows.html")]
+struct WindowsPage {
+    frame: Frame,
+    choice: GridChoice,
+    day: GridDay,
+    before: String,
+    after: String,
+    /// The rest of the choice, in an address.
+    kept: String,
+    zone: String,
+    grid: WindowGrid,
+    /// Only one source is shown: its windows are links, and its batches are listed.
+    is_single: bool,
+    batches: Vec<ListedBatch>,
+}
+
+#[derive(Template)]
+#[template(path = "window.html")]
+struct WindowPage {
+    frame: Frame,
+    window: WindowView,
+    destinations: Vec<String>,
+    may_act: bool,
+}
+
+/// The grid.
+pub(crate) async fn show_grid(
+    State(state): State<AppState>,
+    Reader(principal): Reader,
+    headers: HeaderMap,
+    Query(choice): Query<GridChoice>,
+) -> Result<Response, Problem> {
+    let zone = reader_zone::of(&headers);
+    let now = Timestamp::now();
+    let day = GridDay::new(&choice.day, &zone, now);
+    let facts = read::day(&state, &day).await?;
+    let find = if choice.source.is_empty() {
+        &choice.find
+    } else {
+        &choice.source
+    };
+    let grid = WindowGrid::new(&facts, &day, &zone, (find, &choice.state), now.as_second());
+    let is_single = !choice.source.is_empty();
+    let of_source = facts
+        .batches
+        .iter()
+        .filter(|batch| is_single && batch.source.as_str() == choice.source);
+    let batches = of_source.map(ListedBatch::new).collect();
+    let kept = [
+        ("find", &choice.find),
+        ("source", &choice.source),
+        ("state", &choice.state),
+    ];
+    let kept = kept
+        .map(|(name, value)| format!("{name}={}", links::query_text(value)))
+        .join("&");
+    let (before, after) = day.neighbours();
+    html(&WindowsPage {
+        frame: Frame::of(&state, &principal, Tab::Windows)
+            .await
+            .refreshed_every(REFRESH_SECONDS),
+        zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        choice,
+        day,
+        batches,
+        kept,
+        is_single,
+        before,
+        after,
+        grid,
+    })
+}
+
+/// One window of one source.
+pub(crate) async fn show_window(
+    State(state): State<AppState>,
+    Reader(principal): Reader,
+    Path((source, start)): Path<(String, i64)>,
+) -> Result<Response, Problem> {
+    let (facts, end) = read::window(&state, &source, start).await?;
+    let destinations = state.settings.shared.host.destinations.iter();
+    html(&WindowPage {
+        frame: Frame::of(&state, &principal, Tab::Windows).await,
+        window: WindowView::new(&source, (start, end), &facts),
+        destinations: destinations.map(|it: &Subscriber| it.name.to_string()).collect(),
+        may_act: principal.may_act(),
+    })
+}
+
+/// The window of a batch.
+pub(crate) async fn find_batch(
+    State(state): State<AppState>,
+    _: Reader,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let batch = read::batch(&state, name).await?;
+    let source = links::query_text(batch.source.as_str());
+    let path = format!("/windows/{source}/{}", batch.window.start);
+    Ok(axum::response::Redirect::to(&path).into_response())
+}
+
+/// The lines of a batch whose file is in the spool, as a file.
+pub(crate) async fn download(
+    State(state): State<AppState>,
+    _: Reader,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let batch = read::batch(&state, name).await?;
+    let file_name = batch.file_name();
+    let lines = read::lines(&state, batch).await?;
+    let headers = [
+        // A type that no browser runs; `nosniff` is on every answer.
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{file_name}\""),
+        ),
+    ];
+    Ok((headers, Body::new(lines)).into_response())
+}

@@ -1,0 +1,187 @@
+//! Reads of the pages of windows: from the ledger, and from the files of the spool.
+
+use std::io::Read as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use logferry_durable::RealDisk;
+use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
+use logferry_protocol::names::SourceId;
+use logferry_spool::Spool;
+use tokio::sync::mpsc;
+
+use super::cell::SourceSeen;
+use super::grid::{DayFacts, GridDay};
+use super::window_view::WindowFacts;
+use crate::host::blocking;
+use crate::pages::parts::times::of_second;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+/// Bytes of a download that are read at once.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Blocks of a download that wait for the browser.
+const BLOCKS_WAITING: usize = 4;
+
+/// All batches, gaps and sources of a day.
+pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Problem> {
+    let filter = BatchFilter {
+        source: None,
+        since: Some(of_second(day.from)),
+        until: Some(of_second(day.until)),
+    };
+    let (from, until) = (day.from, day.until);
+    let expected = state.settings.shared.expected_sources.clone();
+    let read = move |ledger: &Ledger| -> Result<DayFacts, LedgerError> {
+        let mut gaps = ledger.gaps()?;
+        gaps.retain(|gap| gap.bytes() > 0 && (from..until).contains(&gap.noticed_at.as_second()));
+        let known = ledger.sources()?;
+        let mut sources: Vec<_> = known
+            .iter()
+            .map(|source| {
+                let seen = SourceSeen {
+                    first: Some(source.first_seen),
+                    last: Some(source.last_contact),
+                };
+                (source.source.to_string(), source.group.to_string(), seen)
+            })
+            .collect();
+        let never = expected
+            .iter()
+            .filter(|name| !known.iter().any(|source| source.source == **name));
+        sources.extend(never.map(|name| {
+            let seen = SourceSeen {
+                first: None,
+                last: None,
+            };
+            (name.to_string(), "expected, never seen".to_owned(), seen)
+        }));
+        Ok(DayFacts {
+            batches: ledger.batches(&filter)?,
+            gaps,
+            sources,
+        })
+    };
+    state.host.ledger(read).await
+}
+
+/// The batches of a window with all that is known of them, and the window's end.
+pub(super) async fn window(
+    state: &AppState,
+    source: &str,
+    start: i64,
+) -> Result<(WindowFacts, i64), Problem> {
+    let source: SourceId = source
+        .parse()
+        .map_err(|_| Problem::not_found(format!("`{source}` is no source")))?;
+    let destinations: Vec<_> = state
+        .settings
+        .shared
+        .host
+        .destinations
+        .iter()
+        .map(|it| it.name.clone())
+        .collect();
+    let spool = Spool::new(RealDisk, state.host.data_dir());
+    let read = move |ledger: &Ledger| -> Result<(WindowFacts, i64), LedgerError> {
+        let filter = BatchFilter {
+            source: Some(source),
+            since: Some(of_second(start)),
+            until: Some(of_second(start.saturating_add(1))),
+        };
+        let batches = ledger.batches(&filter)?;
+        let end = batches.iter().map(|batch| batch.window.end()).max();
+        let mut facts = WindowFacts {
+            records: ledger.window_records_at(start)?,
+            ..WindowFacts::default()
+        };
+        for destination in &destinations {
+            let paths = ledger.delivered_manifests(destination, &filter)?.into_iter();
+            facts
+                .manifests
+                .extend(paths.map(|path| (destination.to_string(), path)));
+        }
+        for batch in batches {
+            // A folder that cannot be read now only costs the link to the file.
+            let file = spool.find(&batch).ok().flatten();
+            let deliveries = ledger.deliveries(batch.id)?;
+            facts.batches.push((batch, deliveries, file.is_some()));
+        }
+        facts
+            .batches
+            .sort_by_key(|(batch, ..)| (batch.base_name.clone(), batch.part));
+        facts.records.retain(|record| {
+            facts
+                .batches
+                .iter()
+                .any(|(batch, ..)| record.covers.after < batch.id && batch.id <= record.covers.last)
+        });
+        Ok((facts, end.unwrap_or(start.saturating_add(1200))))
+    };
+    state.host.ledger(read).await
+}
+
+/// A batch by its name.
+pub(crate) async fn batch(state: &AppState, name: String) -> Result<Batch, Problem> {
+    let wanted = name.trim_end_matches(".log").to_owned();
+    let found = state
+        .host
+        .ledger(move |ledger| ledger.batch_named(&wanted))
+        .await?;
+    found.ok_or_else(|| {
+        Problem::not_found("the ledger has no batch of this name; it is kept for `housekeeper.keep_ledger`")
+    })
+}
+
+/// The lines of a batch as a stream: read on a thread of its own, no faster than the browser takes them.
+pub(crate) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream, Problem> {
+    let spool = Spool::new(RealDisk, state.host.data_dir());
+    let length = batch.contents.bytes;
+    let opened = blocking(move || Ok(spool.find_and_open(&batch)?)).await?;
+    let Some((_, reader)) = opened else {
+        return Err(Problem::not_found(
+            "the file of this batch is not in the spool any more; its lines are at the destinations, and in /search while the index keeps them",
+        ));
+    };
+    let (send, receive) = mpsc::channel(BLOCKS_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let mut reader = reader.take(length);
+        loop {
+            let mut block = vec![0; BLOCK_BYTES];
+            match reader.read(&mut block) {
+                Ok(0) => return,
+                Ok(read) => {
+                    block.truncate(read);
+                    if send.blocking_send(Ok(Bytes::from(block))).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = send.blocking_send(Err(error));
+                    return;
+                }
+            }
+        }
+    });
+    Ok(BlockStream(receive))
+}
+
+/// Blocks of a download.
+#[derive(Debug)]
+pub(crate) struct BlockStream(mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl Body for BlockStream {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        let block = self.0.poll_recv(context);
+        block.map(|block| block.map(|block| block.map(Frame::data)))
+    }
+}

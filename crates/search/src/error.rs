@@ -1,0 +1,26 @@
+//! Why lines cannot be searched.
+
+use logferry_durable::DiskError;
+use logferry_ledger::LedgerError;
+use logferry_numbers::IndexError;
+use logferry_store::{PositionError, StoreError};
+
+/// A search cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The index cannot be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the spool cannot be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// `index.db` has a position that no version has written.
+    #[error("index.db is damaged; stop the indexer, delete its folder and start it again")]
+    Position(#[from] PositionError),
+}

@@ -1,0 +1,18 @@
+//! One search for command and console: the store up to the indexer's position, the spool behind it, and the lines around a line.
+//!
+//! What a query can say and the order of hits are in `crates/store`; here is what is searched, and a hit as JSON.
+//!
+//! Invariant: it only reads, and takes no lock. So a search shows the state of a moment: open a scope anew for each page, since
+//! the indexer removes files that belonged to an older position.
+
+mod around;
+mod error;
+mod hit_json;
+mod pages;
+mod scope;
+
+pub use around::{LineId, LineIdError, LinesAround, lines_around};
+pub use error::SearchError;
+pub use hit_json::{GapJson, HitJson};
+pub use pages::SearchPages;
+pub use scope::{LineSelection, SearchScope, SearchedHost};

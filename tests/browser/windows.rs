@@ -1,0 +1,61 @@
+//! From the grid to a checksum.
+
+use std::process::Command;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::console_host::{ConsoleHost, sources};
+use super::driver::keys;
+use crate::support::{WAIT_LIMIT, wait_for};
+
+#[test]
+fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
+    let host = ConsoleHost::start("console-windows");
+    host.post_a_day();
+    // Everything before the last windows is sealed and delivered.
+    wait_for("the deliveries", WAIT_LIMIT, || {
+        let status = host.status();
+        status["batches"]["sent"].as_u64().is_some_and(|sent| sent > 600) && status["batches"]["ready"] == 0
+    });
+    let browser = host.browser_at("/windows");
+    browser.wait_for(
+        "the grid",
+        "return document.querySelectorAll('table.windows td.d').length > 10",
+    );
+    assert_eq!(
+        browser.count("table.windows tbody tr:not(.group)"),
+        sources().len() as u64
+    );
+    browser.picture("windows");
+
+    let yesterday = (Timestamp::now() - SignedDuration::from_hours(12)).to_zoned(jiff::tz::TimeZone::UTC);
+    browser.open(&host.address(&format!("/windows?day={}", yesterday.date())));
+    browser.wait_for(
+        "a delivered window",
+        "return document.querySelector('table.windows td.d') !== null",
+    );
+    browser.script("document.querySelector('table.windows td.d').click()");
+    browser.wait_for(
+        "the window",
+        "return document.querySelector('[data-sha256]') !== null",
+    );
+    let sha256 = browser.text("[data-sha256]");
+    let path = browser.text("td code");
+    let output = Command::new("sha256sum")
+        .arg(host.delivered.join(path.rsplit('/').next().unwrap()))
+        .output()
+        .unwrap();
+    let there = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        sha256.len() == 64 && there.starts_with(&sha256),
+        "{sha256} is not {there} of {path}"
+    );
+    browser.picture("window");
+    assert_eq!(browser.console_log(), Vec::<String>::new());
+
+    browser.open(&host.address("/windows"));
+    browser.script("document.querySelector('.grid-wrap').focus()");
+    browser.press(keys::ARROW_RIGHT);
+    browser.press(keys::ARROW_RIGHT);
+    browser.wait_for("a cell", "return document.activeElement.tagName === 'TD'");
+}
