@@ -5,7 +5,8 @@
 //! their folders.
 //!
 //! Rooms: `server` (port, security, errors, assets), `access` (who may what), `database` (`console.db`), `host` (reads of ledger
-//! and index), `api` (`/api/v1`), `pages` (what people see).
+//! and index), `live` (lines as they come),
+//! `api` (`/api/v1`), `log_page` (the addresses of the fifth predecessor), `pages` (what people see).
 //!
 //! Invariants:
 //! - Nothing on the path from log to destination needs it: killed, full or slow, it costs that path nothing.
@@ -21,6 +22,8 @@ mod api;
 mod database;
 mod error;
 mod host;
+mod live;
+mod log_page;
 mod pages;
 mod server;
 

@@ -23,7 +23,6 @@ use crate::error::ConsoleError;
 pub(crate) use accounts::{TokenRow, UserRow};
 pub(crate) use actions::ActionRow;
 pub(crate) use marks::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
-pub(crate) use saved_searches::SavedSearch;
 
 /// Its name in the console's folder.
 pub(crate) const FILE_NAME: &str = "console.db";
@@ -45,6 +44,14 @@ pub(crate) struct SharedDb(Arc<Mutex<ConsoleDb>>);
 impl SharedDb {
     pub(crate) fn new(db: ConsoleDb) -> Self {
         Self(Arc::new(Mutex::new(db)))
+    }
+
+    /// Runs a query on this thread, which must be one for blocking work.
+    pub(crate) fn run_here<T>(
+        &self,
+        query: impl FnOnce(&mut ConsoleDb) -> Result<T, ConsoleError>,
+    ) -> Result<T, ConsoleError> {
+        query(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs a query on a thread for blocking work.

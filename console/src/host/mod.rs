@@ -1,6 +1,7 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
 pub(crate) mod ledger_pool;
+pub(crate) mod lines;
 mod present_status;
 
 use std::path::PathBuf;
@@ -50,6 +51,19 @@ impl RelayHost {
     ) -> Result<T, Problem> {
         let handles = Arc::clone(&self.0);
         blocking(move || Ok(handles.ledgers.with(read)?)).await
+    }
+
+    /// Reads the ledger on this thread, which must be one for blocking work.
+    pub(crate) fn with_ledger<T>(
+        &self,
+        read: impl FnOnce(&Ledger) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let mut outcome = None;
+        self.0.ledgers.with(|ledger| {
+            outcome = Some(read(ledger));
+            Ok(())
+        })?;
+        outcome.unwrap_or_else(|| Err(Problem::internal("a read did not run")))
     }
 
     /// Reads the indexer's numbers on a thread for blocking work.

@@ -50,15 +50,19 @@ impl LiveHub {
         })
     }
 
-    /// The query of this text, shared with all who watch it.
-    pub(crate) fn query(&self, text: &str) -> Result<Arc<SharedQuery>, QueryError> {
+    /// The query with this name, shared with all who watch it; made if nobody does.
+    pub(crate) fn query(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Query, QueryError>,
+    ) -> Result<Arc<SharedQuery>, QueryError> {
         let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = queries.get(text).and_then(Weak::upgrade) {
+        if let Some(known) = queries.get(name).and_then(Weak::upgrade) {
             return Ok(known);
         }
         queries.retain(|_, query| query.strong_count() > 0);
-        let query = Arc::new(SharedQuery::new(Query::parse(text)?));
-        queries.insert(text.to_owned(), Arc::downgrade(&query));
+        let query = Arc::new(SharedQuery::new(make()?));
+        queries.insert(name.to_owned(), Arc::downgrade(&query));
         Ok(query)
     }
 

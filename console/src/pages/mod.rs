@@ -16,7 +16,7 @@ mod search;
 mod sign_in;
 mod tickets;
 mod viewer;
-mod windows;
+pub(crate) mod windows;
 
 use askama::Template;
 use axum::Router;

@@ -5,15 +5,19 @@
 pub(crate) mod assets;
 mod connections;
 mod error_pages;
+pub(crate) mod input;
+pub(crate) mod json_body;
 pub(crate) mod peer;
 pub(crate) mod problem;
 mod rate_limit;
 mod router;
 mod security;
 pub(crate) mod state;
+pub(crate) mod stream_body;
 mod tls;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use logferry_config::ConsoleSettings;
 use logferry_durable::{Disk, LockError, LockFile, RealDisk};
@@ -26,6 +30,7 @@ use self::state::AppState;
 use self::tls::ConsoleCertificate;
 use crate::database::ConsoleDb;
 use crate::error::ConsoleError;
+use crate::live;
 
 /// Name of the lock in the console's folder.
 const LOCK_FILE: &str = "console.lock";
@@ -54,6 +59,7 @@ pub async fn run(settings: ConsoleSettings, stop: CancellationToken) -> Result<(
     let scheme = if certificate.is_some() { "https" } else { "http" };
     tracing::info!("console started: {scheme}://{address}/");
     let state = AppState::new(settings, db, stop.clone());
+    let follower = live::start(Arc::clone(&state.live), &state.settings)?;
     ready.set();
     connections::serve(
         listener,
@@ -64,6 +70,8 @@ pub async fn run(settings: ConsoleSettings, stop: CancellationToken) -> Result<(
     )
     .await;
     beside.cancel();
+    state.live.stop();
+    let _ = tokio::task::spawn_blocking(move || follower.join()).await;
     tasks.join_all().await;
     tracing::info!("console stopped");
     Ok(())

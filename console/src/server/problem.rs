@@ -7,8 +7,10 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use logferry_durable::DiskError;
+use logferry_inspection::InspectionError;
 use logferry_ledger::LedgerError;
 use logferry_numbers::IndexError;
+use logferry_search::SearchError;
 use logferry_store::StoreError;
 use logferry_text::error_chain;
 use serde::Serialize;
@@ -150,6 +152,18 @@ impl From<IndexError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        Self::of_read(&error)
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        Self::of_read(&error)
+    }
+}
+
+impl From<InspectionError> for Problem {
+    fn from(error: InspectionError) -> Self {
         Self::of_read(&error)
     }
 }

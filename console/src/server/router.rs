@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::state::AppState;
 use super::{assets, error_pages, security};
 use crate::access::login;
-use crate::{api, pages};
+use crate::{api, log_page, pages};
 
 /// Bytes of a request's body: forms and small JSON.
 const BODY_MAX: usize = 64 << 10;
@@ -25,6 +25,7 @@ pub(super) fn router(state: AppState) -> Router {
     Router::new()
         .merge(pages::router())
         .merge(api::router())
+        .merge(log_page::router())
         .merge(login::router())
         .merge(assets::router())
         .route("/healthz", get(async || "ok\n"))

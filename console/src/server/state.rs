@@ -2,8 +2,11 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use jiff::Timestamp;
 use logferry_config::ConsoleSettings;
+use logferry_inspection::status::StatusReport;
 use logferry_telemetry::{ConsoleMetrics, Metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +16,8 @@ use crate::access::login_throttle::LoginThrottle;
 use crate::access::password;
 use crate::database::{ConsoleDb, SharedDb};
 use crate::host::RelayHost;
+use crate::host::lines::SEARCHES_MAX;
+use crate::live::LiveHub;
 use crate::pages::PagesState;
 
 /// Everything that handlers share. Cheap to clone.
@@ -31,10 +36,18 @@ pub(crate) struct Shared {
     pub(crate) metrics: ConsoleMetrics,
     /// Checks of passwords that run at one time.
     pub(crate) password_checks: Semaphore,
+    /// Searches that run at one time.
+    pub(crate) searches: Arc<Semaphore>,
+    /// Audits that run at one time.
+    pub(crate) audits: Semaphore,
+    /// Lines as they become durable.
+    pub(crate) live: Arc<LiveHub>,
     /// Cancelled when the console stops: streams end then.
     pub(crate) stop: CancellationToken,
     /// What pages keep between two requests.
     pub(crate) pages: PagesState,
+    /// The present state, and when it was read.
+    pub(crate) status: tokio::sync::Mutex<Option<(Instant, Arc<StatusReport>)>>,
     throttle: Mutex<LoginThrottle>,
     rates: Mutex<RateLimiter>,
 }
@@ -46,8 +59,12 @@ impl AppState {
             host: RelayHost::new(&settings),
             metrics: Metrics::process().console(),
             password_checks: Semaphore::new(password::CHECKS_MAX),
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            audits: Semaphore::new(1),
+            live: LiveHub::new(Timestamp::now()),
             stop,
             pages: PagesState::default(),
+            status: tokio::sync::Mutex::default(),
             throttle: Mutex::default(),
             rates: Mutex::default(),
             settings,

@@ -17,6 +17,7 @@ mod histogram;
 mod index_db;
 mod index_reader;
 mod query;
+mod row_json;
 mod schema;
 mod series_minutes;
 mod sink;

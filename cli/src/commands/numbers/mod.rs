@@ -34,12 +34,12 @@ pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
         let counters: Vec<_> = counters.into_iter().filter(named).collect();
         let rows: Vec<_> = rows
             .iter()
-            .map(|row| output::json(row, options.by, &counters))
+            .map(|row| row.json(options.by.map(dimension), &counters))
             .collect();
         console::print(&(serde_json::to_string(&rows)? + "\n"))?;
     } else {
         let names = reader.counters()?;
-        console::print(&output::text(&rows, options.by, &names))?;
+        console::print(&output::text(&rows, options.by.map(dimension), &names))?;
     }
     Ok(CommandOutcome::Fine)
 }

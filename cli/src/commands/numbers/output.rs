@@ -1,69 +1,15 @@
-//! Rows of numbers for programs and for people.
+//! Rows of numbers for people. For programs: `NumbersRow::json`.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_fields::Level;
-use logferry_numbers::{CounterId, NumbersRow};
+use logferry_numbers::{CounterId, NumbersDimension, NumbersRow};
 use logferry_text::{Table, count, size};
-use serde_json::{Map, Value};
 
-use crate::args::NumbersBy;
-
-/// The key of the value in JSON, and the title of its column.
-fn key(by: NumbersBy) -> &'static str {
-    match by {
-        NumbersBy::Source => "source",
-        NumbersBy::Group => "group",
-        NumbersBy::Log => "log",
-        NumbersBy::Status => "status",
-        NumbersBy::Level => "level",
-    }
-}
 
 fn time(row: &NumbersRow) -> Timestamp {
     Timestamp::from_second(row.start).unwrap_or_default()
-}
-
-/// A row for programs. Of a status or a level only lines and bytes are known.
-pub(super) fn json(
-    row: &NumbersRow,
-    by: Option<NumbersBy>,
-    counters: &[(String, CounterId)],
-) -> Map<String, Value> {
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
-    put("time", time(row).to_string().into());
-    if let Some(by) = by {
-        put(key(by), row.value.clone().into());
-    }
-    let counts = &row.counts;
-    put("lines", counts.lines().into());
-    put("bytes", counts.bytes().into());
-    if let Some(by @ (NumbersBy::Status | NumbersBy::Level)) = by {
-        let column = row.value.as_deref().unwrap_or_default();
-        put(&format!("{}_{column}", key(by)), counts.lines().into());
-    } else {
-        for (class, (lines, _)) in (1..).zip(counts.statuses()) {
-            put(&format!("status_{class}xx"), lines.into());
-        }
-        for (level, (lines, _)) in Level::ALL.iter().zip(counts.levels()) {
-            put(&format!("level_{}", level.as_str()), lines.into());
-        }
-        put("unparsed", counts.unparsed().into());
-        let (timed, micros) = counts.request_times();
-        put("requests_timed", timed.into());
-        put("request_seconds", seconds(micros).into());
-        put(
-            "request_p95_seconds",
-            counts.request_quantile(0.95).map(seconds).into(),
-        );
-        for (name, id) in counters {
-            put(name, counts.named(*id).into());
-        }
-    }
-    object
 }
 
 fn seconds(micros: u64) -> f64 {
@@ -71,11 +17,11 @@ fn seconds(micros: u64) -> f64 {
 }
 
 /// A table for people; times are those of this host.
-pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersBy>, counters: &[(String, CounterId)]) -> String {
+pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersDimension>, counters: &[(String, CounterId)]) -> String {
     if rows.is_empty() {
         return "no lines in this time\n".to_owned();
     }
-    let title = by.map_or("", key);
+    let title = by.map_or("", NumbersDimension::key);
     let mut table = Table::new([
         "time", title, ">lines", ">bytes", ">5xx", ">errors", ">p95", "counters",
     ]);
@@ -88,7 +34,7 @@ pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersBy>, counters: &[(Stri
         let named: Vec<_> = named
             .map(|(name, id)| format!("{name} {}", count(counts.named(*id))))
             .collect();
-        let is_whole = !matches!(by, Some(NumbersBy::Status | NumbersBy::Level));
+        let is_whole = !matches!(by, Some(NumbersDimension::Status | NumbersDimension::Level));
         let known = |number: u64| if is_whole { count(number) } else { String::new() };
         let p95 = counts
             .request_quantile(0.95)
@@ -111,6 +57,7 @@ pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersBy>, counters: &[(Stri
 
 #[cfg(test)]
 mod tests {
+    use logferry_fields::Level;
     use logferry_numbers::{CountedLine, Counts};
 
     use super::*;
@@ -133,9 +80,9 @@ mod tests {
 
     #[test]
     fn row_for_programs_has_the_documented_keys() {
-        let of = |by, value| Value::Object(json(&row(value), by, &[])).to_string();
+        let of = |by, value| serde_json::Value::Object(row(value).json(by, &[])).to_string();
         assert_eq!(
-            of(Some(NumbersBy::Status), Some("5xx")),
+            of(Some(NumbersDimension::Status), Some("5xx")),
             r#"{"bytes":100,"lines":1,"status":"5xx","status_5xx":1,"time":"2026-11-21T02:20:00Z"}"#
         );
         let whole = of(None, None);
@@ -151,7 +98,7 @@ mod tests {
 
     #[test]
     fn table_names_the_value_that_rows_are_divided_by() {
-        let shown = text(&[row(Some("web-1"))], Some(NumbersBy::Source), &[]);
+        let shown = text(&[row(Some("web-1"))], Some(NumbersDimension::Source), &[]);
         assert!(shown.starts_with("time              source  lines"), "{shown}");
         assert!(shown.contains("web-1"), "{shown}");
         assert_eq!(text(&[], None, &[]), "no lines in this time\n");

@@ -3,8 +3,8 @@
 //! `read` reads; `cell`, `grid` and `window_view` are pure. A new state of a window needs `cell`, the style sheet and the docs.
 
 mod cell;
-mod grid;
-mod read;
+pub(crate) mod grid;
+pub(crate) mod read;
 mod window_view;
 
 use askama::Template;

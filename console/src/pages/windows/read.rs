@@ -27,7 +27,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 const BLOCKS_WAITING: usize = 4;
 
 /// All batches, gaps and sources of a day.
-pub(super) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Problem> {
+pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Problem> {
     let filter = BatchFilter {
         source: None,
         since: Some(of_second(day.from)),
@@ -125,7 +125,7 @@ pub(super) async fn window(
 }
 
 /// A batch by its name.
-pub(super) async fn batch(state: &AppState, name: String) -> Result<Batch, Problem> {
+pub(crate) async fn batch(state: &AppState, name: String) -> Result<Batch, Problem> {
     let wanted = name.trim_end_matches(".log").to_owned();
     let found = state
         .host
@@ -137,7 +137,7 @@ pub(super) async fn batch(state: &AppState, name: String) -> Result<Batch, Probl
 }
 
 /// The lines of a batch as a stream: read on a thread of its own, no faster than the browser takes them.
-pub(super) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream, Problem> {
+pub(crate) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream, Problem> {
     let spool = Spool::new(RealDisk, state.host.data_dir());
     let length = batch.contents.bytes;
     let opened = blocking(move || Ok(spool.find_and_open(&batch)?)).await?;
@@ -171,7 +171,7 @@ pub(super) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream,
 
 /// Blocks of a download.
 #[derive(Debug)]
-pub(super) struct BlockStream(mpsc::Receiver<std::io::Result<Bytes>>);
+pub(crate) struct BlockStream(mpsc::Receiver<std::io::Result<Bytes>>);
 
 impl Body for BlockStream {
     type Data = Bytes;

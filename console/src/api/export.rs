@@ -1,0 +1,251 @@
+//! `GET /api/v1/search/export`: all that is found, as a file, written while it is found.
+//!
+//! Text and CSV have no control character but line ends and tabs: what a terminal or a spreadsheet would obey is escaped.
+
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use logferry_search::HitJson;
+use logferry_store::{Hit, SearchCursor, SearchProgress};
+use serde::Deserialize;
+use std::time::Duration;
+use utoipa::IntoParams;
+
+use super::line_query::{LineQuery, TimeRange};
+use super::search::{NDJSON, PageParams, UNBUFFERED, line_of, line_search};
+use crate::access::principal::Reader;
+use crate::host::lines::HitTaker;
+use crate::server::input::QueryInput;
+use crate::server::json_body::{has_effect, to_json};
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+use crate::server::stream_body::{self, BodyWriter};
+
+/// Lines of an export.
+const LINES_MAX: u64 = 1_000_000;
+/// Lines of one page of the search.
+const PAGE_LINES: usize = 5000;
+/// An export may take so long.
+const BUDGET: Duration = Duration::from_secs(600);
+
+/// As what.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportParams {
+    /// `text`, `csv` or `ndjson` [default: text].
+    format: String,
+    /// At most so many lines: 1 to 1000000 [default: 1000000].
+    limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExportFormat {
+    Text,
+    Csv,
+    Ndjson,
+}
+
+/// All lines that are found, newest first, as a file
+#[utoipa::path(get, path = "/search/export", params(LineQuery, TimeRange, ExportParams),
+    description = "Hidden lines are left out. If something could not be searched, or there are more lines than the limit, the last line \
+        says so.",
+    responses(
+        (status = 200, content_type = "text/plain; charset=utf-8", body = String),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn export(
+    State(state): State<AppState>,
+    _: Reader,
+    QueryInput(words): QueryInput<LineQuery>,
+    QueryInput(times): QueryInput<TimeRange>,
+    QueryInput(params): QueryInput<ExportParams>,
+) -> Result<Response, Problem> {
+    let format = match params.format.as_str() {
+        "" | "text" => ExportFormat::Text,
+        "csv" => ExportFormat::Csv,
+        "ndjson" => ExportFormat::Ndjson,
+        _ => return Err(Problem::bad_request("format: write text, csv or ndjson")),
+    };
+    let limit = params.limit.unwrap_or(LINES_MAX);
+    if !(1..=LINES_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit: write 1 to {LINES_MAX}")));
+    }
+    let mut search = line_search(&words, &times, &PageParams::default())?;
+    search.page.with_fields = format == ExportFormat::Ndjson;
+    search.budget = BUDGET;
+    let (writer, body) = stream_body::body();
+    tokio::spawn(async move {
+        let written = tokio::select! {
+            written = write_all(&state, search, (format, limit), &writer) => written,
+            () = writer.closed() => return,
+            () = state.stop.cancelled() => Err(Problem::unavailable("the console stopped")),
+        };
+        if let Err(problem) = written {
+            let _ = writer.send(line_of(last_line(format, &problem.detail))).await;
+        }
+    });
+    let (media, end) = match format {
+        ExportFormat::Text => ("text/plain; charset=utf-8", "txt"),
+        ExportFormat::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
+        ExportFormat::Ndjson => ("application/x-ndjson", "ndjson"),
+    };
+    let name = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let name = format!("attachment; filename=\"logferry-{name}.{end}\"");
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(media)),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+        (CONTENT_DISPOSITION, HeaderValue::from_str(&name).unwrap_or(NDJSON)),
+    ];
+    Ok((headers, body).into_response())
+}
+
+async fn write_all(
+    state: &AppState,
+    mut search: crate::host::lines::LineSearch,
+    (format, limit): (ExportFormat, u64),
+    writer: &BodyWriter,
+) -> Result<(), Problem> {
+    if format == ExportFormat::Csv {
+        let head = b"id,time,source,group,log,level,status,line\r".to_vec();
+        let _ = writer.send(line_of(head)).await;
+    }
+    let mut left = limit;
+    loop {
+        search.page.limit = usize::try_from(left).unwrap_or(PAGE_LINES).min(PAGE_LINES);
+        let taker = ExportTaker {
+            state: state.clone(),
+            writer: writer.clone(),
+            format,
+        };
+        let (_, facts) = state.search(search.clone(), taker).await?;
+        left = left.saturating_sub(facts.end.progress.hits);
+        if let Some(damage) = facts.end.damage.first() {
+            let _ = writer.send(line_of(last_line(format, damage))).await;
+        }
+        let next: Option<SearchCursor> = facts.end.next;
+        match next {
+            None => return Ok(()),
+            Some(_) if left == 0 => {
+                let text = format!("there may be more: the limit of {limit} lines is reached");
+                let _ = writer.send(line_of(last_line(format, &text))).await;
+                return Ok(());
+            }
+            Some(next) if facts.end.progress.hits == 0 && search.page.after.as_ref() == Some(&next) => {
+                return Err(Problem::unavailable("the time for this export is over"));
+            }
+            Some(next) => search.page.after = Some(next),
+        }
+    }
+}
+
+/// What people and programs should know of an export that is not whole.
+fn last_line(format: ExportFormat, text: &str) -> Vec<u8> {
+    match format {
+        ExportFormat::Text => format!("# logferry: {text}").into_bytes(),
+        ExportFormat::Csv => format!("{}\r", csv_field(&format!("# logferry: {text}"))).into_bytes(),
+        ExportFormat::Ndjson => to_json(&serde_json::json!({ "logferry": text })).unwrap_or_default(),
+    }
+}
+
+struct ExportTaker {
+    state: AppState,
+    writer: BodyWriter,
+    format: ExportFormat,
+}
+
+impl HitTaker for ExportTaker {
+    fn hit(&mut self, hit: &Hit) -> bool {
+        let marks = self.state.database.run_here(|db| db.marks(&[hit.id()]));
+        let is_hidden = marks.is_ok_and(|marks| marks.iter().any(|marks| marks.is_hidden));
+        if is_hidden {
+            return true;
+        }
+        let line = match self.format {
+            ExportFormat::Text => visible(&hit.line).into_bytes(),
+            ExportFormat::Csv => csv_row(hit).into_bytes(),
+            ExportFormat::Ndjson => to_json(&HitJson::of(hit)).unwrap_or_default(),
+        };
+        self.writer.blocking_send(line_of(line)).is_ok()
+    }
+
+    fn progress(&mut self, _: &SearchProgress) -> bool {
+        !self.writer.is_closed()
+    }
+}
+
+/// A line without characters that do something: they are written as `\u{9b}`, other bytes as `\xff`.
+fn visible(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character != '\t' && (character.is_control() || has_effect(character)) {
+                text.extend(character.escape_unicode());
+            } else {
+                text.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn csv_row(hit: &Hit) -> String {
+    let time = Timestamp::from_millisecond(hit.time_ms).map_or_else(|_| String::new(), |time| time.to_string());
+    let status = hit.status.map_or_else(String::new, |status| status.to_string());
+    let fields = [
+        hit.id(),
+        time,
+        hit.source.clone(),
+        hit.group.clone(),
+        hit.log.clone(),
+        hit.level.clone().unwrap_or_default(),
+        status,
+        visible(&hit.line),
+    ];
+    fields.map(|field| csv_field(&field)).join(",") + "\r"
+}
+
+/// RFC 4180. A text that a spreadsheet would take for a formula gets a `'` before it
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+fn csv_field(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guard = if is_formula { "'" } else { "" };
+    if text.contains(['"', ',', '\n', '\r']) || is_formula {
+        format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_line_is_obeyed() {
+        assert_eq!(
+            visible(b"\x1b[2J\ta\xc2\x9b\xe2\x80\xae\xff\r<b>"),
+            "\\u{1b}[2J\ta\\u{9b}\\u{202e}\\xff\\u{d}<b>"
+        );
+    }
+
+    #[test]
+    fn spreadsheets_get_no_formula() {
+        for (text, field) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("=1+1", "\"'=1+1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("-", "\"'-\""),
+        ] {
+            assert_eq!(csv_field(text), field);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! One line: with those around it, and its marks.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use logferry_search::{HitJson, LineId, LinesAround};
+use logferry_store::Hit;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::schemas::LineAnswerSchema;
+use super::search::{MarkedHitJson, marks_of};
+use crate::access::principal::{Actor, Reader};
+use crate::database::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
+use crate::server::input::{JsonInput, PathInput, QueryInput};
+use crate::server::json_body::JsonBody;
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+/// Lines around.
+const AROUND: usize = 10;
+const AROUND_MAX: usize = 200;
+/// Marked lines of one answer.
+const LISTED_MAX: usize = 1000;
+const NOTE_MAX: usize = 2000;
+const ASSIGNEE_MAX: usize = 64;
+
+/// How much around it.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AroundParams {
+    /// Lines before it, at most 200 [default: 10].
+    before: Option<usize>,
+    /// Lines after it, at most 200 [default: 10].
+    after: Option<usize>,
+}
+
+/// A line, and those around it in its batch
+#[utoipa::path(get, path = "/lines/{id}", params(("id" = String, Path, description = "BATCH@OFFSET"), AroundParams),
+    responses(
+    (status = 200, body = LineAnswerSchema),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 401, body = Problem, content_type = "application/problem+json"),
+    (status = 404, body = Problem, content_type = "application/problem+json"),
+    (status = 503, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn line(
+    State(state): State<AppState>,
+    _: Reader,
+    PathInput(id): PathInput<String>,
+    QueryInput(params): QueryInput<AroundParams>,
+) -> Result<Response, Problem> {
+    let id = line_id(&id)?;
+    let before = params.before.unwrap_or(AROUND).min(AROUND_MAX);
+    let after = params.after.unwrap_or(AROUND).min(AROUND_MAX);
+    let LinesAround {
+        before: mut lines,
+        line,
+        after: mut rest,
+    } = state.line(id, before.max(after)).await?;
+    lines.drain(..lines.len().saturating_sub(before));
+    rest.truncate(after);
+    let (at, count) = (lines.len(), lines.len() + 1 + rest.len());
+    lines.push(line);
+    lines.append(&mut rest);
+    let marks = marks_of(&state, &lines).await?;
+    let mut all: Vec<_> = lines
+        .iter()
+        .zip(marks)
+        .map(|(hit, marks)| MarkedHitJson {
+            line: HitJson::of(hit),
+            marks,
+        })
+        .collect();
+    let mut after = all.split_off((at + 1).min(count));
+    let line = all.pop();
+    // Whoever looks at what is around a line sees no hidden ones.
+    all.retain(|line| !line.marks.is_hidden);
+    after.retain(|line| !line.marks.is_hidden);
+    Ok(JsonBody(AroundJson {
+        before: all,
+        line,
+        after,
+    })
+    .into_response())
+}
+
+#[derive(Serialize)]
+struct AroundJson<'a> {
+    before: Vec<MarkedHitJson<'a>>,
+    line: Option<MarkedHitJson<'a>>,
+    after: Vec<MarkedHitJson<'a>>,
+}
+
+pub(crate) fn line_id(text: &str) -> Result<LineId, Problem> {
+    text.parse()
+        .map_err(|error: logferry_search::LineIdError| Problem::bad_request(error.to_string()))
+}
+
+macro_rules! mark_routes {
+    ($set:ident, $clear:ident, $path:literal, $kind:expr, $set_text:literal, $clear_text:literal) => {
+        #[doc = $set_text]
+        #[utoipa::path(put, path = $path, params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
+            (status = 200, body = LineMarks),
+            (status = 400, body = Problem, content_type = "application/problem+json"),
+            (status = 401, body = Problem, content_type = "application/problem+json"),
+            (status = 403, body = Problem, content_type = "application/problem+json"),
+            (status = 404, body = Problem, content_type = "application/problem+json")))]
+        pub(crate) async fn $set(
+            State(state): State<AppState>,
+            Actor(principal): Actor,
+            PathInput(id): PathInput<String>,
+        ) -> Result<JsonBody<LineMarks>, Problem> {
+            state.mark(&id, $kind, Some(true), principal.name).await.map(JsonBody)
+        }
+
+        #[doc = $clear_text]
+        #[utoipa::path(delete, path = $path, params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
+            (status = 200, body = LineMarks),
+            (status = 400, body = Problem, content_type = "application/problem+json"),
+            (status = 401, body = Problem, content_type = "application/problem+json"),
+            (status = 403, body = Problem, content_type = "application/problem+json"),
+            (status = 404, body = Problem, content_type = "application/problem+json")))]
+        pub(crate) async fn $clear(
+            State(state): State<AppState>,
+            Actor(principal): Actor,
+            PathInput(id): PathInput<String>,
+        ) -> Result<JsonBody<LineMarks>, Problem> {
+            state.mark(&id, $kind, Some(false), principal.name).await.map(JsonBody)
+        }
+    };
+}
+
+mark_routes!(pin, unpin, "/lines/{id}/pin", MarkKind::Pin, "Pin a line", "Unpin a line");
+mark_routes!(
+    hide,
+    unhide,
+    "/lines/{id}/hidden",
+    MarkKind::Hidden,
+    "Hide a line in the console; no file is touched",
+    "Show a hidden line again"
+);
+
+/// A ticket.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TicketJson {
+    id: String,
+    time: Timestamp,
+    source: String,
+    log: Option<String>,
+    level: Option<String>,
+    /// Its first 16 KiB.
+    line: String,
+    is_pinned: bool,
+    status: TicketStatus,
+    note: String,
+    assignee: Option<String>,
+    opened_at: Timestamp,
+    opened_by: String,
+    changed_at: Timestamp,
+}
+
+impl TicketJson {
+    fn of(row: TicketRow) -> Self {
+        let line = row.mark.line;
+        Self {
+            id: line.line,
+            time: Timestamp::from_millisecond(line.time_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+            source: line.source,
+            log: line.log,
+            level: line.level,
+            line: String::from_utf8_lossy(&line.text).into_owned(),
+            is_pinned: row.mark.marks.is_pinned,
+            status: row.status,
+            note: row.note,
+            assignee: row.assignee,
+            opened_at: row.opened_at,
+            opened_by: row.opened_by,
+            changed_at: row.ticket_changed_at,
+        }
+    }
+}
+
+/// The tickets, those that changed last first
+#[utoipa::path(get, path = "/tickets", responses(
+    (status = 200, body = Vec<TicketJson>),
+    (status = 401, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn tickets(
+    State(state): State<AppState>,
+    _: Reader,
+) -> Result<JsonBody<Vec<TicketJson>>, Problem> {
+    let rows = state.database.run(|db| db.tickets(LISTED_MAX)).await?;
+    Ok(JsonBody(rows.into_iter().map(TicketJson::of).collect()))
+}
+
+/// Open a ticket for a line, or change it
+#[utoipa::path(put, path = "/lines/{id}/ticket", params(("id" = String, Path, description = "BATCH@OFFSET")),
+    request_body = TicketChange, responses(
+    (status = 200, body = TicketJson),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 401, body = Problem, content_type = "application/problem+json"),
+    (status = 403, body = Problem, content_type = "application/problem+json"),
+    (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn put_ticket(
+    State(state): State<AppState>,
+    Actor(principal): Actor,
+    PathInput(id): PathInput<String>,
+    JsonInput(change): JsonInput<TicketChange>,
+) -> Result<JsonBody<TicketJson>, Problem> {
+    let row = state.change_ticket(&id, change, principal.name).await?;
+    Ok(JsonBody(TicketJson::of(row)))
+}
+
+/// Remove the ticket of a line; opened again it is as it was
+#[utoipa::path(delete, path = "/lines/{id}/ticket", params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
+    (status = 200, body = LineMarks),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
+    (status = 401, body = Problem, content_type = "application/problem+json"),
+    (status = 403, body = Problem, content_type = "application/problem+json"),
+    (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn remove_ticket(
+    State(state): State<AppState>,
+    Actor(principal): Actor,
+    PathInput(id): PathInput<String>,
+) -> Result<JsonBody<LineMarks>, Problem> {
+    let marks = state.mark(&id, MarkKind::Ticket, Some(false), principal.name).await?;
+    Ok(JsonBody(marks))
+}
+
+/// A line that somebody marked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MarkedLineJson {
+    id: String,
+    time: Timestamp,
+    source: String,
+    log: Option<String>,
+    level: Option<String>,
+    /// Its first 16 KiB.
+    line: String,
+    #[serde(flatten)]
+    marks: LineMarks,
+    changed_at: Timestamp,
+    changed_by: String,
+}
+
+impl MarkedLineJson {
+    fn of(row: MarkRow) -> Self {
+        Self {
+            id: row.line.line,
+            time: Timestamp::from_millisecond(row.line.time_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+            source: row.line.source,
+            log: row.line.log,
+            level: row.line.level,
+            line: String::from_utf8_lossy(&row.line.text).into_owned(),
+            marks: row.marks,
+            changed_at: row.changed_at,
+            changed_by: row.changed_by,
+        }
+    }
+}
+
+/// The pinned lines, the newest first
+#[utoipa::path(get, path = "/pins", responses(
+    (status = 200, body = Vec<MarkedLineJson>),
+    (status = 401, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn pins(
+    State(state): State<AppState>,
+    _: Reader,
+) -> Result<JsonBody<Vec<MarkedLineJson>>, Problem> {
+    let rows = state.database.run(|db| db.pinned(LISTED_MAX)).await?;
+    Ok(JsonBody(rows.into_iter().map(MarkedLineJson::of).collect()))
+}
+
+/// The hidden lines, the newest first
+#[utoipa::path(get, path = "/hidden", responses(
+    (status = 200, body = Vec<MarkedLineJson>),
+    (status = 401, body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn hidden(
+    State(state): State<AppState>,
+    _: Reader,
+) -> Result<JsonBody<Vec<MarkedLineJson>>, Problem> {
+    let rows = state.database.run(|db| db.hidden(LISTED_MAX)).await?;
+    Ok(JsonBody(rows.into_iter().map(MarkedLineJson::of).collect()))
+}
+
+impl AppState {
+    /// Sets, clears or turns over (`None`) a mark.
+    pub(crate) async fn mark(
+        &self,
+        id: &str,
+        kind: MarkKind,
+        is_set: Option<bool>,
+        who: String,
+    ) -> Result<LineMarks, Problem> {
+        let line = self.line_to_mark(id).await?;
+        let marked = self
+            .database
+            .run(move |db| db.mark(&line, kind, is_set, &who, Timestamp::now()));
+        Ok(marked.await?)
+    }
+
+    /// Changes a ticket, or opens it.
+    pub(crate) async fn change_ticket(
+        &self,
+        id: &str,
+        change: TicketChange,
+        who: String,
+    ) -> Result<TicketRow, Problem> {
+        let too_long = |text: &Option<String>, most| {
+            text.as_ref().is_some_and(|text| text.chars().count() > most || text.contains('\0'))
+        };
+        if too_long(&change.note, NOTE_MAX) || too_long(&change.assignee, ASSIGNEE_MAX) {
+            return Err(Problem::bad_request(format!(
+                "a note has at most {NOTE_MAX} characters, and an assignee {ASSIGNEE_MAX}"
+            )));
+        }
+        let line = self.line_to_mark(id).await?;
+        let row = self
+            .database
+            .run(move |db| {
+                db.change_ticket(&line, &change, &who, Timestamp::now())?;
+                db.ticket(&line.line)
+            })
+            .await?;
+        row.ok_or_else(|| Problem::not_found("this ticket has just been removed"))
+    }
+
+    /// The line as it is kept with a mark. One that is marked already may be gone from everywhere else.
+    async fn line_to_mark(&self, id: &str) -> Result<MarkedLine, Problem> {
+        let id = line_id(id)?;
+        let name = id.to_string();
+        if let Some(known) = self.database.run(move |db| db.marked_line(&name)).await? {
+            return Ok(known.line);
+        }
+        let found = self.line(id, 0).await?;
+        Ok(marked_line(found.line))
+    }
+}
+
+fn marked_line(hit: Hit) -> MarkedLine {
+    MarkedLine {
+        line: hit.id(),
+        time_ms: hit.time_ms,
+        source: hit.source,
+        log: Some(hit.log).filter(|log| !log.is_empty()),
+        level: hit.level,
+        text: hit.line,
+    }
+}

@@ -1,0 +1,163 @@
+//! Searches in store and spool, and the lines around a line.
+//!
+//! A search runs on a thread for blocking work until its page is full, its time is up, or whoever asked went away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logferry_config::FormatsByLog;
+use logferry_ledger::Ledger;
+use logferry_numbers::IndexGap;
+use logferry_search::{
+    LineId, LineSelection, LinesAround, SearchError, SearchScope, SearchedHost, lines_around,
+};
+use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress};
+
+use super::{RelayHost, blocking};
+use crate::server::problem::Problem;
+use crate::server::state::AppState;
+
+/// Searches at one time. Each may read as fast as the disk gives.
+pub(crate) const SEARCHES_MAX: usize = 4;
+
+/// How long a search waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(5);
+
+/// What is searched for, of what, and how long.
+#[derive(Debug, Clone)]
+pub(crate) struct LineSearch {
+    pub(crate) query: Query,
+    pub(crate) selection: LineSelection,
+    pub(crate) page: SearchPage,
+    pub(crate) budget: Duration,
+}
+
+/// What people should know about a search beside its hits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SearchFacts {
+    pub(crate) end: SearchEnd,
+    pub(crate) notes: Vec<String>,
+    pub(crate) gaps: Vec<IndexGap>,
+}
+
+/// Takes hits, on the thread of the search. False ends it.
+pub(crate) trait HitTaker: Send + 'static {
+    fn hit(&mut self, hit: &Hit) -> bool;
+
+    fn progress(&mut self, _: &SearchProgress) -> bool {
+        true
+    }
+}
+
+/// Ends a search when it is dropped: with the request that it is for.
+#[derive(Debug)]
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct BoundedObserver<'a, T> {
+    taker: &'a mut T,
+    until: Instant,
+    is_cancelled: &'a AtomicBool,
+}
+
+impl<T> BoundedObserver<'_, T> {
+    fn goes_on(&self) -> bool {
+        !self.is_cancelled.load(Ordering::Relaxed) && Instant::now() < self.until
+    }
+}
+
+impl<T: HitTaker> SearchObserver for BoundedObserver<'_, T> {
+    fn hit(&mut self, hit: &Hit) -> bool {
+        self.taker.hit(hit) && !self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    fn progress(&mut self, progress: &SearchProgress) -> bool {
+        self.taker.progress(progress) && self.goes_on()
+    }
+}
+
+impl AppState {
+    /// Searches one page; returns the taker with what it took. Cancel safe: a dropped search ends.
+    pub(crate) async fn search<T: HitTaker>(
+        &self,
+        search: LineSearch,
+        mut taker: T,
+    ) -> Result<(T, SearchFacts), Problem> {
+        let turn = tokio::time::timeout(TURN_WAIT, self.searches.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Problem::unavailable("too many searches run at the same time; try again"));
+        };
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(Arc::clone(&is_cancelled));
+        let state = self.clone();
+        blocking(move || {
+            let _turn = turn;
+            let LineSearch {
+                query,
+                selection,
+                page,
+                budget,
+            } = search;
+            let facts = state.host.with_lines(&state, |host| {
+                let scope = SearchScope::open(host, &selection)?;
+                let mut observer = BoundedObserver {
+                    taker: &mut taker,
+                    until: Instant::now() + budget,
+                    is_cancelled: &is_cancelled,
+                };
+                let end = scope.search(&query, &page, &mut observer)?;
+                Ok(SearchFacts {
+                    end,
+                    notes: scope.notes().to_vec(),
+                    gaps: scope.gaps().to_vec(),
+                })
+            })?;
+            Ok((taker, facts))
+        })
+        .await
+    }
+
+    /// A line with up to so many before and after it; 404 if neither spool nor store have it.
+    pub(crate) async fn line(&self, id: LineId, lines: usize) -> Result<LinesAround, Problem> {
+        let state = self.clone();
+        blocking(move || {
+            let found = state.host.with_lines(&state, |host| {
+                lines_around(host, &id, lines, Timestamp::now())
+            })?;
+            found.ok_or_else(|| {
+                Problem::not_found("neither the spool nor the search store have this line (any more)")
+            })
+        })
+        .await
+    }
+}
+
+impl RelayHost {
+    fn with_lines<T>(
+        &self,
+        state: &AppState,
+        read: impl FnOnce(SearchedHost<'_>) -> Result<T, SearchError>,
+    ) -> Result<T, Problem> {
+        let formats: &FormatsByLog = &state.settings.shared.formats;
+        let mut outcome = None;
+        self.0.ledgers.with(|ledger: &Ledger| {
+            outcome = Some(read(SearchedHost {
+                ledger,
+                data_dir: self.data_dir(),
+                store_dir: Some(self.store_dir()),
+                formats,
+                configuration: "the configuration",
+            }));
+            Ok(())
+        })?;
+        let outcome = outcome.ok_or_else(|| Problem::internal("a read did not run"))?;
+        Ok(outcome?)
+    }
+}
