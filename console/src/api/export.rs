@@ -98,7 +98,10 @@ pub(crate) async fn export(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media)),
         (UNBUFFERED, HeaderValue::from_static("no")),
-        (CONTENT_DISPOSITION, HeaderValue::from_str(&name).unwrap_or(NDJSON)),
+        (
+            CONTENT_DISPOSITION,
+            HeaderValue::from_str(&name).unwrap_or(NDJSON),
+        ),
     ];
     Ok((headers, body).into_response())
 }
@@ -196,7 +199,8 @@ fn visible(line: &[u8]) -> String {
 }
 
 fn csv_row(hit: &Hit) -> String {
-    let time = Timestamp::from_millisecond(hit.time_ms).map_or_else(|_| String::new(), |time| time.to_string());
+    let time =
+        Timestamp::from_millisecond(hit.time_ms).map_or_else(|_| String::new(), |time| time.to_string());
     let status = hit.status.map_or_else(String::new, |status| status.to_string());
     let fields = [
         hit.id(),

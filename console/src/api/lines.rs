@@ -131,7 +131,14 @@ macro_rules! mark_routes {
     };
 }
 
-mark_routes!(pin, unpin, "/lines/{id}/pin", MarkKind::Pin, "Pin a line", "Unpin a line");
+mark_routes!(
+    pin,
+    unpin,
+    "/lines/{id}/pin",
+    MarkKind::Pin,
+    "Pin a line",
+    "Unpin a line"
+);
 mark_routes!(
     hide,
     unhide,
@@ -223,7 +230,9 @@ pub(crate) async fn remove_ticket(
     Actor(principal): Actor,
     PathInput(id): PathInput<String>,
 ) -> Result<JsonBody<LineMarks>, Problem> {
-    let marks = state.mark(&id, MarkKind::Ticket, Some(false), principal.name).await?;
+    let marks = state
+        .mark(&id, MarkKind::Ticket, Some(false), principal.name)
+        .await?;
     Ok(JsonBody(marks))
 }
 
@@ -307,7 +316,8 @@ impl AppState {
         who: String,
     ) -> Result<TicketRow, Problem> {
         let too_long = |text: &Option<String>, most| {
-            text.as_ref().is_some_and(|text| text.chars().count() > most || text.contains('\0'))
+            text.as_ref()
+                .is_some_and(|text| text.chars().count() > most || text.contains('\0'))
         };
         if too_long(&change.note, NOTE_MAX) || too_long(&change.assignee, ASSIGNEE_MAX) {
             return Err(Problem::bad_request(format!(

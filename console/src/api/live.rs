@@ -83,5 +83,8 @@ pub(crate) fn start_of(headers: &HeaderMap) -> WatchStart {
 
 /// The headers of an event stream. nginx would keep it back until its buffer is full.
 pub(crate) fn event_stream_headers() -> [(axum::http::HeaderName, HeaderValue); 2] {
-    [(CONTENT_TYPE, EVENT_STREAM), (UNBUFFERED, HeaderValue::from_static("no"))]
+    [
+        (CONTENT_TYPE, EVENT_STREAM),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ]
 }

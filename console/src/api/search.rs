@@ -232,7 +232,10 @@ fn streamed(state: AppState, search: LineSearch, with_hidden: bool) -> Response 
         };
         let _ = writer.send(line_of(last.unwrap_or_default())).await;
     });
-    let headers = [(CONTENT_TYPE, NDJSON), (UNBUFFERED, HeaderValue::from_static("no"))];
+    let headers = [
+        (CONTENT_TYPE, NDJSON),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ];
     (headers, body).into_response()
 }
 
@@ -259,7 +262,10 @@ impl NdjsonTaker {
 impl HitTaker for NdjsonTaker {
     fn hit(&mut self, hit: &Hit) -> bool {
         let marks = self.state.database.run_here(|db| db.marks(&[hit.id()]));
-        let marks = marks.ok().and_then(|marks| marks.first().copied()).unwrap_or_default();
+        let marks = marks
+            .ok()
+            .and_then(|marks| marks.first().copied())
+            .unwrap_or_default();
         if marks.is_hidden && !self.with_hidden {
             return true;
         }

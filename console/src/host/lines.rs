@@ -92,7 +92,9 @@ impl AppState {
     ) -> Result<(T, SearchFacts), Problem> {
         let turn = tokio::time::timeout(TURN_WAIT, self.searches.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
-            return Err(Problem::unavailable("too many searches run at the same time; try again"));
+            return Err(Problem::unavailable(
+                "too many searches run at the same time; try again",
+            ));
         };
         let is_cancelled = Arc::new(AtomicBool::new(false));
         let _guard = CancelOnDrop(Arc::clone(&is_cancelled));
@@ -128,9 +130,9 @@ impl AppState {
     pub(crate) async fn line(&self, id: LineId, lines: usize) -> Result<LinesAround, Problem> {
         let state = self.clone();
         blocking(move || {
-            let found = state.host.with_lines(&state, |host| {
-                lines_around(host, &id, lines, Timestamp::now())
-            })?;
+            let found = state
+                .host
+                .with_lines(&state, |host| lines_around(host, &id, lines, Timestamp::now()))?;
             found.ok_or_else(|| {
                 Problem::not_found("neither the spool nor the search store have this line (any more)")
             })

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use logferry_search::HitJson;
 use serde::Serialize;
 
-use super::matches::{SHOWN_MAX, ShownLine, SharedQuery};
+use super::matches::{SHOWN_MAX, SharedQuery, ShownLine};
 use super::ring::{Hole, LostBytes, SinceTick};
 use crate::server::json_body::to_json;
 
@@ -51,7 +51,8 @@ impl MatchedLines {
 
     /// Lines that match and are not shown.
     pub(crate) fn skipped(&self) -> u64 {
-        self.matched.saturating_sub(u64::try_from(self.shown.len()).unwrap_or(0))
+        self.matched
+            .saturating_sub(u64::try_from(self.shown.len()).unwrap_or(0))
     }
 
     /// Whether there is nothing to say.

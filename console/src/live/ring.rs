@@ -116,7 +116,9 @@ impl TickRing {
         let tick = Arc::new(tick);
         self.ticks.push_back(Arc::clone(&tick));
         while self.ticks.len() > TICKS_MAX || (self.bytes > BYTES_MAX && self.ticks.len() > 1) {
-            let Some(oldest) = self.ticks.pop_front() else { break };
+            let Some(oldest) = self.ticks.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.bytes();
             self.gone = Some((oldest.number, oldest.at, oldest.lines_before + oldest.lines()));
         }
@@ -139,11 +141,14 @@ impl TickRing {
         }
         let first = self.ticks.partition_point(|tick| tick.number <= number);
         let ticks: Vec<_> = self.ticks.range(first..).cloned().collect();
-        let hole = self.gone.filter(|(gone, ..)| *gone > number).map(|(_, at, lines)| Hole {
-            since: None,
-            until: at,
-            lines: (number == self.start).then_some(lines),
-        });
+        let hole = self
+            .gone
+            .filter(|(gone, ..)| *gone > number)
+            .map(|(_, at, lines)| Hole {
+                since: None,
+                until: at,
+                lines: (number == self.start).then_some(lines),
+            });
         SinceTick { hole, ticks }
     }
 

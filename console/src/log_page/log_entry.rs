@@ -24,12 +24,18 @@ impl LogEntry {
     pub(super) fn of(hit: &Hit, marks: LineMarks, zone: &TimeZone) -> Self {
         let field = |name: &str| {
             let found = hit.fields.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+            found
+                .map(|(_, value)| value.clone())
+                .filter(|value| !value.is_empty())
         };
         // What the collector took at `POST /log` is a JSON object with these keys. Of any other line the whole is the message.
         let collected = field("message").zip(field("source"));
-        let (message, client_id) = collected
-            .unwrap_or_else(|| (String::from_utf8_lossy(&hit.line).into_owned(), hit.source.clone()));
+        let (message, client_id) = collected.unwrap_or_else(|| {
+            (
+                String::from_utf8_lossy(&hit.line).into_owned(),
+                hit.source.clone(),
+            )
+        });
         Self {
             uuid: hit.id(),
             timestamp_str: local_time(hit.time_ms, zone),

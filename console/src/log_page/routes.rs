@@ -76,7 +76,9 @@ pub(super) async fn new_logs(
     let zone = TimeZone::system();
     let shown = hits.iter().zip(marks).filter(|(_, marks)| !marks.is_hidden);
     Ok(JsonBody(
-        shown.map(|(hit, marks)| LogEntry::of(hit, marks, &zone)).collect(),
+        shown
+            .map(|(hit, marks)| LogEntry::of(hit, marks, &zone))
+            .collect(),
     ))
 }
 
@@ -100,7 +102,10 @@ pub(super) async fn log_stats(
             by,
             ..NumbersQuery::default()
         };
-        Ok((index.numbers(&query(None))?, index.numbers(&query(Some(NumbersDimension::Level)))?))
+        Ok((
+            index.numbers(&query(None))?,
+            index.numbers(&query(Some(NumbersDimension::Level)))?,
+        ))
     });
     let (all, by_level) = rows.await?;
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
