@@ -10,6 +10,7 @@ use logferry_text::duration;
 use serde::Deserialize;
 
 use super::html;
+use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
@@ -21,6 +22,9 @@ const REFRESH_SECONDS: u32 = 15;
 
 /// Closed incidents that are shown at most.
 const CLOSED_MAX: usize = 300;
+
+/// Open incidents with a chart.
+const CHARTS_MAX: usize = 20;
 
 /// What the address chooses.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,7 +44,7 @@ struct IncidentMoment {
 }
 
 /// An incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct IncidentView {
     rule: String,
     subject: String,
@@ -57,6 +61,8 @@ struct IncidentView {
     is_open: bool,
     /// Lines around its beginning.
     search: String,
+    /// The lines of its source.
+    chart: Option<ChartView>,
 }
 
 /// A silence.
@@ -104,8 +110,17 @@ pub(crate) async fn show(
                 .any(|text| text.to_lowercase().contains(&find))
         })
         .map(|incident| IncidentView::new(incident, now));
-    let (open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
+    let (mut open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
+    // The numbers are an addition: without them the page is whole.
+    if let Ok(facts) = state.pages.overview.read(&state).await
+        && let Ok(counts) = &facts.counts
+    {
+        for incident in open.iter_mut().take(CHARTS_MAX) {
+            let source = incident.subject.split(':').next().unwrap_or_default();
+            incident.chart = source_chart(counts, source, facts.read_at);
+        }
+    }
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await
@@ -159,6 +174,7 @@ impl IncidentView {
                 })
                 .collect(),
             is_open: listed.state != IncidentState::Closed,
+            chart: None,
             search: format!(
                 "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
                 query_text(source)

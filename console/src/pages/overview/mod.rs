@@ -2,7 +2,7 @@
 //!
 //! `facts` reads and keeps what was read for a few seconds; all else here is pure. A new chart needs `charts` and the template.
 
-mod charts;
+pub(crate) mod charts;
 mod day_counts;
 mod facts;
 mod pipeline;
