@@ -215,7 +215,7 @@ fn role_rows(status: &StatusReport) -> Vec<StageRow> {
             RoleState::Stopped => ("bad", "stopped"),
             RoleState::Unknown => ("calm", "unknown"),
         };
-        row(role.name.clone(), class, state, "")
+        row(role.name, class, state, "")
     });
     let index = status.indexer.as_ref().map(|index| {
         let (class, lag) = if index.lag_lines > 0 {
