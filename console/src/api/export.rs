@@ -15,13 +15,13 @@ use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::search::{NDJSON, PageParams, UNBUFFERED, line_of, line_search};
-use crate::access::principal::Reader;
-use crate::host::lines::HitTaker;
-use crate::server::input::QueryInput;
-use crate::server::json_body::{has_effect, to_json};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body::{self, BodyWriter};
+use crate::login::principal::Reader;
+use crate::app::lines::HitTaker;
+use crate::answer::input::QueryInput;
+use crate::answer::json_body::{has_effect, to_json};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::answer::stream_body::{self, BodyWriter};
 
 /// Lines of an export.
 const LINES_MAX: u64 = 1_000_000;
@@ -98,14 +98,17 @@ pub(crate) async fn export(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(media)),
         (UNBUFFERED, HeaderValue::from_static("no")),
-        (CONTENT_DISPOSITION, HeaderValue::from_str(&name).unwrap_or(NDJSON)),
+        (
+            CONTENT_DISPOSITION,
+            HeaderValue::from_str(&name).unwrap_or(NDJSON),
+        ),
     ];
     Ok((headers, body).into_response())
 }
 
 async fn write_all(
     state: &AppState,
-    mut search: crate::host::lines::LineSearch,
+    mut search: crate::app::lines::LineSearch,
     (format, limit): (ExportFormat, u64),
     writer: &BodyWriter,
 ) -> Result<(), Problem> {
@@ -196,7 +199,8 @@ fn visible(line: &[u8]) -> String {
 }
 
 fn csv_row(hit: &Hit) -> String {
-    let time = Timestamp::from_millisecond(hit.time_ms).map_or_else(|_| String::new(), |time| time.to_string());
+    let time =
+        Timestamp::from_millisecond(hit.time_ms).map_or_else(|_| String::new(), |time| time.to_string());
     let status = hit.status.map_or_else(String::new, |status| status.to_string());
     let fields = [
         hit.id(),

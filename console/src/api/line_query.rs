@@ -8,7 +8,7 @@ use logferry_time_windows::moment;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::server::problem::Problem;
+use crate::answer::problem::Problem;
 
 /// Characters of a query.
 const QUERY_MAX: usize = 4096;
@@ -92,9 +92,19 @@ impl LineQuery {
 
     /// Refuses what is too long to be tried on each line.
     pub(crate) fn check(&self) -> Result<(), Problem> {
-        let texts = [&self.q, &self.source, &self.group, &self.log, &self.level, &self.status, &self.regex];
+        let texts = [
+            &self.q,
+            &self.source,
+            &self.group,
+            &self.log,
+            &self.level,
+            &self.status,
+            &self.regex,
+        ];
         if texts.iter().map(|text| text.len()).sum::<usize>() > QUERY_MAX {
-            return Err(Problem::bad_request(format!("a query has at most {QUERY_MAX} bytes")));
+            return Err(Problem::bad_request(format!(
+                "a query has at most {QUERY_MAX} bytes"
+            )));
         }
         self.query()
             .map(drop)

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::line_query::LineQuery;
 use super::search::UNBUFFERED;
-use crate::access::principal::Reader;
+use crate::login::principal::Reader;
 use crate::live::{KEEP_ALIVE, LiveWatcher, WatchStart};
-use crate::server::input::QueryInput;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body;
+use crate::answer::input::QueryInput;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::answer::stream_body;
 
 /// After so long without a message a comment is sent.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -83,5 +83,8 @@ pub(crate) fn start_of(headers: &HeaderMap) -> WatchStart {
 
 /// The headers of an event stream. nginx would keep it back until its buffer is full.
 pub(crate) fn event_stream_headers() -> [(axum::http::HeaderName, HeaderValue); 2] {
-    [(CONTENT_TYPE, EVENT_STREAM), (UNBUFFERED, HeaderValue::from_static("no"))]
+    [
+        (CONTENT_TYPE, EVENT_STREAM),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ]
 }

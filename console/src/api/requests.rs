@@ -7,11 +7,11 @@ use logferry_requests::RequestedAction;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::principal::{Actor, Reader};
-use crate::server::input::JsonInput;
-use crate::server::json_body::JsonBody;
-use crate::server::problem::{Problem, shown};
-use crate::server::state::AppState;
+use crate::login::principal::{Actor, Reader};
+use crate::answer::input::JsonInput;
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::{Problem, shown};
+use crate::app::state::AppState;
 
 /// Batches of one request.
 const BATCHES_MAX: usize = 200;

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use logferry_search::HitJson;
 use serde::Serialize;
 
-use super::matches::{SHOWN_MAX, ShownLine, SharedQuery};
+use super::matches::{SHOWN_MAX, SharedQuery, ShownLine};
 use super::ring::{Hole, LostBytes, SinceTick};
-use crate::server::json_body::to_json;
+use crate::answer::json_body::to_json;
 
 /// A comment, so that proxies and browsers see that the stream lives.
 pub(crate) const KEEP_ALIVE: &str = ": keepalive\n\n";
@@ -51,7 +51,8 @@ impl MatchedLines {
 
     /// Lines that match and are not shown.
     pub(crate) fn skipped(&self) -> u64 {
-        self.matched.saturating_sub(u64::try_from(self.shown.len()).unwrap_or(0))
+        self.matched
+            .saturating_sub(u64::try_from(self.shown.len()).unwrap_or(0))
     }
 
     /// Whether there is nothing to say.

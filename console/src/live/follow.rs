@@ -11,7 +11,7 @@ use logferry_config::{ConsoleSettings, FormatsByLog};
 use logferry_fields::Format;
 use logferry_ledger::{Ledger, SourceLogs};
 use logferry_spool::follow::{FollowError, FollowEvent, Follower, LineFilter};
-use logferry_store::{LineBlock, LineOrigin};
+use logferry_store::{ReadLines, LineOrigin};
 
 use super::hub::LiveHub;
 use super::ring::LostBytes;
@@ -35,7 +35,10 @@ pub(crate) fn start(hub: Arc<LiveHub>, settings: &ConsoleSettings) -> Result<Joi
         while hub.wait_for_watchers() {
             let followed = follow(&hub, &data_dir, &formats, &mut broken_since);
             if let Err(error) = followed {
-                tracing::warn!(error = &error as &dyn Error, "new lines cannot be followed now; the console tries again");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "new lines cannot be followed now; the console tries again"
+                );
             }
             broken_since.get_or_insert_with(Timestamp::now);
             if !hub.wait_while_watched(RETRY) && !hub.wait_for_watchers() {
@@ -67,7 +70,11 @@ fn follow(
         let now_ms = Timestamp::now().as_millisecond();
         let mut show = |event: FollowEvent<'_>| {
             match event {
-                FollowEvent::Lines { batch, position, lines } => {
+                FollowEvent::Lines {
+                    batch,
+                    position,
+                    lines,
+                } => {
                     // Without its log a line is read by the default format.
                     let log = logs.of_batch(&ledger, batch).ok().flatten();
                     let format = log.as_ref().map_or(&default, |log| formats.of(log));
@@ -80,7 +87,7 @@ fn follow(
                         format: "",
                     };
                     bytes += lines.len();
-                    blocks.push(LineBlock::read(origin, position, lines, format, now_ms));
+                    blocks.push(ReadLines::read(origin, position, lines, format, now_ms));
                 }
                 FollowEvent::Skipped { batch, bytes } => lost.push(LostBytes { batch, bytes }),
             }

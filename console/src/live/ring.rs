@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use logferry_store::LineBlock;
+use logferry_store::ReadLines;
 
 /// Bytes of lines that are kept.
 const BYTES_MAX: usize = 16 << 20;
@@ -26,7 +26,7 @@ pub(crate) struct LostBytes {
 pub(crate) struct Tick {
     pub(crate) number: u64,
     pub(crate) at: Timestamp,
-    pub(crate) blocks: Vec<LineBlock>,
+    pub(crate) blocks: Vec<ReadLines>,
     pub(crate) lost: Vec<LostBytes>,
     /// Since when lines may be missing before this tick: the follower had to start anew.
     pub(crate) broken_since: Option<Timestamp>,
@@ -36,12 +36,12 @@ pub(crate) struct Tick {
 
 impl Tick {
     pub(crate) fn lines(&self) -> u64 {
-        let lines: usize = self.blocks.iter().map(LineBlock::len).sum();
+        let lines: usize = self.blocks.iter().map(ReadLines::len).sum();
         u64::try_from(lines).unwrap_or(u64::MAX)
     }
 
     fn bytes(&self) -> usize {
-        self.blocks.iter().map(LineBlock::bytes).sum()
+        self.blocks.iter().map(ReadLines::bytes).sum()
     }
 }
 
@@ -98,7 +98,7 @@ impl TickRing {
     pub(crate) fn push(
         &mut self,
         at: Timestamp,
-        blocks: Vec<LineBlock>,
+        blocks: Vec<ReadLines>,
         lost: Vec<LostBytes>,
         broken_since: Option<Timestamp>,
     ) -> Arc<Tick> {
@@ -116,7 +116,9 @@ impl TickRing {
         let tick = Arc::new(tick);
         self.ticks.push_back(Arc::clone(&tick));
         while self.ticks.len() > TICKS_MAX || (self.bytes > BYTES_MAX && self.ticks.len() > 1) {
-            let Some(oldest) = self.ticks.pop_front() else { break };
+            let Some(oldest) = self.ticks.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.bytes();
             self.gone = Some((oldest.number, oldest.at, oldest.lines_before + oldest.lines()));
         }
@@ -139,11 +141,14 @@ impl TickRing {
         }
         let first = self.ticks.partition_point(|tick| tick.number <= number);
         let ticks: Vec<_> = self.ticks.range(first..).cloned().collect();
-        let hole = self.gone.filter(|(gone, ..)| *gone > number).map(|(_, at, lines)| Hole {
-            since: None,
-            until: at,
-            lines: (number == self.start).then_some(lines),
-        });
+        let hole = self
+            .gone
+            .filter(|(gone, ..)| *gone > number)
+            .map(|(_, at, lines)| Hole {
+                since: None,
+                until: at,
+                lines: (number == self.start).then_some(lines),
+            });
         SinceTick { hole, ticks }
     }
 
@@ -164,7 +169,7 @@ mod tests {
         Timestamp::from_millisecond(1_795_000_000_000 + milliseconds).unwrap()
     }
 
-    fn block(text: &[u8]) -> LineBlock {
+    fn block(text: &[u8]) -> ReadLines {
         let (source, group) = ("198.51.100.1".parse().unwrap(), "web-1".parse().unwrap());
         let origin = LineOrigin {
             source: &source,
@@ -173,7 +178,7 @@ mod tests {
             batch: "a",
             format: "",
         };
-        LineBlock::read(origin, 0, text, &Format::default(), 0)
+        ReadLines::read(origin, 0, text, &Format::default(), 0)
     }
 
     fn push(ring: &mut TickRing, milliseconds: i64, text: &[u8]) -> u64 {

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use logferry_store::Hit;
 use serde::Serialize;
 
-use crate::database::LineMarks;
+use crate::database::MarkSet;
 
 /// The keys that its page and its users' programs read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,15 +21,21 @@ pub(super) struct LogEntry {
 }
 
 impl LogEntry {
-    pub(super) fn of(hit: &Hit, marks: LineMarks, zone: &TimeZone) -> Self {
+    pub(super) fn of(hit: &Hit, marks: MarkSet, zone: &TimeZone) -> Self {
         let field = |name: &str| {
             let found = hit.fields.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+            found
+                .map(|(_, value)| value.clone())
+                .filter(|value| !value.is_empty())
         };
         // What the collector took at `POST /log` is a JSON object with these keys. Of any other line the whole is the message.
         let collected = field("message").zip(field("source"));
-        let (message, client_id) = collected
-            .unwrap_or_else(|| (String::from_utf8_lossy(&hit.line).into_owned(), hit.source.clone()));
+        let (message, client_id) = collected.unwrap_or_else(|| {
+            (
+                String::from_utf8_lossy(&hit.line).into_owned(),
+                hit.source.clone(),
+            )
+        });
         Self {
             uuid: hit.id(),
             timestamp_str: local_time(hit.time_ms, zone),
@@ -74,9 +80,9 @@ mod tests {
             line: b"<b>\xff".to_vec(),
             ..Hit::default()
         };
-        let marks = LineMarks {
+        let marks = MarkSet {
             is_pinned: true,
-            ..LineMarks::default()
+            ..MarkSet::default()
         };
         let json = |hit: &Hit| serde_json::to_string(&LogEntry::of(hit, marks, &TimeZone::UTC)).unwrap();
         assert_eq!(

@@ -12,14 +12,14 @@ use logferry_store::{Hit, Query, SearchPage};
 use serde::{Deserialize, Serialize};
 
 use super::log_entry::{LogEntry, level_word};
-use crate::access::principal::{Actor, Reader};
+use crate::login::principal::{Actor, Reader};
 use crate::api::search::{HitList, marks_of};
 use crate::database::MarkKind;
-use crate::host::lines::LineSearch;
-use crate::server::input::{PathInput, QueryInput};
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::app::lines::LineSearch;
+use crate::answer::input::{PathInput, QueryInput};
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// Lines of one answer.
 const LINES_MAX: usize = 500;
@@ -76,7 +76,9 @@ pub(super) async fn new_logs(
     let zone = TimeZone::system();
     let shown = hits.iter().zip(marks).filter(|(_, marks)| !marks.is_hidden);
     Ok(JsonBody(
-        shown.map(|(hit, marks)| LogEntry::of(hit, marks, &zone)).collect(),
+        shown
+            .map(|(hit, marks)| LogEntry::of(hit, marks, &zone))
+            .collect(),
     ))
 }
 
@@ -100,7 +102,10 @@ pub(super) async fn log_stats(
             by,
             ..NumbersQuery::default()
         };
-        Ok((index.numbers(&query(None))?, index.numbers(&query(Some(NumbersDimension::Level)))?))
+        Ok((
+            index.numbers(&query(None))?,
+            index.numbers(&query(Some(NumbersDimension::Level)))?,
+        ))
     });
     let (all, by_level) = rows.await?;
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();

@@ -18,13 +18,15 @@ mod tickets;
 mod viewer;
 pub(crate) mod windows;
 
+use std::sync::Arc;
+
 use askama::Template;
-use axum::Router;
+use axum::{Extension, Router};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 pub(crate) use self::error_page::error_page;
 
@@ -52,6 +54,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))
         .route("/batches/{name}/download", get(windows::download))
+        .layer(Extension(Arc::<PagesState>::default()))
 }
 
 /// A page, made of its template.

@@ -54,7 +54,7 @@ fn write(host: &mut RelayFixture) -> Vec<(usize, Vec<u8>)> {
 
 fn has_no_control(answer: &Answer, what: &str) {
     let text = answer.text();
-    let bad = |c: char| (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || crate::server::json_body::has_effect(c);
+    let bad = |c: char| (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || crate::answer::json_body::has_effect(c);
     let found = text.chars().find(|c| bad(*c));
     assert_eq!(found, None, "{what}: {:?}", text.chars().take(300).collect::<String>());
 }

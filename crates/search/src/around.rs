@@ -9,7 +9,7 @@ use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
 use logferry_spool::Spool;
 use logferry_store::{
-    Hit, LineBlock, LineOrigin, Query, SearchObserver, SearchPage, SearchProgress,
+    Hit, ReadLines, LineOrigin, Query, SearchObserver, SearchPage, SearchProgress,
 };
 use memchr::{memchr, memrchr};
 
@@ -149,7 +149,7 @@ fn in_text(
     let first = text.first + u64::try_from(start).ok()?;
     // A line without a time, with none before it, has the time of its window's beginning.
     let arrival = batch.window.start.saturating_mul(1000).min(now.as_millisecond());
-    let block = LineBlock::read(origin, first, bytes.get(start..end)?, format, arrival);
+    let block = ReadLines::read(origin, first, bytes.get(start..end)?, format, arrival);
     let mut around = LinesAround::default();
     let mut is_found = false;
     for hit in (0..block.len()).filter_map(|number| block.hit(number)) {

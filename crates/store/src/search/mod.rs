@@ -12,7 +12,7 @@
 mod frame_check;
 mod frame_files;
 mod hit;
-mod line_block;
+mod read_lines;
 mod line_tests;
 mod pending_hits;
 mod run;
@@ -30,7 +30,7 @@ use crate::segment::StoreFolder;
 pub(crate) use frame_check::check_frame;
 use frame_files::FrameFiles;
 pub use hit::{CursorError, Hit, SearchCursor};
-pub use line_block::LineBlock;
+pub use read_lines::ReadLines;
 pub use spool_lines::{SpoolLines, UnindexedBatch};
 
 /// What is wanted of a search.

@@ -7,7 +7,7 @@ use logferry_fields::Level;
 use serde_json::{Map, Value};
 
 use crate::counts::CounterId;
-use crate::query::{NumbersDimension, NumbersRow};
+use super::{NumbersDimension, NumbersRow};
 
 impl NumbersDimension {
     /// The key of the value in JSON, and the title of its column.

@@ -22,7 +22,11 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 impl<T: Serialize> IntoResponse for JsonBody<T> {
     fn into_response(self) -> Response {
         match to_json(&self.0) {
-            Ok(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+            Ok(body) => (
+                [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+                body,
+            )
+                .into_response(),
             Err(error) => Problem::internal(&error.to_string()).into_response(),
         }
     }
@@ -39,7 +43,11 @@ pub(crate) fn to_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 struct VisibleFormatter;
 
 impl Formatter for VisibleFormatter {
-    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
         let mut rest = fragment;
         while let Some((at, character)) = rest.char_indices().find(|(_, character)| has_effect(*character)) {
             let (plain, from) = rest.split_at(at);
