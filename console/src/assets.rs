@@ -21,10 +21,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("icon.svg", include_bytes!("../assets/icon.svg")),
     ("js/base/api.js", include_bytes!("../assets/js/base/api.js")),
     ("js/base/dom.js", include_bytes!("../assets/js/base/dom.js")),
-    (
-        "js/base/times.js",
-        include_bytes!("../assets/js/base/times.js"),
-    ),
+    ("js/base/times.js", include_bytes!("../assets/js/base/times.js")),
     ("js/chart.js", include_bytes!("../assets/js/chart.js")),
     ("js/docs.js", include_bytes!("../assets/js/docs.js")),
     (

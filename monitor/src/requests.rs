@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_ledger::{Ledger, LedgerError, Silence, SilenceOutcome};
-use logferry_requests::{ConsoleRequest, CarryOutError, RequestFolder, RequestedAction, carry_out_all};
+use logferry_requests::{CarryOutError, ConsoleRequest, RequestFolder, RequestedAction, carry_out_all};
 use logferry_text::count_of;
 use tokio_util::sync::CancellationToken;
 
@@ -50,16 +50,27 @@ fn pass(data_dir: &PathBuf, folder: &RequestFolder) -> Result<(), CarryOutError>
 
 fn carry_out(data_dir: &Path, folder: &RequestFolder, now: Timestamp) -> Result<usize, CarryOutError> {
     let mut ledger = Ledger::open(data_dir)?;
-    carry_out_all(folder, &mut ledger, now, |ledger, request| act(ledger, request, now))
+    carry_out_all(folder, &mut ledger, now, |ledger, request| {
+        act(ledger, request, now)
+    })
 }
 
 fn act(ledger: &mut Ledger, request: &ConsoleRequest, now: Timestamp) -> Result<Option<String>, LedgerError> {
-    let RequestedAction::Silence { subject, seconds, why } = &request.action else {
+    let RequestedAction::Silence {
+        subject,
+        seconds,
+        why,
+    } = &request.action
+    else {
         return Ok(None);
     };
     if *seconds == 0 {
         let is_ended = ledger.end_silence(subject, now)?;
-        let text = if is_ended { "no longer silenced" } else { "it was not silenced" };
+        let text = if is_ended {
+            "no longer silenced"
+        } else {
+            "it was not silenced"
+        };
         return Ok(Some(text.to_owned()));
     }
     let length = SignedDuration::from_secs(i64::try_from(*seconds).unwrap_or(i64::MAX));

@@ -81,7 +81,8 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
         signals,
         folder,
     };
-    demo.write(if options.console { 0 } else { options.seconds }).await?;
+    demo.write(if options.console { 0 } else { options.seconds })
+        .await?;
     demo.drain().await?;
     demo.roles.stop().await?;
     for (number, message) in (1..).zip(mail.messages()) {

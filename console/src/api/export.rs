@@ -15,13 +15,13 @@ use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::search::{NDJSON, PageParams, UNBUFFERED, line_of, line_search};
-use crate::login::principal::Reader;
-use crate::app::lines::HitTaker;
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{has_effect, to_json};
 use crate::answer::problem::Problem;
-use crate::app::state::AppState;
 use crate::answer::stream_body::{self, BodyWriter};
+use crate::app::lines::HitTaker;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// Lines of an export.
 const LINES_MAX: u64 = 1_000_000;

@@ -10,12 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::schemas::LineAnswerSchema;
 use super::search::{MarkedHitJson, marks_of};
-use crate::login::principal::{Actor, Reader};
-use crate::database::{MarkSet, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
 use crate::answer::input::{JsonInput, PathInput, QueryInput};
 use crate::answer::json_body::JsonBody;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::database::{MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketRow, TicketStatus};
+use crate::login::principal::{Actor, Reader};
 
 /// Lines around.
 const AROUND: usize = 10;

@@ -13,13 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::line_query::TimeRange;
 use super::schemas::{AlertSchema, AuditSchema, StatusSchema};
-use crate::login::principal::Reader;
 use crate::access::scope::AccessScope;
-use crate::host::blocking;
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::JsonBody;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::host::blocking;
+use crate::login::principal::Reader;
 
 /// Rows of numbers of one answer.
 const ROWS_MAX: usize = 50_000;

@@ -15,14 +15,14 @@ use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::schemas::SearchAnswerSchema;
-use crate::login::principal::Reader;
-use crate::database::MarkSet;
-use crate::app::lines::{HitTaker, LineSearch, SearchFacts};
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{JsonBody, to_json};
 use crate::answer::problem::Problem;
-use crate::app::state::AppState;
 use crate::answer::stream_body::{self, BodyWriter};
+use crate::app::lines::{HitTaker, LineSearch, SearchFacts};
+use crate::app::state::AppState;
+use crate::database::MarkSet;
+use crate::login::principal::Reader;
 
 /// Hits of a page.
 const LIMIT: usize = 100;

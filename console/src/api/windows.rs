@@ -10,13 +10,13 @@ use logferry_protocol::names::SourceId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::login::principal::Reader;
-use crate::pages::windows::grid::{GridDay, WindowGrid};
-use crate::pages::windows::read;
 use crate::answer::input::{PathInput, QueryInput};
 use crate::answer::json_body::JsonBody;
 use crate::answer::problem::{Problem, shown};
 use crate::app::state::AppState;
+use crate::login::principal::Reader;
+use crate::pages::windows::grid::{GridDay, WindowGrid};
+use crate::pages::windows::read;
 
 /// Which day.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use logferry_requests::{ConsoleRequest, LIFETIME, RequestFolder, RequestedAction};
 
 use super::state::AppState;
-use crate::host::blocking;
 use crate::access::secret_text;
-use crate::error::ConsoleError;
 use crate::answer::problem::Problem;
+use crate::error::ConsoleError;
+use crate::host::blocking;
 
 /// How often outcomes are looked for while some are missing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,11 +68,14 @@ impl AppState {
         let now = Timestamp::now();
         for row in open {
             let request = row.request;
-            let outcome = self.host.read_here(|ledger| ledger.request_outcome(&request.id))?;
+            let outcome = self
+                .host
+                .read_here(|ledger| ledger.request_outcome(&request.id))?;
             let is_lost = now.duration_since(request.at) > LIFETIME + GRACE;
             let outcome = outcome.or_else(|| is_lost.then(|| "not done: no role has taken it".to_owned()));
             if let Some(outcome) = outcome {
-                self.database.run_here(|db| db.end_request(&request, &outcome, now))?;
+                self.database
+                    .run_here(|db| db.end_request(&request, &outcome, now))?;
                 folder.remove(&request.id)?;
             } else if !there.contains(&request) && !request.is_over(now) {
                 folder

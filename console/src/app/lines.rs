@@ -16,8 +16,8 @@ use logferry_search::{
 use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress};
 
 use super::state::AppState;
-use crate::host::blocking;
 use crate::answer::problem::Problem;
+use crate::host::blocking;
 
 /// How long a search waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);

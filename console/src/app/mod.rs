@@ -3,5 +3,6 @@
 
 mod asking;
 pub(crate) mod lines;
+pub(crate) mod new_request;
 mod present_status;
 pub(crate) mod state;

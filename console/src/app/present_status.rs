@@ -8,8 +8,8 @@ use logferry_durable::disk_space;
 use logferry_inspection::status::{StatusReport, StatusScope, WatchedRole, read};
 
 use super::state::AppState;
-use crate::host::blocking;
 use crate::answer::problem::Problem;
+use crate::host::blocking;
 
 impl AppState {
     /// Reads it.
@@ -36,7 +36,9 @@ impl AppState {
                 roles: &roles,
             };
             let disk = disk_space(state.host.data_dir())?;
-            state.host.with_ledger(|ledger| Ok(read(ledger, disk, &scope, now)?))
+            state
+                .host
+                .with_ledger(|ledger| Ok(read(ledger, disk, &scope, now)?))
         })
         .await
     }

@@ -11,9 +11,9 @@ use logferry_telemetry::{ConsoleMetrics, Metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::rate_limit::RateLimiter;
 use crate::access::login_throttle::LoginThrottle;
 use crate::access::password;
+use crate::access::rate_limit::RateLimiter;
 use crate::database::{ConsoleDb, SharedDb};
 use crate::host::ReadHost;
 use crate::live::LiveHub;

@@ -25,7 +25,14 @@ impl ConsoleDb {
                 "INSERT INTO requests (id, at, who, body) VALUES (?1, ?2, ?3, ?4)",
                 params![request.id, milliseconds(request.at), request.who, body],
             )?;
-            actions::add(sql, &request.who, action, &subject, &format!("asked for as {}", request.id), request.at)
+            actions::add(
+                sql,
+                &request.who,
+                action,
+                &subject,
+                &format!("asked for as {}", request.id),
+                request.at,
+            )
         })
     }
 
@@ -59,8 +66,12 @@ impl ConsoleDb {
 
     fn requests_where(&self, condition: &str) -> Result<Vec<RequestRow>, ConsoleError> {
         self.read("list requests", |sql| {
-            let query = format!("SELECT id, at, who, body, outcome, ended_at FROM requests WHERE {condition}");
-            let rows = sql.prepare_cached(&query)?.query_map([], request_row)?.collect::<Result<Vec<_>, _>>()?;
+            let query =
+                format!("SELECT id, at, who, body, outcome, ended_at FROM requests WHERE {condition}");
+            let rows = sql
+                .prepare_cached(&query)?
+                .query_map([], request_row)?
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(rows.into_iter().flatten().collect())
         })
     }
@@ -89,7 +100,9 @@ fn action_words(action: &RequestedAction) -> (&'static str, String) {
     match action {
         RequestedAction::Retry { batches } => ("retry", batches.join(" ")),
         RequestedAction::Resend { batches, .. } => ("resend", batches.join(" ")),
-        RequestedAction::Silence { subject, seconds: 0, .. } => ("end silence", subject.clone()),
+        RequestedAction::Silence {
+            subject, seconds: 0, ..
+        } => ("end silence", subject.clone()),
         RequestedAction::Silence { subject, .. } => ("silence", subject.clone()),
     }
 }

@@ -11,7 +11,7 @@ use logferry_config::{ConsoleSettings, FormatsByLog};
 use logferry_fields::Format;
 use logferry_ledger::{Ledger, SourceLogs};
 use logferry_spool::follow::{FollowError, FollowEvent, Follower, LineFilter};
-use logferry_store::{ReadLines, LineOrigin};
+use logferry_store::{LineOrigin, ReadLines};
 
 use super::hub::LiveHub;
 use super::ring::LostBytes;

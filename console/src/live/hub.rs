@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_store::{ReadLines, Query, QueryError};
+use logferry_store::{Query, QueryError, ReadLines};
 use tokio::sync::watch;
 
 use super::matches::SharedQuery;

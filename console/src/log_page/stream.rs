@@ -10,13 +10,13 @@ use jiff::tz::TimeZone;
 use logferry_store::Query;
 
 use super::log_entry::LogEntry;
-use crate::login::principal::Reader;
+use crate::answer::problem::Problem;
+use crate::answer::stream_body;
 use crate::api::live::{event_stream_headers, start_of};
+use crate::app::state::AppState;
 use crate::database::MarkSet;
 use crate::live::{KEEP_ALIVE, LiveWatcher, MatchedLines, message};
-use crate::answer::problem::Problem;
-use crate::app::state::AppState;
-use crate::answer::stream_body;
+use crate::login::principal::Reader;
 
 /// The predecessor's clients take a stream for dead after its 25 s.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -12,14 +12,14 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
-use super::{PagesState, html};
 use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::login::principal::Reader;
+use super::{PagesState, html};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 15;
 

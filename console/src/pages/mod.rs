@@ -12,6 +12,7 @@ mod error_page;
 mod live;
 mod overview;
 mod parts;
+mod requested;
 mod search;
 mod sign_in;
 mod tickets;
@@ -21,9 +22,9 @@ pub(crate) mod windows;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{Extension, Router};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
@@ -54,6 +55,9 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))
         .route("/batches/{name}/download", get(windows::download))
+        .route("/batches/{name}/retry", post(requested::retry))
+        .route("/batches/{name}/resend", post(requested::resend))
+        .route("/alerts/silence", post(requested::silence))
         .layer(Extension(Arc::<PagesState>::default()))
 }
 

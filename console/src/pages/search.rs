@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::html;
 use super::parts::frame::{Frame, Tab};
-use crate::login::principal::Reader;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// What the address says besides the time, which the script reads.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -11,11 +11,11 @@ use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::login::principal::{Actor, Reader};
-use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
 use crate::answer::json_body::has_effect;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
+use crate::login::principal::{Actor, Reader};
 
 /// Rows of each list.
 const SHOWN_MAX: usize = 500;

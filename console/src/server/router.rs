@@ -11,7 +11,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use super::{error_pages, security};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
-use crate::{api, assets, login, log_page, pages};
+use crate::{api, assets, log_page, login, pages};
 
 /// Bytes of a request's body: forms and small JSON.
 const BODY_MAX: usize = 64 << 10;
@@ -30,7 +30,12 @@ pub(super) fn router(state: AppState) -> Router {
         .merge(assets::router())
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || Problem::not_found("there is no such page here"))
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address does not take this method",
+            )
+        })
         .layer(RequestBodyLimitLayer::new(BODY_MAX))
         .layer(csrf)
         .layer(from_fn_with_state(state.clone(), security::check_host))

@@ -59,19 +59,27 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
 /// leads here must not read what its visitor may.
 pub(super) async fn check_host(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if state.settings.open && !is_local_name(request.headers()) {
-        return Problem::forbidden("this console is open to this host alone; use http://127.0.0.1 or http://localhost")
-            .into_response();
+        return Problem::forbidden(
+            "this console is open to this host alone; use http://127.0.0.1 or http://localhost",
+        )
+        .into_response();
     }
     next.run(request).await
 }
 
 fn is_local_name(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 

@@ -18,7 +18,10 @@ async fn session(console: &Running, user: &str) -> String {
     let answer = console.send(login(user, PASSWORD, "%2Fsearch")).await;
     assert_eq!((answer.status, answer.header("location")), (303, Some("/search")));
     let cookie = answer.header("set-cookie").expect("a cookie");
-    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"),
+        "{cookie}"
+    );
     cookie.split(';').next().expect("a pair").to_owned()
 }
 
@@ -26,14 +29,26 @@ async fn session(console: &Running, user: &str) -> String {
 async fn without_a_login_there_is_only_the_login() {
     let host = RelayFixture::new();
     let console = host.console("").await;
-    for path in ["/api/v1/status", "/api/v1/openapi.json", "/api/v1/live", "/stream-logs", "/api/log_stats"] {
+    for path in [
+        "/api/v1/status",
+        "/api/v1/openapi.json",
+        "/api/v1/live",
+        "/stream-logs",
+        "/api/log_stats",
+    ] {
         let answer = console.send(get(path)).await;
         assert_eq!(answer.status, 401, "{path}");
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{path}"
+        );
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
         assert_eq!(answer.json()["status"], 401, "{path}");
     }
-    let page = console.send(get("/windows?day=2026-11-21").with("accept", "text/html")).await;
+    let page = console
+        .send(get("/windows?day=2026-11-21").with("accept", "text/html"))
+        .await;
     assert_eq!(
         (page.status, page.header("location")),
         (303, Some("/login?next=/windows%3Fday%3D2026-11-21"))
@@ -50,7 +65,10 @@ async fn without_a_login_there_is_only_the_login() {
 async fn session_begins_with_the_password_and_ends_with_the_logout_or_the_user() {
     let host = RelayFixture::new();
     let console = host.console("").await;
-    console.accounts().put_user("ops", PASSWORD, AccessScope::Read).expect("added");
+    console
+        .accounts()
+        .put_user("ops", PASSWORD, AccessScope::Read)
+        .expect("added");
     let wrong = console.send(login("ops", "wrong password", "")).await;
     assert_eq!(wrong.header("location"), Some("/login?error=wrong"));
     assert_eq!(wrong.header("set-cookie"), None);
@@ -58,13 +76,18 @@ async fn session_begins_with_the_password_and_ends_with_the_logout_or_the_user()
     let cookie = session(&console, "ops").await;
     let answer = console.send(me(&cookie)).await;
     assert_eq!(answer.json(), json!({"name": "ops", "scope": "read"}));
-    let refused = console.send(post("/api/logs/a@0/pin").with("cookie", &cookie)).await;
+    let refused = console
+        .send(post("/api/logs/a@0/pin").with("cookie", &cookie))
+        .await;
     assert_eq!(refused.status, 403, "a reader does not act");
     console.send(post("/logout").with("cookie", &cookie)).await;
     assert_eq!(console.send(me(&cookie)).await.status, 401);
     // Another password ends the sessions; so does the end of the user.
     let cookie = session(&console, "ops").await;
-    console.accounts().put_user("ops", PASSWORD, AccessScope::Act).expect("changed");
+    console
+        .accounts()
+        .put_user("ops", PASSWORD, AccessScope::Act)
+        .expect("changed");
     assert_eq!(console.send(me(&cookie)).await.status, 401);
     let cookie = session(&console, "ops").await;
     assert!(console.accounts().remove_user("ops").expect("removed"));
@@ -90,7 +113,10 @@ async fn token_counts_by_its_scope_until_it_expires_or_is_removed() {
         .send(asked.json(&json!({"kind": "silence", "subject": "a", "seconds": 1, "why": "b"})))
         .await;
     assert_eq!(refused.status, 403);
-    assert!(accounts.add_token("ci", AccessScope::Act, None).is_err(), "a name is given once");
+    assert!(
+        accounts.add_token("ci", AccessScope::Act, None).is_err(),
+        "a name is given once"
+    );
     assert!(accounts.list().expect("listed").tokens[0].last_used_at.is_some());
     assert!(accounts.remove_token("ci").expect("removed"));
     assert_eq!(console.send(me(&token)).await.status, 401);
@@ -110,15 +136,23 @@ async fn whoever_guesses_passwords_waits_and_other_pages_cannot_act() {
     console.stop().await;
 
     let console = host.open_console().await;
-    for (header, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+    for (header, value) in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
         let answer = console.send(post("/api/logs/a@0/pin").with(header, value)).await;
-        assert_eq!((answer.status, answer.header("content-type")), (403, Some("application/problem+json")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (403, Some("application/problem+json"))
+        );
         assert!(answer.text().contains("another web page"), "{}", answer.text());
     }
     // A page of another name that leads here (DNS rebinding) is another page.
     let rebound = console.send(get("/api/v1/me").host("evil.example")).await;
     assert_eq!(rebound.status, 403);
-    let own = console.send(post("/api/logs/a@0/pin").with("origin", "http://127.0.0.1")).await;
+    let own = console
+        .send(post("/api/logs/a@0/pin").with("origin", "http://127.0.0.1"))
+        .await;
     assert_eq!(own.status, 404, "there is no such line, but the page may ask");
     console.stop().await;
 }

@@ -9,17 +9,28 @@ use super::relay_host::{RelayFixture, Running, SOURCE};
 /// What is wrong with a value by a schema; empty if it fits.
 fn faults(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     if let Some(name) = schema["$ref"].as_str() {
-        let target = document.pointer(name.trim_start_matches('#')).expect("the schema is there");
+        let target = document
+            .pointer(name.trim_start_matches('#'))
+            .expect("the schema is there");
         return faults(document, target, value, at);
     }
     for key in ["oneOf", "anyOf"] {
         if let Some(choices) = schema[key].as_array() {
-            let fits = choices.iter().any(|choice| faults(document, choice, value, at).is_empty());
-            return if fits { Vec::new() } else { vec![format!("{at}: none of {key}: {value}")] };
+            let fits = choices
+                .iter()
+                .any(|choice| faults(document, choice, value, at).is_empty());
+            return if fits {
+                Vec::new()
+            } else {
+                vec![format!("{at}: none of {key}: {value}")]
+            };
         }
     }
     if let Some(all) = schema["allOf"].as_array() {
-        return all.iter().flat_map(|part| faults(document, part, value, at)).collect();
+        return all
+            .iter()
+            .flat_map(|part| faults(document, part, value, at))
+            .collect();
     }
     let kinds: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
@@ -54,7 +65,11 @@ fn faults(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Stri
 }
 
 fn object_faults(document: &Value, schema: &Value, object: &Map<String, Value>, at: &str) -> Vec<String> {
-    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let required = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     let missing = required.filter(|key| !object.contains_key(*key));
     let mut found: Vec<_> = missing.map(|key| format!("{at}: `{key}` is missing")).collect();
     for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
@@ -71,7 +86,12 @@ async fn check(console: &Running, document: &Value, (method, route): (&str, &str
     assert!(operation.is_object(), "{method} {route} is not in the document");
     let answer = console.send(asked.clone()).await;
     let response = &operation["responses"][answer.status.to_string()];
-    assert!(response.is_object(), "{method} {route}: {} is not in the document: {}", answer.status, answer.text());
+    assert!(
+        response.is_object(),
+        "{method} {route}: {} is not in the document: {}",
+        answer.status,
+        answer.text()
+    );
     let kind = answer.header("content-type").unwrap_or_default().to_owned();
     let content = response["content"].as_object();
     let Some(content) = content else {
@@ -79,11 +99,17 @@ async fn check(console: &Running, document: &Value, (method, route): (&str, &str
         return answer.status;
     };
     let bare = kind.split(';').next().unwrap_or_default();
-    let named = content.iter().find(|(name, _)| name.split(';').next() == Some(bare));
+    let named = content
+        .iter()
+        .find(|(name, _)| name.split(';').next() == Some(bare));
     let (_, named) = named.unwrap_or_else(|| panic!("{method} {route}: {kind} is not in the document"));
     if bare.ends_with("json") {
         let found = faults(document, &named["schema"], &answer.json(), route);
-        assert!(found.is_empty(), "{method} {route}: {found:#?}\n{}", answer.text());
+        assert!(
+            found.is_empty(),
+            "{method} {route}: {found:#?}\n{}",
+            answer.text()
+        );
     }
     answer.status
 }
@@ -95,7 +121,10 @@ async fn every_route_answers_as_the_document_says() {
     host.count(&[Some(Level::Error)]);
     let console = host.open_console().await;
     let document = console.send(get("/api/v1/openapi.json")).await.json();
-    assert_eq!(document["openapi"].as_str().map(|it| it.starts_with("3.")), Some(true));
+    assert_eq!(
+        document["openapi"].as_str().map(|it| it.starts_with("3.")),
+        Some(true)
+    );
     let id = host.id(at);
     let start = host.batch.window.start;
     let fill = |route: &str| {
@@ -123,7 +152,11 @@ async fn every_route_answers_as_the_document_says() {
     }
     assert!(routes.len() >= 25, "{routes:?}");
     // What makes things comes before what removes them.
-    routes.sort_by_key(|(method, _)| ["put", "post", "get", "delete"].iter().position(|known| known == method));
+    routes.sort_by_key(|(method, _)| {
+        ["put", "post", "get", "delete"]
+            .iter()
+            .position(|known| known == method)
+    });
     for (method, route) in &routes {
         if route == "/api/v1/live" {
             let mut stream = get(route).open(console.address).await;
@@ -148,12 +181,24 @@ async fn refusals_are_in_the_document_too() {
     let token = console.token(crate::access::scope::AccessScope::Read);
     let asked = |ask: Ask| ask.with("authorization", &token);
     let document = console.send(asked(get("/api/v1/openapi.json"))).await.json();
-    for (method, route) in document["paths"].as_object().expect("paths").iter().flat_map(|(route, operations)| {
-        let methods = ["get", "put", "post", "delete"].into_iter();
-        methods.filter(|method| operations[*method].is_object()).map(move |method| (method, route))
-    }) {
+    for (method, route) in
+        document["paths"]
+            .as_object()
+            .expect("paths")
+            .iter()
+            .flat_map(|(route, operations)| {
+                let methods = ["get", "put", "post", "delete"].into_iter();
+                methods
+                    .filter(|method| operations[*method].is_object())
+                    .map(move |method| (method, route))
+            })
+    {
         let method = method.to_uppercase();
-        let path = route.replace("{id}", "a@0").replace("{source}", "x").replace("{start}", "1").replace("{name}", "x");
+        let path = route
+            .replace("{id}", "a@0")
+            .replace("{source}", "x")
+            .replace("{start}", "1")
+            .replace("{name}", "x");
         let status = check(&console, &document, (&method, route), ask(&method, &path)).await;
         assert_eq!(status, 401, "{method} {route}");
         if method != "GET" {
@@ -169,7 +214,11 @@ async fn refusals_are_in_the_document_too() {
         ("/api/v1/windows/{source}/{start}", "/api/v1/windows/a/1", 404),
         ("/api/v1/search", "/api/v1/search?limit=0", 400),
     ] {
-        assert_eq!(check(&console, &document, ("GET", route), asked(get(path))).await, status, "{path}");
+        assert_eq!(
+            check(&console, &document, ("GET", route), asked(get(path))).await,
+            status,
+            "{path}"
+        );
     }
     console.stop().await;
 }

@@ -34,8 +34,20 @@ fn hostile_lines() -> Vec<Vec<u8>> {
     texts.push(b"nul \0 in the middle\0".to_vec());
     texts.push(b"broken \xff\xfe\xc3\x28 utf-8 \xed\xa0\x80".to_vec());
     texts.push(vec![b'A'; 1 << 20]);
-    texts.push(format!("{{{}\"z\":1}}", (0..20_000).map(|n| format!("\"k{n}\":\"<{n}>\",")).collect::<String>()).into_bytes());
-    texts.extend((0..=255_u8).filter(|byte| *byte != b'\n').map(|byte| vec![b'x', byte, b'<', byte]));
+    texts.push(
+        format!(
+            "{{{}\"z\":1}}",
+            (0..20_000)
+                .map(|n| format!("\"k{n}\":\"<{n}>\","))
+                .collect::<String>()
+        )
+        .into_bytes(),
+    );
+    texts.extend(
+        (0..=255_u8)
+            .filter(|byte| *byte != b'\n')
+            .map(|byte| vec![b'x', byte, b'<', byte]),
+    );
     texts
 }
 
@@ -54,17 +66,30 @@ fn write(host: &mut RelayFixture) -> Vec<(usize, Vec<u8>)> {
 
 fn has_no_control(answer: &Answer, what: &str) {
     let text = answer.text();
-    let bad = |c: char| (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || crate::answer::json_body::has_effect(c);
+    let bad = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || crate::answer::json_body::has_effect(c)
+    };
     let found = text.chars().find(|c| bad(*c));
-    assert_eq!(found, None, "{what}: {:?}", text.chars().take(300).collect::<String>());
+    assert_eq!(
+        found,
+        None,
+        "{what}: {:?}",
+        text.chars().take(300).collect::<String>()
+    );
 }
 
 /// Whether a type is one that no browser runs or shows as a page.
 fn is_inert(answer: &Answer) -> bool {
     let kind = answer.header("content-type").unwrap_or_default();
-    ["application/json", "application/problem+json", "application/x-ndjson", "text/csv", "text/plain"]
-        .iter()
-        .any(|inert| kind.starts_with(inert))
+    [
+        "application/json",
+        "application/problem+json",
+        "application/x-ndjson",
+        "text/csv",
+        "text/plain",
+    ]
+    .iter()
+    .any(|inert| kind.starts_with(inert))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,34 +97,59 @@ async fn hostile_lines_go_through_search_export_and_context_as_text() {
     let mut host = RelayFixture::new();
     let lines = write(&mut host);
     let console = host.open_console().await;
-    let found = console.send(get("/api/v1/search?limit=1000&timeout_ms=30000")).await;
+    let found = console
+        .send(get("/api/v1/search?limit=1000&timeout_ms=30000"))
+        .await;
     assert_eq!(found.status, 200, "{}", found.text());
     assert!(is_inert(&found));
     has_no_control(&found, "search");
     let answer = found.json();
     let hits = answer["hits"].as_array().expect("hits");
-    assert_eq!((hits.len(), answer["complete"].as_bool()), (lines.len(), Some(true)));
+    assert_eq!(
+        (hits.len(), answer["complete"].as_bool()),
+        (lines.len(), Some(true))
+    );
     for (at, line) in &lines {
         let id = host.id(*at);
         let hit = hits.iter().find(|hit| hit["id"] == id.as_str()).expect("found");
         assert_eq!(hit["line"], String::from_utf8_lossy(line).as_ref(), "{id}");
     }
-    for (format, kind) in [("text", "text/plain"), ("csv", "text/csv"), ("ndjson", "application/x-ndjson")] {
-        let file = console.send(get(&format!("/api/v1/search/export?format={format}"))).await;
+    for (format, kind) in [
+        ("text", "text/plain"),
+        ("csv", "text/csv"),
+        ("ndjson", "application/x-ndjson"),
+    ] {
+        let file = console
+            .send(get(&format!("/api/v1/search/export?format={format}")))
+            .await;
         assert_eq!(file.status, 200);
-        assert!(file.header("content-type").is_some_and(|it| it.starts_with(kind)), "{format}");
-        assert!(file.header("content-disposition").is_some_and(|it| it.starts_with("attachment")));
+        assert!(
+            file.header("content-type").is_some_and(|it| it.starts_with(kind)),
+            "{format}"
+        );
+        assert!(
+            file.header("content-disposition")
+                .is_some_and(|it| it.starts_with("attachment"))
+        );
         has_no_control(&file, format);
         let rows = file.text().lines().filter(|line| !line.is_empty()).count();
         assert_eq!(rows, lines.len() + usize::from(format == "csv"), "{format}");
     }
-    let csv = console.send(get("/api/v1/search/export?format=csv&q=line11")).await.text();
+    let csv = console
+        .send(get("/api/v1/search/export?format=csv&q=line11"))
+        .await
+        .text();
     assert!(csv.contains("line11 =cmd|' /C calc'!A0"), "{csv}");
     for (at, line) in lines.iter().take(24) {
-        let context = console.send(get(&format!("/api/v1/lines/{}?before=2&after=2", host.id(*at)))).await;
+        let context = console
+            .send(get(&format!("/api/v1/lines/{}?before=2&after=2", host.id(*at))))
+            .await;
         assert_eq!(context.status, 200, "{at}: {}", context.text());
         has_no_control(&context, "context");
-        assert_eq!(context.json()["line"]["line"], String::from_utf8_lossy(line).as_ref());
+        assert_eq!(
+            context.json()["line"]["line"],
+            String::from_utf8_lossy(line).as_ref()
+        );
     }
     console.stop().await;
 }
@@ -126,7 +176,9 @@ fn check_events(stream: &str, what: &str) {
     let (_, body) = stream.split_once("\r\n\r\n").expect("a head");
     let (whole, _) = body.rsplit_once("\n\n").expect("an event");
     for line in whole.split('\n').filter(|line| !line.is_empty()) {
-        let is_id = line.strip_prefix("id: ").is_some_and(|id| id.parse::<u64>().is_ok());
+        let is_id = line
+            .strip_prefix("id: ")
+            .is_some_and(|id| id.parse::<u64>().is_ok());
         let data = line.strip_prefix("data: ");
         let is_object = data.is_some_and(|data| serde_json::from_str::<serde_json::Map<_, _>>(data).is_ok());
         let shown: String = line.chars().take(200).collect();
@@ -168,8 +220,17 @@ async fn hostile_requests_are_answered_with_a_problem_or_a_page() {
         "/api/v1/none".to_owned(),
     ] {
         let answer = console.send(get(&path)).await;
-        assert!((400..500).contains(&answer.status), "{path}: {} {}", answer.status, answer.text());
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        assert!(
+            (400..500).contains(&answer.status),
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{path}"
+        );
         assert_eq!(answer.json()["status"], answer.status, "{path}");
         has_no_control(&answer, &path);
     }

@@ -90,7 +90,10 @@ impl Ask {
         self.send_over(stream).await
     }
 
-    pub(super) async fn send_over(&self, mut stream: impl AsyncRead + tokio::io::AsyncWrite + Unpin) -> Answer {
+    pub(super) async fn send_over(
+        &self,
+        mut stream: impl AsyncRead + tokio::io::AsyncWrite + Unpin,
+    ) -> Answer {
         stream.write_all(&self.bytes()).await.expect("sent");
         let mut bytes = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
@@ -111,7 +114,10 @@ impl Ask {
 }
 
 fn answer(bytes: &[u8]) -> Answer {
-    let end = bytes.windows(4).position(|part| part == b"\r\n\r\n").expect("a head");
+    let end = bytes
+        .windows(4)
+        .position(|part| part == b"\r\n\r\n")
+        .expect("a head");
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = head.lines();
     let status = lines.next().expect("a line").split(' ').nth(1).expect("a status");
@@ -124,7 +130,11 @@ fn answer(bytes: &[u8]) -> Answer {
     Answer {
         status: status.parse().expect("a number"),
         headers,
-        body: if is_chunked { unchunked(body) } else { body.to_vec() },
+        body: if is_chunked {
+            unchunked(body)
+        } else {
+            body.to_vec()
+        },
     }
 }
 

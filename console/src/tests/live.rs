@@ -6,7 +6,10 @@ use super::http::{EventStream, get};
 use super::relay_host::RelayFixture;
 
 fn line(number: usize, status: u16) -> String {
-    format!("192.0.2.{} - - [21/Nov/2026:08:20:03 +0000] \"GET /n{number} HTTP/1.1\" {status} 5\n", number % 250)
+    format!(
+        "192.0.2.{} - - [21/Nov/2026:08:20:03 +0000] \"GET /n{number} HTTP/1.1\" {status} 5\n",
+        number % 250
+    )
 }
 
 /// The events of a stream, each with its number.
@@ -26,7 +29,10 @@ fn events(shown: &str) -> Vec<(u64, Value)> {
 }
 
 fn sum(events: &[(u64, Value)], key: &str) -> u64 {
-    events.iter().map(|(_, event)| event[key].as_u64().expect("a number")).sum()
+    events
+        .iter()
+        .map(|(_, event)| event[key].as_u64().expect("a number"))
+        .sum()
 }
 
 async fn ready(stream: &mut EventStream) {
@@ -38,12 +44,18 @@ async fn what_is_not_shown_is_counted_and_filters_work_on_the_server() {
     let mut host = RelayFixture::new();
     let console = host.open_console().await;
     let mut all = get("/api/v1/live").open(console.address).await;
-    let mut errors = get("/api/v1/live?status=5xx&level=error&source=198.51.100.1").open(console.address).await;
-    let mut none = get("/api/v1/live?source=198.51.100.9").open(console.address).await;
+    let mut errors = get("/api/v1/live?status=5xx&level=error&source=198.51.100.1")
+        .open(console.address)
+        .await;
+    let mut none = get("/api/v1/live?source=198.51.100.9")
+        .open(console.address)
+        .await;
     for stream in [&mut all, &mut errors, &mut none] {
         ready(stream).await;
     }
-    let text: String = (0..1000).map(|number| line(number, if number % 100 == 7 { 503 } else { 200 })).collect();
+    let text: String = (0..1000)
+        .map(|number| line(number, if number % 100 == 7 { 503 } else { 200 }))
+        .collect();
     host.write(text.as_bytes());
     let seen = events(&all.until("/n999 ").await);
     assert_eq!(sum(&seen, "matched"), 1000);
@@ -56,7 +68,10 @@ async fn what_is_not_shown_is_counted_and_filters_work_on_the_server() {
     let found = events(&errors.until("/n907 ").await);
     assert_eq!((sum(&found, "matched"), sum(&found, "skipped")), (10, 0));
     let line = &found[0].1["lines"][0];
-    assert_eq!((&line["status"], &line["level"], &line["fields"]["path"]), (&503.into(), &"error".into(), &"/n7".into()));
+    assert_eq!(
+        (&line["status"], &line["level"], &line["fields"]["path"]),
+        (&503.into(), &"error".into(), &"/n7".into())
+    );
     host.write(b"the end\n");
     all.until("the end").await;
     let answer = console.send(get("/api/v1/live?q=%22")).await;
@@ -90,17 +105,27 @@ async fn browser_that_reconnects_gets_each_line_once() {
             .open(console.address)
             .await;
         let seen = events(&stream.until(text.trim()).await);
-        assert!(seen.iter().all(|(_, event)| event["holes"].as_array().is_some_and(Vec::is_empty)));
+        assert!(
+            seen.iter()
+                .all(|(_, event)| event["holes"].as_array().is_some_and(Vec::is_empty))
+        );
         for (id, event) in seen {
             last = id;
             let lines = event["lines"].as_array().expect("lines");
-            got.extend(lines.iter().map(|line| line["line"].as_str().expect("text").to_owned()));
+            got.extend(
+                lines
+                    .iter()
+                    .map(|line| line["line"].as_str().expect("text").to_owned()),
+            );
         }
     }
     let wanted: Vec<_> = (0..20).map(|number| format!("reconnect {number}.")).collect();
     assert_eq!(got, wanted);
     // What another process has sent is not known here: a hole, and what there is.
-    let mut stream = get("/api/v1/live").with("last-event-id", "7").open(console.address).await;
+    let mut stream = get("/api/v1/live")
+        .with("last-event-id", "7")
+        .open(console.address)
+        .await;
     let seen = events(&stream.until("reconnect 19.").await);
     assert_eq!(seen[0].1["holes"].as_array().map(Vec::len), Some(1));
     console.stop().await;
@@ -112,7 +137,9 @@ async fn readers_that_stop_reading_or_vanish_hold_nobody_up() {
     let console = host.open_console().await;
     let mut slow = Vec::new();
     for number in 0..20 {
-        let mut stream = get(&format!("/api/v1/live?q=-{number}x")).open(console.address).await;
+        let mut stream = get(&format!("/api/v1/live?q=-{number}x"))
+            .open(console.address)
+            .await;
         ready(&mut stream).await;
         slow.push(stream);
     }

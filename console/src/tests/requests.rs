@@ -44,9 +44,20 @@ async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
     wait("the file goes with its outcome", &|files| files == 0).await;
     let listed = console.send(get("/api/v1/requests")).await.json();
     assert_eq!(listed[0]["outcome"], "1 batch ready again");
-    let trail = console.send(get(&format!("/api/v1/actions?subject={name}"))).await.json();
-    let details: Vec<_> = trail.as_array().expect("a list").iter().map(|it| it["detail"].clone()).collect();
-    assert_eq!(details, [format!("{id}: 1 batch ready again"), format!("asked for as {id}")]);
+    let trail = console
+        .send(get(&format!("/api/v1/actions?subject={name}")))
+        .await
+        .json();
+    let details: Vec<_> = trail
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| it["detail"].clone())
+        .collect();
+    assert_eq!(
+        details,
+        [format!("{id}: 1 batch ready again"), format!("asked for as {id}")]
+    );
     console.stop().await;
 }
 
@@ -67,6 +78,11 @@ async fn what_cannot_be_done_is_refused_at_once() {
     }
     let unknown = post("/api/v1/requests").json(&json!({"kind": "format_disk"}));
     assert_eq!(console.send(unknown).await.status, 422);
-    assert_eq!(RequestFolder::of(&console.settings.state_dir).list().expect("listed"), []);
+    assert_eq!(
+        RequestFolder::of(&console.settings.state_dir)
+            .list()
+            .expect("listed"),
+        []
+    );
     console.stop().await;
 }

@@ -24,7 +24,10 @@ async fn login_over_tls_gives_a_cookie_that_only_this_host_gets() {
         path("key.pem").display()
     );
     let console = host.console(&settings).await;
-    console.accounts().put_user("ops", "correct horse battery", AccessScope::Act).expect("added");
+    console
+        .accounts()
+        .put_user("ops", "correct horse battery", AccessScope::Act)
+        .expect("added");
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -43,13 +46,28 @@ async fn login_over_tls_gives_a_cookie_that_only_this_host_gets() {
     let answer = login.send_over(connect().await).await;
     let cookie = answer.header("set-cookie").expect("a cookie").to_owned();
     assert!(cookie.starts_with("__Host-logferry="), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{cookie}");
-    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
+    assert!(
+        cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"),
+        "{cookie}"
+    );
+    assert_eq!(
+        answer.header("strict-transport-security"),
+        Some("max-age=31536000")
+    );
     let pair = cookie.split(';').next().expect("a pair");
-    let me = get("/api/v1/me").with("cookie", pair).send_over(connect().await).await;
+    let me = get("/api/v1/me")
+        .with("cookie", pair)
+        .send_over(connect().await)
+        .await;
     assert_eq!(me.status, 200, "{}", me.text());
     let plain = pair.replace("__Host-", "");
-    let me = get("/api/v1/me").with("cookie", &plain).send_over(connect().await).await;
-    assert_eq!(me.status, 401, "a cookie that another page could set does not count");
+    let me = get("/api/v1/me")
+        .with("cookie", &plain)
+        .send_over(connect().await)
+        .await;
+    assert_eq!(
+        me.status, 401,
+        "a cookie that another page could set does not count"
+    );
     console.stop().await;
 }

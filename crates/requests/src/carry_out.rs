@@ -129,7 +129,10 @@ mod tests {
         assert_eq!(ledger.silences(now).unwrap(), [], "undone");
         assert_eq!(run(&mut ledger, false), 1);
         assert_eq!(ledger.silences(now).unwrap().len(), 1);
-        assert_eq!(ledger.request_outcome("one").unwrap().as_deref(), Some("silenced"));
+        assert_eq!(
+            ledger.request_outcome("one").unwrap().as_deref(),
+            Some("silenced")
+        );
         assert_eq!(run(&mut ledger, false), 0);
         assert_eq!(acts, 2, "not once more");
     }
@@ -139,7 +142,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
         let (folder, now) = (RequestFolder::of(&dir.path().join("console")), Timestamp::now());
-        folder.put(&silence("old", now - SignedDuration::from_hours(25))).unwrap();
+        folder
+            .put(&silence("old", now - SignedDuration::from_hours(25)))
+            .unwrap();
         folder.put(&silence("other", now)).unwrap();
         let done = carry_out_all(&folder, &mut ledger, now, |_, _| Ok::<_, LedgerError>(None));
         assert_eq!(done.unwrap(), 1);

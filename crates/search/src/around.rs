@@ -8,9 +8,7 @@ use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
 use logferry_spool::Spool;
-use logferry_store::{
-    Hit, ReadLines, LineOrigin, Query, SearchObserver, SearchPage, SearchProgress,
-};
+use logferry_store::{Hit, LineOrigin, Query, ReadLines, SearchObserver, SearchPage, SearchProgress};
 use memchr::{memchr, memrchr};
 
 use crate::error::SearchError;
@@ -113,10 +111,7 @@ fn text_around(
     let end = batch.contents.bytes.min(offset.saturating_add(BYTES_MAX));
     reader.seek_to(first).map_err(failed)?;
     let mut bytes = Vec::new();
-    reader
-        .take(end - first)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    reader.take(end - first).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(BatchText { first, bytes }))
 }
 
@@ -285,7 +280,17 @@ mod tests {
         let id: LineId = "a@b_08_00-19.2@77".parse().unwrap();
         assert_eq!((id.batch.as_str(), id.offset), ("a@b_08_00-19.2", 77));
         assert_eq!(id.to_string(), "a@b_08_00-19.2@77");
-        for text in ["", "a", "@1", "a@", "a@-1", "a@1x", "../a@1", "a\n@1", "a@99999999999999999999"] {
+        for text in [
+            "",
+            "a",
+            "@1",
+            "a@",
+            "a@-1",
+            "a@1x",
+            "../a@1",
+            "a\n@1",
+            "a@99999999999999999999",
+        ] {
             assert!(text.parse::<LineId>().is_err(), "{text:?}");
         }
     }
@@ -304,7 +309,10 @@ mod tests {
 
     #[test]
     fn nearest_lines_are_kept_on_both_sides() {
-        let hit = |offset| Hit { offset, ..Hit::default() };
+        let hit = |offset| Hit {
+            offset,
+            ..Hit::default()
+        };
         let mut hits: Vec<_> = [9, 1, 5, 7, 3].into_iter().map(hit).collect();
         keep_nearest(&mut hits, 5, 1);
         assert_eq!(hits.iter().map(|hit| hit.offset).collect::<Vec<_>>(), [3, 5, 7]);

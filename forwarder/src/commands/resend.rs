@@ -69,7 +69,13 @@ pub fn resend(
     now: Option<Timestamp>,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
-    resend_in(&mut ledger, &Spool::new(RealDisk, data_dir), batches, subscribers, now)
+    resend_in(
+        &mut ledger,
+        &Spool::new(RealDisk, data_dir),
+        batches,
+        subscribers,
+        now,
+    )
 }
 
 /// The same, with a ledger that is open already.

@@ -11,10 +11,10 @@ use logferry_text::error_chain;
 use tokio::sync::Mutex;
 
 use super::day_counts::DayCounts;
-use crate::host::{ReadHost, blocking};
-use crate::pages::parts::times::age;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::host::{ReadHost, blocking};
+use crate::pages::parts::times::age;
 
 /// What is younger is shown as it is.
 const FRESH: Duration = Duration::from_secs(4);

@@ -24,12 +24,12 @@ use self::facts::OverviewFacts;
 use self::pipeline::Pipeline;
 use self::source_table::{SourceChoice, SourceTable};
 use self::verdict::Verdict;
-use super::{PagesState, html};
 use super::parts::frame::{Frame, Tab};
 use super::parts::times;
-use crate::login::principal::Reader;
+use super::{PagesState, html};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// The page fetches its parts anew so often.
 const REFRESH_SECONDS: u32 = 10;

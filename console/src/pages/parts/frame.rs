@@ -4,9 +4,9 @@ use logferry_ledger::{Incident, Ledger};
 
 use jiff::Timestamp;
 
-use crate::login::principal::Principal;
-use crate::assets;
 use crate::app::state::AppState;
+use crate::assets;
+use crate::login::principal::Principal;
 
 /// The pages of the title bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,9 @@
 mod frame_check;
 mod frame_files;
 mod hit;
-mod read_lines;
 mod line_tests;
 mod pending_hits;
+mod read_lines;
 mod run;
 mod spool_lines;
 

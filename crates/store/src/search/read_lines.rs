@@ -181,8 +181,15 @@ mod tests {
         }
         let hit = block.hit(2).unwrap();
         assert_eq!(hit.line, b"no time here");
-        assert_eq!(hit.time_ms, block.hit(1).unwrap().time_ms, "that of the line before it");
-        assert_eq!(hit.id(), format!("a_08_00-19@{}", 100 + TEXT.len() - "no time here\n".len()));
+        assert_eq!(
+            hit.time_ms,
+            block.hit(1).unwrap().time_ms,
+            "that of the line before it"
+        );
+        assert_eq!(
+            hit.id(),
+            format!("a_08_00-19@{}", 100 + TEXT.len() - "no time here\n".len())
+        );
         assert_eq!(block.hit(3), None);
     }
 
