@@ -130,10 +130,7 @@ impl LiveHub {
     }
 
     pub(super) fn recent(&self) -> SinceTick {
-        SinceTick {
-            hole: None,
-            ticks: self.ring().recent(),
-        }
+        self.ring().recent()
     }
 
     fn ring(&self) -> MutexGuard<'_, TickRing> {

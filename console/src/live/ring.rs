@@ -60,6 +60,8 @@ pub(crate) struct Hole {
 pub(crate) struct SinceTick {
     pub(crate) hole: Option<Hole>,
     pub(crate) ticks: Vec<Arc<Tick>>,
+    /// The number of the newest tick: whoever has taken this has seen all up to it.
+    pub(crate) newest: u64,
 }
 
 #[derive(Debug)]
@@ -137,6 +139,7 @@ impl TickRing {
                     lines: None,
                 }),
                 ticks: self.ticks.iter().cloned().collect(),
+                newest: self.newest(),
             };
         }
         let first = self.ticks.partition_point(|tick| tick.number <= number);
@@ -149,12 +152,20 @@ impl TickRing {
                 until: at,
                 lines: (number == self.start).then_some(lines),
             });
-        SinceTick { hole, ticks }
+        SinceTick {
+            hole,
+            ticks,
+            newest: self.newest(),
+        }
     }
 
-    /// The newest ticks, for one who begins to watch.
-    pub(crate) fn recent(&self) -> Vec<Arc<Tick>> {
-        self.ticks.iter().cloned().collect()
+    /// All ticks that are there, for one who begins to watch.
+    pub(crate) fn recent(&self) -> SinceTick {
+        SinceTick {
+            hole: None,
+            ticks: self.ticks.iter().cloned().collect(),
+            newest: self.newest(),
+        }
     }
 }
 

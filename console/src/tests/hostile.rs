@@ -33,7 +33,7 @@ fn hostile_lines() -> Vec<Vec<u8>> {
     .collect();
     texts.push(b"nul \0 in the middle\0".to_vec());
     texts.push(b"broken \xff\xfe\xc3\x28 utf-8 \xed\xa0\x80".to_vec());
-    texts.push(vec![b'A'; 1 << 20]);
+    texts.push(vec![b'A'; (1 << 20) - 16]);
     texts.push(
         format!(
             "{{{}\"z\":1}}",

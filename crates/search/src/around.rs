@@ -147,7 +147,13 @@ fn in_text(
     let block = ReadLines::read(origin, first, bytes.get(start..end)?, format, arrival);
     let mut around = LinesAround::default();
     let mut is_found = false;
-    for hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+    // As a search does it: its order relies on the window.
+    let window = (
+        batch.window.start.saturating_mul(1000),
+        batch.window.end().saturating_mul(1000) - 1,
+    );
+    for mut hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+        hit.time_ms = hit.time_ms.min(window.1).max(window.0);
         match hit.offset.cmp(&offset) {
             std::cmp::Ordering::Less => around.before.push(hit),
             std::cmp::Ordering::Equal => {
