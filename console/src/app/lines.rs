@@ -127,9 +127,7 @@ impl AppState {
     pub(crate) async fn line(&self, id: LineId, lines: usize) -> Result<LinesAround, Problem> {
         let state = self.clone();
         blocking(move || {
-            let found = state
-                .host
-                .with_lines(&state, |host| lines_around(host, &id, lines, Timestamp::now()))?;
+            let found = state.with_lines(|host| lines_around(host, &id, lines, Timestamp::now()))?;
             found.ok_or_else(|| {
                 Problem::not_found("neither the spool nor the search store have this line (any more)")
             })
