@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_ledger::{Ledger, LedgerError, Silence, SilenceOutcome};
-use logferry_requests::{ConsoleRequest, RequestError, RequestFolder, RequestedAction, carry_out_all};
+use logferry_requests::{CarryOutError, ConsoleRequest, RequestFolder, RequestedAction, carry_out_all};
 use logferry_text::count_of;
 use tokio_util::sync::CancellationToken;
 
@@ -41,14 +41,14 @@ pub(crate) async fn run(config: &MonitorSettings, stop: &CancellationToken) {
     }
 }
 
-fn pass(data_dir: &PathBuf, folder: &RequestFolder) -> Result<(), RequestError> {
+fn pass(data_dir: &PathBuf, folder: &RequestFolder) -> Result<(), CarryOutError> {
     if folder.list()?.is_empty() {
         return Ok(());
     }
     carry_out(data_dir, folder, Timestamp::now()).map(drop)
 }
 
-fn carry_out(data_dir: &Path, folder: &RequestFolder, now: Timestamp) -> Result<usize, RequestError> {
+fn carry_out(data_dir: &Path, folder: &RequestFolder, now: Timestamp) -> Result<usize, CarryOutError> {
     let mut ledger = Ledger::open(data_dir)?;
     carry_out_all(folder, &mut ledger, now, |ledger, request| {
         act(ledger, request, now)

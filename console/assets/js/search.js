@@ -123,6 +123,7 @@ async function page() {
         count(found);
       } else {
         end = found;
+        if (found.detail) throw new ApiError(found.detail);
         showProgress(found, began);
       }
     }

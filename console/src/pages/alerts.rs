@@ -1,6 +1,9 @@
 //! `/alerts`: what is wrong, what was, and what is silenced.
 
+use std::sync::Arc;
+
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
@@ -9,18 +12,22 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
-use super::html;
+use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use super::{PagesState, html};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 15;
 
 /// Closed incidents that are shown at most.
 const CLOSED_MAX: usize = 300;
+
+/// Open incidents with a chart.
+const CHARTS_MAX: usize = 20;
 
 /// What the address chooses.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,7 +47,7 @@ struct IncidentMoment {
 }
 
 /// An incident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct IncidentView {
     rule: String,
     subject: String,
@@ -57,6 +64,8 @@ struct IncidentView {
     is_open: bool,
     /// Lines around its beginning.
     search: String,
+    /// The lines of its source.
+    chart: Option<ChartView>,
 }
 
 /// A silence.
@@ -82,6 +91,7 @@ struct AlertsPage {
 /// The page.
 pub(crate) async fn show(
     State(state): State<AppState>,
+    Extension(pages): Extension<Arc<PagesState>>,
     Reader(principal): Reader,
     Query(choice): Query<AlertChoice>,
 ) -> Result<Response, Problem> {
@@ -104,8 +114,17 @@ pub(crate) async fn show(
                 .any(|text| text.to_lowercase().contains(&find))
         })
         .map(|incident| IncidentView::new(incident, now));
-    let (open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
+    let (mut open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
+    // The numbers are an addition: without them the page is whole.
+    if let Ok(facts) = pages.overview.read(&state).await
+        && let Ok(counts) = &facts.counts
+    {
+        for incident in open.iter_mut().take(CHARTS_MAX) {
+            let source = incident.subject.split(':').next().unwrap_or_default();
+            incident.chart = source_chart(counts, source, facts.read_at);
+        }
+    }
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await
@@ -159,6 +178,7 @@ impl IncidentView {
                 })
                 .collect(),
             is_open: listed.state != IncidentState::Closed,
+            chart: None,
             search: format!(
                 "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
                 query_text(source)

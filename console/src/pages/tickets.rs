@@ -11,11 +11,11 @@ use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::access::principal::{Actor, Reader};
+use crate::answer::json_body::has_effect;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
-use crate::server::json_body::has_effect;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::login::principal::{Actor, Reader};
 
 /// Rows of each list.
 const SHOWN_MAX: usize = 500;
@@ -69,6 +69,17 @@ struct MarkedView {
     changed_at: String,
 }
 
+/// A list of such lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MarkedList {
+    title: &'static str,
+    /// What its button does, as the address has it and in words.
+    action: &'static str,
+    verb: &'static str,
+    nothing: &'static str,
+    lines: Vec<MarkedView>,
+}
+
 /// An entry of the trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ActionView {
@@ -86,8 +97,7 @@ struct TicketsPage {
     show: String,
     statuses: [&'static str; 3],
     tickets: Vec<TicketView>,
-    pinned: Vec<MarkedView>,
-    hidden: Vec<MarkedView>,
+    lists: [MarkedList; 2],
     actions: Vec<ActionView>,
     may_act: bool,
 }
@@ -121,8 +131,22 @@ pub(crate) async fn show(
         show: show.to_owned(),
         statuses: STATUSES.map(|(_, name)| name),
         tickets: tickets.iter().filter(is_shown).map(TicketView::new).collect(),
-        pinned: pinned.iter().map(MarkedView::new).collect(),
-        hidden: hidden.iter().map(MarkedView::new).collect(),
+        lists: [
+            MarkedList {
+                title: "Pinned lines",
+                action: "pin",
+                verb: "Unpin",
+                nothing: "No line is pinned.",
+                lines: pinned.iter().map(MarkedView::new).collect(),
+            },
+            MarkedList {
+                title: "Hidden lines",
+                action: "unhide",
+                verb: "Show again",
+                nothing: "No line is hidden. Hiding changes no file; a hidden line is shown again here.",
+                lines: hidden.iter().map(MarkedView::new).collect(),
+            },
+        ],
         actions: actions.into_iter().map(ActionView::new).collect(),
         may_act: principal.may_act(),
     })

@@ -6,8 +6,8 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
-use crate::access::login::login_path;
+use crate::answer::problem::Problem;
+use crate::login::routes::login_path;
 use crate::pages;
 
 /// A refusal of a layer, such as a body that is too large, as a problem.

@@ -1,19 +1,11 @@
-//! The port: connections, TLS, the layers around every handler, errors and assets.
+//! The port: connections, TLS, all routes and the layers around them, problems as pages.
 //!
-//! `run` starts everything. What every answer has (headers, limits) is in `security`; what a handler needs is in `state`.
+//! `run` starts everything. What every answer has (headers, limits) is in `security`.
 
-pub(crate) mod assets;
 mod connections;
 mod error_pages;
-pub(crate) mod input;
-pub(crate) mod json_body;
-pub(crate) mod peer;
-pub(crate) mod problem;
-mod rate_limit;
 mod router;
 mod security;
-pub(crate) mod state;
-pub(crate) mod stream_body;
 mod tls;
 
 use std::path::Path;
@@ -26,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::state::AppState;
 pub(crate) use self::tls::ConsoleCertificate;
+use crate::app::state::AppState;
 use crate::database::ConsoleDb;
 use crate::error::ConsoleError;
 use crate::live;

@@ -8,11 +8,10 @@ use axum::routing::get;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::problem::Problem;
-use super::state::AppState;
-use super::{assets, error_pages, security};
-use crate::access::login;
-use crate::{api, log_page, pages};
+use super::{error_pages, security};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::{api, assets, log_page, login, pages};
 
 /// Bytes of a request's body: forms and small JSON.
 const BODY_MAX: usize = 64 << 10;
@@ -27,7 +26,7 @@ pub(super) fn router(state: AppState) -> Router {
         .merge(pages::router())
         .merge(api::router())
         .merge(log_page::router())
-        .merge(login::router())
+        .merge(login::routes::router())
         .merge(assets::router())
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || Problem::not_found("there is no such page here"))

@@ -12,9 +12,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::peer::RequestPeer;
-use super::problem::Problem;
-use super::state::AppState;
+use crate::answer::peer::RequestPeer;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// No inline script or style, nothing from or to another host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \

@@ -162,22 +162,19 @@ pub(super) struct EventStream {
 impl EventStream {
     /// All that came, once it has a text.
     pub(super) async fn until(&mut self, text: &str) -> String {
-        let found = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let shown = self.shown();
-                if shown.contains(text) {
-                    return shown;
-                }
-                let mut buffer = vec![0; 64 << 10];
-                let length = self.stream.read(&mut buffer).await.expect("read");
-                assert!(length > 0, "the stream ended: {shown}");
-                self.read.extend_from_slice(&buffer[..length]);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let shown = self.shown();
+            if shown.contains(text) {
+                return shown;
             }
-        });
-        let shown = self.shown();
-        found
-            .await
-            .unwrap_or_else(|_| panic!("`{text}` did not come; there is: {shown}"))
+            let mut buffer = vec![0; 64 << 10];
+            let read = tokio::time::timeout_at(end, self.stream.read(&mut buffer)).await;
+            let length = read.unwrap_or_else(|_| panic!("`{text}` did not come; there is: {shown}"));
+            let length = length.expect("read");
+            assert!(length > 0, "the stream ended: {shown}");
+            self.read.extend_from_slice(&buffer[..length]);
+        }
     }
 
     fn shown(&self) -> String {

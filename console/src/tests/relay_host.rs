@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_config::{ConsoleSettings, parse};
+use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, Ledger, NewBatch, Window};
 use logferry_numbers::{CountedLine, IndexChange, IndexDb, SeriesKey};
+use logferry_store::StoreWriter;
 use logferry_telemetry::Readiness;
 use logferry_testkit::batches::commit;
 use tempfile::TempDir;
@@ -91,7 +93,13 @@ impl RelayFixture {
         let index = self.dir.path().join("index");
         fs::create_dir_all(&index).expect("made");
         let mut db = IndexDb::open_or_create(&index).expect("an index");
+        // A store without lines: all of them are behind it, in the spool.
+        let now_ms = Timestamp::now().as_millisecond();
+        let opened = StoreWriter::open(RealDisk, &index, None, now_ms);
+        let mut writer = opened.expect("a store").writer;
+        let position = writer.sync(now_ms).expect("synced");
         let mut change = IndexChange {
+            store_position: position.to_string(),
             ledger: self.ledger.id().expect("read").to_string(),
             ..IndexChange::default()
         };

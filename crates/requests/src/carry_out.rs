@@ -11,7 +11,7 @@ use crate::request::ConsoleRequest;
 
 /// Requests cannot be carried out now.
 #[derive(Debug, thiserror::Error)]
-pub enum RequestError {
+pub enum CarryOutError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -29,7 +29,7 @@ pub fn carry_out_all<E: Error + From<LedgerError> + 'static>(
     ledger: &mut Ledger,
     now: Timestamp,
     mut act: impl FnMut(&mut Ledger, &ConsoleRequest) -> Result<Option<String>, E>,
-) -> Result<usize, RequestError> {
+) -> Result<usize, CarryOutError> {
     let mut done = 0;
     for request in folder.list()? {
         if ledger.request_outcome(&request.id)?.is_some() {

@@ -15,6 +15,6 @@ mod carry_out;
 mod folder;
 mod request;
 
-pub use carry_out::{RequestError, carry_out_all};
+pub use carry_out::{CarryOutError, carry_out_all};
 pub use folder::{RequestFolder, RequestFolderError};
 pub use request::{ConsoleRequest, LIFETIME, RequestedAction};

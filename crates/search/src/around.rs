@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
 use logferry_spool::Spool;
-use logferry_store::{Hit, LineBlock, LineOrigin, Query, SearchObserver, SearchPage, SearchProgress};
+use logferry_store::{Hit, LineOrigin, Query, ReadLines, SearchObserver, SearchPage, SearchProgress};
 use memchr::{memchr, memrchr};
 
 use crate::error::SearchError;
@@ -144,10 +144,16 @@ fn in_text(
     let first = text.first + u64::try_from(start).ok()?;
     // A line without a time, with none before it, has the time of its window's beginning.
     let arrival = batch.window.start.saturating_mul(1000).min(now.as_millisecond());
-    let block = LineBlock::read(origin, first, bytes.get(start..end)?, format, arrival);
+    let block = ReadLines::read(origin, first, bytes.get(start..end)?, format, arrival);
     let mut around = LinesAround::default();
     let mut is_found = false;
-    for hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+    // As a search does it: its order relies on the window.
+    let window = (
+        batch.window.start.saturating_mul(1000),
+        batch.window.end().saturating_mul(1000) - 1,
+    );
+    for mut hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+        hit.time_ms = hit.time_ms.min(window.1).max(window.0);
         match hit.offset.cmp(&offset) {
             std::cmp::Ordering::Less => around.before.push(hit),
             std::cmp::Ordering::Equal => {

@@ -111,6 +111,25 @@ pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
     }
 }
 
+/// Lines a minute of one source, beside an incident; `None` if it had none.
+pub(crate) fn source_chart(counts: &DayCounts, source: &str, now: Timestamp) -> Option<ChartView> {
+    let second = now.as_second();
+    let sources = counts.by_source(second);
+    let (name, values) = sources.into_iter().find(|(name, _)| name == source)?;
+    let series = ChartSeries { name, values };
+    let legend = vec![entry("s0".to_owned(), &series)];
+    let panel = Panel {
+        title: format!("Lines a minute of {source} in the last 24 hours"),
+        from: DayCounts::from(second),
+        step_seconds: STEP_SECONDS,
+        series: vec![series],
+        height: 90,
+        is_narrow: true,
+        ..Panel::default()
+    };
+    Some(view("Lines a minute", "count", &panel, legend))
+}
+
 /// The share of 5xx.
 pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
     let second = now.as_second();

@@ -90,15 +90,15 @@ impl Pipeline {
 }
 
 /// Lines a second: with a tenth below ten.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is positive and small"
+)]
 pub(crate) fn rate_text(rate: f64) -> String {
     if rate < 9.95 {
         return format!("{rate:.1}").replace("0.0", "0");
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate is positive and small"
-    )]
     count(rate.round() as u64)
 }
 
@@ -215,7 +215,7 @@ fn role_rows(status: &StatusReport) -> Vec<StageRow> {
             RoleState::Stopped => ("bad", "stopped"),
             RoleState::Unknown => ("calm", "unknown"),
         };
-        row(role.name.clone(), class, state, "")
+        row(role.name, class, state, "")
     });
     let index = status.indexer.as_ref().map(|index| {
         let (class, lag) = if index.lag_lines > 0 {

@@ -240,19 +240,18 @@ fn head(
     } else {
         ("", name.to_owned())
     };
-    let mut href = format!("/?sort={next}");
-    for (key, value) in [
+    let kept = [
         ("find", &choice.find),
         ("group", &choice.group),
         ("state", &choice.state),
-    ] {
-        if !value.is_empty() {
-            href.push_str(&format!("&{key}={}", query_text(value)));
-        }
-    }
+    ];
+    let kept = kept.into_iter().filter(|(_, value)| !value.is_empty());
+    let kept: String = kept
+        .map(|(key, value)| format!("&{key}={}", query_text(value)))
+        .collect();
     SourceColumn {
         title,
-        href: href + "#sources",
+        href: format!("/?sort={next}{kept}#sources"),
         order,
         class,
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TimeForm {
     Full,
-    Clock,
     Minute,
     Ago(Timestamp),
 }
@@ -18,11 +17,6 @@ enum TimeForm {
 /// A time with its day, as an element.
 pub(crate) fn full(at: Timestamp) -> String {
     element(at, TimeForm::Full)
-}
-
-/// The time of day, as an element.
-pub(crate) fn clock(at: Timestamp) -> String {
-    element(at, TimeForm::Clock)
 }
 
 /// Hour and minute, as an element.
@@ -49,7 +43,6 @@ fn element(at: Timestamp, form: TimeForm) -> String {
     let zoned = at.to_zoned(TimeZone::UTC);
     let (name, text) = match form {
         TimeForm::Full => ("full", zoned.strftime("%F %T UTC").to_string()),
-        TimeForm::Clock => ("clock", zoned.strftime("%T UTC").to_string()),
         TimeForm::Minute => ("minute", zoned.strftime("%H:%M").to_string()),
         TimeForm::Ago(now) => ("ago", format!("{} ago", about(age(at, now)))),
     };
@@ -68,7 +61,7 @@ mod tests {
             full(at),
             "<time datetime=\"2026-11-21T08:13:02Z\" data-form=\"full\">2026-11-21 08:13:02 UTC</time>"
         );
-        assert!(minute(at).ends_with(">08:13</time>") && clock(at).ends_with(">08:13:02 UTC</time>"));
+        assert!(minute(at).ends_with(">08:13</time>"));
         assert!(ago(at, "2026-11-21T08:18:03Z".parse().unwrap()).ends_with(">5 min ago</time>"));
         assert!(ago(at, Timestamp::UNIX_EPOCH).ends_with(">0 s ago</time>"));
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use logferry_fields::Level;
 use serde_json::{Map, Value};
 
+use super::{NumbersDimension, NumbersRow};
 use crate::counts::CounterId;
-use crate::query::{NumbersDimension, NumbersRow};
 
 impl NumbersDimension {
     /// The key of the value in JSON, and the title of its column.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_requests::{ConsoleRequest, LIFETIME, RequestFolder, RequestedAction};
 
-use super::blocking;
+use super::state::AppState;
 use crate::access::secret_text;
+use crate::answer::problem::Problem;
 use crate::error::ConsoleError;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::host::blocking;
 
 /// How often outcomes are looked for while some are missing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -70,9 +70,7 @@ impl AppState {
             let request = row.request;
             let outcome = self
                 .host
-                .0
-                .ledgers
-                .with(|ledger| ledger.request_outcome(&request.id))?;
+                .read_here(|ledger| ledger.request_outcome(&request.id))?;
             let is_lost = now.duration_since(request.at) > LIFETIME + GRACE;
             let outcome = outcome.or_else(|| is_lost.then(|| "not done: no role has taken it".to_owned()));
             if let Some(outcome) = outcome {
