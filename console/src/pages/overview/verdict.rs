@@ -147,19 +147,27 @@ fn all_well(status: &StatusReport, now: Timestamp) -> String {
         ),
         (Some(last), waiting) => format!(
             "{} on the way, the last delivery was {} ago",
-            count_of(waiting, "window")
-                .replace("windows", "batches")
-                .replace("window", "batch"),
+            batches(waiting),
             about(age(last, now))
         ),
         (None, 0) => "nothing waits for delivery".to_owned(),
-        (None, waiting) => format!("{} wait for the first delivery", count(waiting)),
+        (None, waiting) if status.destinations.is_empty() => {
+            format!("{} kept, as no destination is configured", batches(waiting))
+        }
+        (None, waiting) => format!("{} on the way to the first delivery", batches(waiting)),
     };
     format!("All is well: {} send, {delivery}.", count_of(sources, "source")).replacen(
         "1 source send",
         "1 source sends",
         1,
     )
+}
+
+fn batches(number: u64) -> String {
+    match number {
+        1 => "1 batch".to_owned(),
+        number => format!("{} batches", count(number)),
+    }
 }
 
 fn capitalized(text: &str) -> String {
