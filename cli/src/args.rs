@@ -122,6 +122,9 @@ pub(crate) struct DemoArgs {
     /// Seconds of traffic; 0: until Ctrl-C
     #[arg(long, default_value_t = 30, value_name = "N")]
     pub(crate) seconds: u64,
+    /// Also the console, over the demo's data; runs until Ctrl-C
+    #[arg(long, conflicts_with = "seconds")]
+    pub(crate) console: bool,
     /// Folder for all files; delivered batches are in its `delivered/` [default: a new temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

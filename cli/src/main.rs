@@ -22,8 +22,8 @@ use nix::sys::stat::{Mode, umask};
 use crate::args::console::ConsoleArgs;
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    accounts, alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
-    tail, trust,
+    accounts, alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status,
+    summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -53,7 +53,9 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Console(ConsoleArgs { command: None }) => run_roles(Some(Role::Console)),
-        CliCommand::Console(ConsoleArgs { command: Some(command) }) => accounts::run(file, command),
+        CliCommand::Console(ConsoleArgs {
+            command: Some(command),
+        }) => accounts::run(file, command),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),

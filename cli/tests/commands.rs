@@ -118,6 +118,53 @@ fn numbers_need_an_indexer() {
 }
 
 #[test]
+fn accounts_of_the_console_are_made_listed_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| dir.path().join(name).display().to_string();
+    let (data, index, state) = (folder("relay"), folder("index"), folder("console"));
+    let text = format!("console:\n  data_dir: {data}\n  store_dir: {index}\n  state_dir: {state}\n");
+    let file = configuration(dir.path(), &text);
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = logferry(&["-c", &file, "console"]);
+        let piped = command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
+        let written = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+        drop(written);
+        let output = child.wait_with_output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = run(&["user", "add", "anna"], "too short\n");
+    assert!(
+        code == 2 && text.contains("a password has at least 10 characters"),
+        "{code} {text}"
+    );
+    let added = run(&["user", "add", "anna", "--scope", "read"], "correct horse\n");
+    assert_eq!(added, (0, "user anna (scope read) added\n".to_owned()));
+    let (_, text) = run(&["user", "list"], "");
+    assert!(text.contains("anna") && text.contains("read"), "{text}");
+    let (code, text) = run(&["user", "remove", "ana"], "");
+    assert_eq!(
+        (code, text.as_str()),
+        (2, "logferry: there is no user ana; there are: anna\n")
+    );
+    assert_eq!(run(&["user", "remove", "anna"], "").0, 0);
+    let (code, token) = run(&["token", "add", "ci", "--scope", "act", "--expires", "90d"], "");
+    assert!(code == 0 && token.starts_with("lfct_"), "{code} {token}");
+    let (_, listed) = run(&["token", "list", "--json"], "");
+    assert!(
+        listed.contains("\"name\": \"ci\"") && !listed.contains("lfct_"),
+        "{listed}"
+    );
+    assert_eq!(run(&["token", "remove", "ci"], "").0, 0);
+    let (code, text) = run(&["token", "add", "ci"], "");
+    assert!(code == 2 && text.contains("--scope"), "{code} {text}");
+}
+
+#[test]
 fn audit_without_a_ledger_fails() {
     let dir = tempfile::tempdir().unwrap();
     let (code, text) = error_of(&["audit", "-c", &relay(dir.path())]);

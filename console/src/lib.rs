@@ -4,9 +4,9 @@
 //! `console.db`. What relay-side roles have to do for people goes to them as requests, since the console's user may not write
 //! their folders.
 //!
-//! Rooms: `server` (port, security, errors, assets), `access` (who may what), `database` (`console.db`), `host` (reads of ledger
-//! and index), `live` (lines as they come),
-//! `api` (`/api/v1`), `log_page` (the addresses of the fifth predecessor), `pages` (what people see).
+//! Rooms, each using those behind it: `server` (port, routes, layers), `api` (`/api/v1`), `log_page` (the addresses of the fifth
+//! predecessor), `pages` (what people see), `login` (who asks), `app` (what handlers share), `live` (lines as they come), `host`
+//! (reads of ledger and index), `database` (`console.db`), `access` (passwords, waits), `answer` (problems, JSON, bodies).
 //!
 //! Invariants:
 //! - Nothing on the path from log to destination needs it: killed, full or slow, it costs that path nothing.
@@ -18,14 +18,20 @@
 
 mod access;
 mod accounts;
+mod answer;
 mod api;
+mod app;
+mod assets;
 mod database;
 mod error;
 mod host;
 mod live;
 mod log_page;
+mod login;
 mod pages;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use access::scope::AccessScope;
 pub use accounts::{AccountList, Accounts, ListedToken, ListedUser};

@@ -19,6 +19,7 @@ mod commands;
 mod delivery_store;
 mod error;
 mod publish;
+mod requests;
 mod schedule;
 mod session;
 mod source;
@@ -35,11 +36,13 @@ use jiff::Timestamp;
 use logferry_config::ForwarderSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
+use logferry_requests::RequestFolder;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::delivery_store::DeliveryStore;
+use crate::requests::RequestTaker;
 use crate::source::compressed_staging;
 use crate::worker::DestinationWorker;
 
@@ -97,12 +100,23 @@ pub async fn run(config: ForwarderSettings, shutdown: CancellationToken) -> Resu
     };
     let store = Arc::new(Mutex::new(store));
     let stop = shutdown.child_token();
+    let subscribers = config.subscribers();
     let mut workers = JoinSet::new();
     for destination in config.destinations {
         let worker = DestinationWorker::new(destination, &data_dir, config.interval, &store, stop.clone());
         workers.spawn_blocking(move || worker.run());
     }
     info!(data_dir = %data_dir.display(), destinations = workers.len(), "forwarder started");
+    if let Some(state_dir) = &config.console_dir {
+        let taker = RequestTaker {
+            folder: RequestFolder::of(state_dir),
+            data_dir: data_dir.clone(),
+            subscribers,
+            store: Arc::clone(&store),
+        };
+        let stop = stop.clone();
+        workers.spawn_blocking(move || taker.run(&stop));
+    }
     let mut result = Ok(());
     while let Some(ended) = workers.join_next().await {
         if let Err(source) = ended {

@@ -22,7 +22,7 @@ use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
 use crate::sign_off;
-use crate::{channels, gauges, tick, upkeep};
+use crate::{channels, gauges, requests, tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
 const LOCK_FILE: &str = "monitor.lock";
@@ -73,7 +73,9 @@ async fn work(
     let channels = channels::run(&config, news.channels.subscribe(), stop);
     let beating = heartbeat::run(&config, news.looked.subscribe(), stop);
     let watching = watch(Arc::new(config.clone()), ready, &news, stop);
-    let (mail_result, channels_result, (), watch_result) = tokio::join!(mailing, channels, beating, watching);
+    let asked = requests::run(&config, stop);
+    let (mail_result, channels_result, (), watch_result, ()) =
+        tokio::join!(mailing, channels, beating, watching, asked);
     tracing::info!("monitor stopped");
     mail_result.and(channels_result).and(watch_result)
 }

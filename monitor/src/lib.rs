@@ -23,6 +23,7 @@ mod gauges;
 mod incident_look;
 pub mod incidents;
 mod mail;
+mod requests;
 pub mod rules;
 mod sign_off;
 mod summary;

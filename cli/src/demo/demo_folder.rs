@@ -109,10 +109,19 @@ impl DemoFolder {
     }
 
     /// Writes the configuration of every host and loads it: that of the relay host first, then one per sender.
-    pub(crate) fn configure(&self, sftp: &SftpServer, mail: &MailSink) -> anyhow::Result<Vec<Config>> {
+    pub(crate) fn configure(
+        &self,
+        sftp: &SftpServer,
+        mail: &MailSink,
+        with_console: bool,
+    ) -> anyhow::Result<Vec<Config>> {
         let ports = free_ports().context("cannot find a free port on loopback")?;
         write_file(&self.relay_host().join("known_hosts"), sftp.known_hosts_line())?;
-        let mut files = vec![(self.relay_config(), self.relay_yaml(ports, sftp, mail)?)];
+        let mut yaml = self.relay_yaml(ports, sftp, mail)?;
+        if with_console {
+            yaml += &self.console_yaml(ports)?;
+        }
+        let mut files = vec![(self.relay_config(), yaml)];
         for host in HOSTS {
             let file = self.log_host(host).join("sender.yaml");
             files.push((file, self.sender_yaml(ports, host)?));
@@ -154,6 +163,14 @@ impl DemoFolder {
         ))
     }
 
+    fn console_yaml(&self, ports: Ports) -> anyhow::Result<String> {
+        let state_dir = quoted(&self.relay_host().join("console"))?;
+        let listen = ports.console;
+        Ok(format!(
+            "console:\n  listen: {listen}\n  state_dir: {state_dir}\n  open: true\n"
+        ))
+    }
+
     fn sender_yaml(&self, ports: Ports, host: LogHost) -> anyhow::Result<String> {
         Ok(format!(
             "# Written by `logferry demo`.\n\
@@ -185,16 +202,18 @@ fn group_yaml(group: usize, ports: Ports) -> String {
 struct Ports {
     groups: [SocketAddr; GROUPS.len()],
     metrics: SocketAddr,
+    console: SocketAddr,
 }
 
 /// Ports that are free now. If another process takes one first, the relay reports it.
 fn free_ports() -> io::Result<Ports> {
     // All are held until the last one is known, so that they differ.
-    let listeners = [free_port()?, free_port()?, free_port()?];
-    let [first, second, metrics] = listeners.each_ref().map(TcpListener::local_addr);
+    let listeners = [free_port()?, free_port()?, free_port()?, free_port()?];
+    let [first, second, metrics, console] = listeners.each_ref().map(TcpListener::local_addr);
     Ok(Ports {
         groups: [first?, second?],
         metrics: metrics?,
+        console: console?,
     })
 }
 

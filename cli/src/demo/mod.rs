@@ -70,7 +70,10 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
     });
     let sftp = sftp.await.context("cannot start the SFTP server")?;
     let mail = MailSink::start().await.context("cannot start the mail server")?;
-    let configs = folder.configure(&sftp, &mail)?;
+    let configs = folder.configure(&sftp, &mail, options.console)?;
+    if let Some(settings) = configs.iter().find_map(|config| config.console.as_ref()) {
+        console::print(&format!("the console: http://{}/\n\n", settings.listen))?;
+    }
     let mut demo = DemoRun {
         roles: DemoRoles::start(&configs),
         writers: Writers::start(folder, options.rate)?,
@@ -78,7 +81,8 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
         signals,
         folder,
     };
-    demo.write(options.seconds).await?;
+    demo.write(if options.console { 0 } else { options.seconds })
+        .await?;
     demo.drain().await?;
     demo.roles.stop().await?;
     for (number, message) in (1..).zip(mail.messages()) {

@@ -15,13 +15,13 @@ use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::search::{NDJSON, PageParams, UNBUFFERED, line_of, line_search};
-use crate::access::principal::Reader;
-use crate::host::lines::HitTaker;
-use crate::server::input::QueryInput;
-use crate::server::json_body::{has_effect, to_json};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body::{self, BodyWriter};
+use crate::answer::input::QueryInput;
+use crate::answer::json_body::{has_effect, to_json};
+use crate::answer::problem::Problem;
+use crate::answer::stream_body::{self, BodyWriter};
+use crate::app::lines::HitTaker;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// Lines of an export.
 const LINES_MAX: u64 = 1_000_000;
@@ -108,7 +108,7 @@ pub(crate) async fn export(
 
 async fn write_all(
     state: &AppState,
-    mut search: crate::host::lines::LineSearch,
+    mut search: crate::app::lines::LineSearch,
     (format, limit): (ExportFormat, u64),
     writer: &BodyWriter,
 ) -> Result<(), Problem> {

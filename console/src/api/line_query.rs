@@ -8,7 +8,7 @@ use logferry_time_windows::moment;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::server::problem::Problem;
+use crate::answer::problem::Problem;
 
 /// Characters of a query.
 const QUERY_MAX: usize = 4096;

@@ -10,12 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::schemas::LineAnswerSchema;
 use super::search::{MarkedHitJson, marks_of};
-use crate::access::principal::{Actor, Reader};
-use crate::database::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
-use crate::server::input::{JsonInput, PathInput, QueryInput};
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::input::{JsonInput, PathInput, QueryInput};
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::database::{MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketRow, TicketStatus};
+use crate::login::principal::{Actor, Reader};
 
 /// Lines around.
 const AROUND: usize = 10;
@@ -101,7 +101,7 @@ macro_rules! mark_routes {
     ($set:ident, $clear:ident, $path:literal, $kind:expr, $set_text:literal, $clear_text:literal) => {
         #[doc = $set_text]
         #[utoipa::path(put, path = $path, params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
-            (status = 200, body = LineMarks),
+            (status = 200, body = MarkSet),
             (status = 400, body = Problem, content_type = "application/problem+json"),
             (status = 401, body = Problem, content_type = "application/problem+json"),
             (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -110,13 +110,13 @@ macro_rules! mark_routes {
             State(state): State<AppState>,
             Actor(principal): Actor,
             PathInput(id): PathInput<String>,
-        ) -> Result<JsonBody<LineMarks>, Problem> {
+        ) -> Result<JsonBody<MarkSet>, Problem> {
             state.mark(&id, $kind, Some(true), principal.name).await.map(JsonBody)
         }
 
         #[doc = $clear_text]
         #[utoipa::path(delete, path = $path, params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
-            (status = 200, body = LineMarks),
+            (status = 200, body = MarkSet),
             (status = 400, body = Problem, content_type = "application/problem+json"),
             (status = 401, body = Problem, content_type = "application/problem+json"),
             (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -125,7 +125,7 @@ macro_rules! mark_routes {
             State(state): State<AppState>,
             Actor(principal): Actor,
             PathInput(id): PathInput<String>,
-        ) -> Result<JsonBody<LineMarks>, Problem> {
+        ) -> Result<JsonBody<MarkSet>, Problem> {
             state.mark(&id, $kind, Some(false), principal.name).await.map(JsonBody)
         }
     };
@@ -220,7 +220,7 @@ pub(crate) async fn put_ticket(
 
 /// Remove the ticket of a line; opened again it is as it was
 #[utoipa::path(delete, path = "/lines/{id}/ticket", params(("id" = String, Path, description = "BATCH@OFFSET")), responses(
-    (status = 200, body = LineMarks),
+    (status = 200, body = MarkSet),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json"),
     (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -229,7 +229,7 @@ pub(crate) async fn remove_ticket(
     State(state): State<AppState>,
     Actor(principal): Actor,
     PathInput(id): PathInput<String>,
-) -> Result<JsonBody<LineMarks>, Problem> {
+) -> Result<JsonBody<MarkSet>, Problem> {
     let marks = state
         .mark(&id, MarkKind::Ticket, Some(false), principal.name)
         .await?;
@@ -247,7 +247,7 @@ pub(crate) struct MarkedLineJson {
     /// Its first 16 KiB.
     line: String,
     #[serde(flatten)]
-    marks: LineMarks,
+    marks: MarkSet,
     changed_at: Timestamp,
     changed_by: String,
 }
@@ -300,7 +300,7 @@ impl AppState {
         kind: MarkKind,
         is_set: Option<bool>,
         who: String,
-    ) -> Result<LineMarks, Problem> {
+    ) -> Result<MarkSet, Problem> {
         let line = self.line_to_mark(id).await?;
         let marked = self
             .database

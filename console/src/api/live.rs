@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::line_query::LineQuery;
 use super::search::UNBUFFERED;
-use crate::access::principal::Reader;
+use crate::answer::input::QueryInput;
+use crate::answer::problem::Problem;
+use crate::answer::stream_body;
+use crate::app::state::AppState;
 use crate::live::{KEEP_ALIVE, LiveWatcher, WatchStart};
-use crate::server::input::QueryInput;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body;
+use crate::login::principal::Reader;
 
 /// After so long without a message a comment is sent.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);

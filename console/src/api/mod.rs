@@ -7,6 +7,7 @@ pub(crate) mod line_query;
 pub(crate) mod lines;
 pub(crate) mod live;
 mod overview;
+pub(crate) mod requests;
 mod saved;
 mod schemas;
 pub(crate) mod search;
@@ -18,10 +19,10 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::principal::Reader;
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -72,4 +73,5 @@ fn routes_of_v1() -> OpenApiRouter<AppState> {
         .routes(routes!(saved::searches, saved::save))
         .routes(routes!(saved::remove))
         .routes(routes!(saved::actions))
+        .routes(routes!(requests::requests, requests::ask))
 }

@@ -1,7 +1,5 @@
 //! Who asks; the state; the proof; the incidents; the numbers.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -15,13 +13,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::line_query::TimeRange;
 use super::schemas::{AlertSchema, AuditSchema, StatusSchema};
-use crate::access::principal::Reader;
 use crate::access::scope::AccessScope;
+use crate::answer::input::QueryInput;
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 use crate::host::blocking;
-use crate::server::input::QueryInput;
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::login::principal::Reader;
 
 /// Rows of numbers of one answer.
 const ROWS_MAX: usize = 50_000;
@@ -230,21 +228,4 @@ pub(crate) async fn numbers(
         )));
     }
     Ok(JsonBody(rows).into_response())
-}
-
-impl AppState {
-    /// The present state, at most a second old.
-    pub(crate) async fn present_status(
-        &self,
-    ) -> Result<Arc<logferry_inspection::status::StatusReport>, Problem> {
-        let mut kept = self.status.lock().await;
-        if let Some((at, report)) = &*kept
-            && at.elapsed() < std::time::Duration::from_secs(1)
-        {
-            return Ok(Arc::clone(report));
-        }
-        let report = Arc::new(self.host.status(self, Timestamp::now()).await?);
-        *kept = Some((std::time::Instant::now(), Arc::clone(&report)));
-        Ok(report)
-    }
 }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::principal::{Actor, Reader};
-use crate::server::input::{JsonInput, PathInput, QueryInput};
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::input::{JsonInput, PathInput, QueryInput};
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::{Actor, Reader};
 
 const NAME_MAX: usize = 100;
 const QUERY_MAX: usize = 4096;

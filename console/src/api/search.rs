@@ -15,14 +15,14 @@ use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::schemas::SearchAnswerSchema;
-use crate::access::principal::Reader;
-use crate::database::LineMarks;
-use crate::host::lines::{HitTaker, LineSearch, SearchFacts};
-use crate::server::input::QueryInput;
-use crate::server::json_body::{JsonBody, to_json};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body::{self, BodyWriter};
+use crate::answer::input::QueryInput;
+use crate::answer::json_body::{JsonBody, to_json};
+use crate::answer::problem::Problem;
+use crate::answer::stream_body::{self, BodyWriter};
+use crate::app::lines::{HitTaker, LineSearch, SearchFacts};
+use crate::app::state::AppState;
+use crate::database::MarkSet;
+use crate::login::principal::Reader;
 
 /// Hits of a page.
 const LIMIT: usize = 100;
@@ -139,7 +139,7 @@ pub(super) fn query(
 }
 
 /// The marks of hits, in their order.
-pub(crate) async fn marks_of(state: &AppState, hits: &[Hit]) -> Result<Vec<LineMarks>, Problem> {
+pub(crate) async fn marks_of(state: &AppState, hits: &[Hit]) -> Result<Vec<MarkSet>, Problem> {
     let ids: Vec<_> = hits.iter().map(Hit::id).collect();
     Ok(state.database.run(move |db| db.marks(&ids)).await?)
 }
@@ -168,7 +168,7 @@ pub(crate) struct MarkedHitJson<'a> {
     #[serde(flatten)]
     pub(crate) line: HitJson<'a>,
     #[serde(flatten)]
-    pub(crate) marks: LineMarks,
+    pub(crate) marks: MarkSet,
 }
 
 /// How a search ended.

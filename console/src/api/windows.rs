@@ -10,13 +10,13 @@ use logferry_protocol::names::SourceId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::access::principal::Reader;
+use crate::answer::input::{PathInput, QueryInput};
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::{Problem, shown};
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 use crate::pages::windows::grid::{GridDay, WindowGrid};
 use crate::pages::windows::read;
-use crate::server::input::{PathInput, QueryInput};
-use crate::server::json_body::JsonBody;
-use crate::server::problem::{Problem, shown};
-use crate::server::state::AppState;
 
 /// Which day.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -96,7 +96,7 @@ pub(crate) async fn day(
 
 /// A batch with its life.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WindowBatch {
+pub(crate) struct BatchLife {
     /// `name`, `source`, `window_start`, `part`, `state`, `lines`, `bytes`, `sha256`, `destinations`, as in the audit.
     #[serde(flatten)]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
@@ -124,7 +124,7 @@ pub(crate) struct DeliveryAttempts {
     resend_requested_at: Option<Timestamp>,
 }
 
-impl WindowBatch {
+impl BatchLife {
     fn new(batch: &Batch, deliveries: Vec<Delivery>) -> Self {
         let attempts = deliveries.iter().map(|it| DeliveryAttempts {
             destination: it.destination.to_string(),
@@ -153,7 +153,7 @@ impl WindowBatch {
     params(("source" = String, Path, description = "The source"),
            ("start" = i64, Path, description = "First second of the window, since 1970")),
     responses(
-    (status = 200, body = Vec<WindowBatch>),
+    (status = 200, body = Vec<BatchLife>),
     (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json"),
     (status = 404, body = Problem, content_type = "application/problem+json"),
@@ -179,7 +179,7 @@ pub(crate) async fn window(
         .host
         .ledger(move |ledger| {
             let batches = ledger.batches(&filter)?;
-            let with = |batch: &Batch| Ok(WindowBatch::new(batch, ledger.deliveries(batch.id)?));
+            let with = |batch: &Batch| Ok(BatchLife::new(batch, ledger.deliveries(batch.id)?));
             batches
                 .iter()
                 .map(with)

@@ -1,9 +1,9 @@
 //! Users and tokens.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ConsoleDb, milliseconds, timestamp};
+use super::{ConsoleDb, actions, milliseconds, timestamp};
 use crate::access::scope::AccessScope;
 use crate::access::secret_text::SecretHash;
 use crate::error::ConsoleError;
@@ -63,6 +63,8 @@ impl ConsoleDb {
                     milliseconds(user.created_at)
                 ],
             )?;
+            let action = if is_new { "add user" } else { "change user" };
+            note(sql, action, &user.name, user.scope.as_str())?;
             Ok(is_new)
         })
     }
@@ -70,7 +72,11 @@ impl ConsoleDb {
     /// Removes a user with its sessions; whether there was one.
     pub(crate) fn remove_user(&mut self, name: &str) -> Result<bool, ConsoleError> {
         self.write("remove a user", |sql| {
-            Ok(sql.execute("DELETE FROM users WHERE name = ?1", [name])? > 0)
+            let is_removed = sql.execute("DELETE FROM users WHERE name = ?1", [name])? > 0;
+            if is_removed {
+                note(sql, "remove user", name, "")?;
+            }
+            Ok(is_removed)
         })
     }
 
@@ -95,6 +101,9 @@ impl ConsoleDb {
                     token.expires_at.map(milliseconds)
                 ],
             )?;
+            if added > 0 {
+                note(sql, "add token", &token.name, token.scope.as_str())?;
+            }
             Ok(added > 0)
         })
     }
@@ -102,7 +111,11 @@ impl ConsoleDb {
     /// Removes a token; whether there was one.
     pub(crate) fn remove_token(&mut self, name: &str) -> Result<bool, ConsoleError> {
         self.write("remove a token", |sql| {
-            Ok(sql.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)
+            let is_removed = sql.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0;
+            if is_removed {
+                note(sql, "remove token", name, "")?;
+            }
+            Ok(is_removed)
         })
     }
 
@@ -130,6 +143,11 @@ impl ConsoleDb {
         }
         Ok(Some(token))
     }
+}
+
+/// Accounts are changed on the host alone, by whoever may write the console's folder.
+fn note(sql: &Connection, action: &str, name: &str, scope: &str) -> rusqlite::Result<()> {
+    actions::add(sql, "command on the host", action, name, scope, Timestamp::now())
 }
 
 /// A scope that no version knows may only look.

@@ -54,7 +54,7 @@ pub(crate) struct MarkedLine {
 
 /// The marks of a line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct LineMarks {
+pub(crate) struct MarkSet {
     /// It stays on top.
     pub(crate) is_pinned: bool,
     /// It has a ticket.
@@ -67,7 +67,7 @@ pub(crate) struct LineMarks {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MarkRow {
     pub(crate) line: MarkedLine,
-    pub(crate) marks: LineMarks,
+    pub(crate) marks: MarkSet,
     pub(crate) changed_at: Timestamp,
     pub(crate) changed_by: String,
 }
@@ -131,7 +131,7 @@ impl ConsoleDb {
         is_set: Option<bool>,
         who: &str,
         now: Timestamp,
-    ) -> Result<LineMarks, ConsoleError> {
+    ) -> Result<MarkSet, ConsoleError> {
         self.write("mark a line", |sql| {
             put_line(sql, line, who, now)?;
             let column = kind.column();
@@ -191,7 +191,7 @@ impl ConsoleDb {
     }
 
     /// The marks of lines; none for a line that has none.
-    pub(crate) fn marks(&self, lines: &[String]) -> Result<Vec<LineMarks>, ConsoleError> {
+    pub(crate) fn marks(&self, lines: &[String]) -> Result<Vec<MarkSet>, ConsoleError> {
         self.read("read marks", |sql| {
             lines.iter().map(|line| marks_of(sql, line)).collect()
         })
@@ -298,11 +298,11 @@ fn open_ticket(sql: &Connection, line: &str, who: &str, now: Timestamp) -> rusql
     .map(drop)
 }
 
-fn marks_of(sql: &Connection, line: &str) -> rusqlite::Result<LineMarks> {
+fn marks_of(sql: &Connection, line: &str) -> rusqlite::Result<MarkSet> {
     let mut query =
         sql.prepare_cached("SELECT is_pinned, is_ticket, is_hidden FROM marks WHERE line = ?1")?;
     let marks = query.query_row([line], |row| {
-        Ok(LineMarks {
+        Ok(MarkSet {
             is_pinned: row.get(0)?,
             is_ticket: row.get(1)?,
             is_hidden: row.get(2)?,
@@ -321,7 +321,7 @@ fn mark_row(row: &Row<'_>) -> rusqlite::Result<MarkRow> {
             level: row.get(4)?,
             text: row.get(5)?,
         },
-        marks: LineMarks {
+        marks: MarkSet {
             is_pinned: row.get(6)?,
             is_ticket: row.get(7)?,
             is_hidden: row.get(8)?,

@@ -6,6 +6,7 @@
 mod accounts;
 mod actions;
 mod marks;
+mod requests;
 mod saved_searches;
 mod schema;
 mod sessions;
@@ -22,7 +23,7 @@ use crate::error::ConsoleError;
 
 pub(crate) use accounts::{TokenRow, UserRow};
 pub(crate) use actions::ActionRow;
-pub(crate) use marks::{LineMarks, MarkKind, MarkRow, MarkedLine, TicketChange, TicketRow, TicketStatus};
+pub(crate) use marks::{MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketRow, TicketStatus};
 
 /// Its name in the console's folder.
 pub(crate) const FILE_NAME: &str = "console.db";

@@ -1,8 +1,6 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
 pub(crate) mod ledger_pool;
-pub(crate) mod lines;
-mod present_status;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,11 +10,11 @@ use logferry_ledger::{Ledger, LedgerError};
 use logferry_numbers::{IndexError, IndexReader};
 
 use self::ledger_pool::LedgerPool;
-use crate::server::problem::Problem;
+use crate::answer::problem::Problem;
 
 /// The relay host, for async code.
 #[derive(Debug, Clone)]
-pub(crate) struct RelayHost(Arc<Handles>);
+pub(crate) struct ReadHost(Arc<Handles>);
 
 #[derive(Debug)]
 struct Handles {
@@ -25,7 +23,7 @@ struct Handles {
     store_dir: PathBuf,
 }
 
-impl RelayHost {
+impl ReadHost {
     pub(crate) fn new(settings: &ConsoleSettings) -> Self {
         Self(Arc::new(Handles {
             ledgers: LedgerPool::new(&settings.data_dir),
@@ -54,6 +52,14 @@ impl RelayHost {
     }
 
     /// Reads the ledger on this thread, which must be one for blocking work.
+    pub(crate) fn read_here<T>(
+        &self,
+        read: impl FnOnce(&Ledger) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.0.ledgers.with(read)
+    }
+
+    /// The same, for a read that fails otherwise too. It runs on this thread, which must be one for blocking work.
     pub(crate) fn with_ledger<T>(
         &self,
         read: impl FnOnce(&Ledger) -> Result<T, Problem>,

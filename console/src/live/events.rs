@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::matches::{SHOWN_MAX, SharedQuery, ShownLine};
 use super::ring::{Hole, LostBytes, SinceTick};
-use crate::server::json_body::to_json;
+use crate::answer::json_body::to_json;
 
 /// A comment, so that proxies and browsers see that the stream lives.
 pub(crate) const KEEP_ALIVE: &str = ": keepalive\n\n";

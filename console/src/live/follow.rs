@@ -11,7 +11,7 @@ use logferry_config::{ConsoleSettings, FormatsByLog};
 use logferry_fields::Format;
 use logferry_ledger::{Ledger, SourceLogs};
 use logferry_spool::follow::{FollowError, FollowEvent, Follower, LineFilter};
-use logferry_store::{LineBlock, LineOrigin};
+use logferry_store::{LineOrigin, ReadLines};
 
 use super::hub::LiveHub;
 use super::ring::LostBytes;
@@ -87,7 +87,7 @@ fn follow(
                         format: "",
                     };
                     bytes += lines.len();
-                    blocks.push(LineBlock::read(origin, position, lines, format, now_ms));
+                    blocks.push(ReadLines::read(origin, position, lines, format, now_ms));
                 }
                 FollowEvent::Skipped { batch, bytes } => lost.push(LostBytes { batch, bytes }),
             }

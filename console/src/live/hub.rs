@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_store::{LineBlock, Query, QueryError};
+use logferry_store::{Query, QueryError, ReadLines};
 use tokio::sync::watch;
 
 use super::matches::SharedQuery;
@@ -109,7 +109,7 @@ impl LiveHub {
     }
 
     /// For the follower: a new tick. All queries are tried here, so that watchers find the outcome.
-    pub(super) fn push(&self, blocks: Vec<LineBlock>, lost: Vec<LostBytes>, broken_since: Option<Timestamp>) {
+    pub(super) fn push(&self, blocks: Vec<ReadLines>, lost: Vec<LostBytes>, broken_since: Option<Timestamp>) {
         let tick = self.ring().push(Timestamp::now(), blocks, lost, broken_since);
         let queries: Vec<_> = {
             let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,10 +130,7 @@ impl LiveHub {
     }
 
     pub(super) fn recent(&self) -> SinceTick {
-        SinceTick {
-            hole: None,
-            ticks: self.ring().recent(),
-        }
+        self.ring().recent()
     }
 
     fn ring(&self) -> MutexGuard<'_, TickRing> {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use logferry_store::LineBlock;
+use logferry_store::ReadLines;
 
 /// Bytes of lines that are kept.
 const BYTES_MAX: usize = 16 << 20;
@@ -26,7 +26,7 @@ pub(crate) struct LostBytes {
 pub(crate) struct Tick {
     pub(crate) number: u64,
     pub(crate) at: Timestamp,
-    pub(crate) blocks: Vec<LineBlock>,
+    pub(crate) blocks: Vec<ReadLines>,
     pub(crate) lost: Vec<LostBytes>,
     /// Since when lines may be missing before this tick: the follower had to start anew.
     pub(crate) broken_since: Option<Timestamp>,
@@ -36,12 +36,12 @@ pub(crate) struct Tick {
 
 impl Tick {
     pub(crate) fn lines(&self) -> u64 {
-        let lines: usize = self.blocks.iter().map(LineBlock::len).sum();
+        let lines: usize = self.blocks.iter().map(ReadLines::len).sum();
         u64::try_from(lines).unwrap_or(u64::MAX)
     }
 
     fn bytes(&self) -> usize {
-        self.blocks.iter().map(LineBlock::bytes).sum()
+        self.blocks.iter().map(ReadLines::bytes).sum()
     }
 }
 
@@ -60,6 +60,8 @@ pub(crate) struct Hole {
 pub(crate) struct SinceTick {
     pub(crate) hole: Option<Hole>,
     pub(crate) ticks: Vec<Arc<Tick>>,
+    /// The number of the newest tick: whoever has taken this has seen all up to it.
+    pub(crate) newest: u64,
 }
 
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl TickRing {
     pub(crate) fn push(
         &mut self,
         at: Timestamp,
-        blocks: Vec<LineBlock>,
+        blocks: Vec<ReadLines>,
         lost: Vec<LostBytes>,
         broken_since: Option<Timestamp>,
     ) -> Arc<Tick> {
@@ -137,6 +139,7 @@ impl TickRing {
                     lines: None,
                 }),
                 ticks: self.ticks.iter().cloned().collect(),
+                newest: self.newest(),
             };
         }
         let first = self.ticks.partition_point(|tick| tick.number <= number);
@@ -149,12 +152,20 @@ impl TickRing {
                 until: at,
                 lines: (number == self.start).then_some(lines),
             });
-        SinceTick { hole, ticks }
+        SinceTick {
+            hole,
+            ticks,
+            newest: self.newest(),
+        }
     }
 
-    /// The newest ticks, for one who begins to watch.
-    pub(crate) fn recent(&self) -> Vec<Arc<Tick>> {
-        self.ticks.iter().cloned().collect()
+    /// All ticks that are there, for one who begins to watch.
+    pub(crate) fn recent(&self) -> SinceTick {
+        SinceTick {
+            hole: None,
+            ticks: self.ticks.iter().cloned().collect(),
+            newest: self.newest(),
+        }
     }
 }
 
@@ -169,7 +180,7 @@ mod tests {
         Timestamp::from_millisecond(1_795_000_000_000 + milliseconds).unwrap()
     }
 
-    fn block(text: &[u8]) -> LineBlock {
+    fn block(text: &[u8]) -> ReadLines {
         let (source, group) = ("198.51.100.1".parse().unwrap(), "web-1".parse().unwrap());
         let origin = LineOrigin {
             source: &source,
@@ -178,7 +189,7 @@ mod tests {
             batch: "a",
             format: "",
         };
-        LineBlock::read(origin, 0, text, &Format::default(), 0)
+        ReadLines::read(origin, 0, text, &Format::default(), 0)
     }
 
     fn push(ring: &mut TickRing, milliseconds: i64, text: &[u8]) -> u64 {

@@ -45,29 +45,17 @@ impl LiveWatcher {
             return None;
         }
         let newest = hub.newest();
-        let (first, seen) = match start {
-            WatchStart::Recent => {
-                let recent = hub.recent();
-                let seen = recent.ticks.last().map_or(*newest.borrow(), |tick| tick.number);
-                (Some(recent), seen)
-            }
-            WatchStart::After(number) => {
-                let since = hub.since(number);
-                let is_known = since.hole.is_none();
-                let seen = since.ticks.last().map_or(*newest.borrow(), |tick| tick.number);
-                if is_known && since.ticks.is_empty() {
-                    (None, seen)
-                } else {
-                    (Some(since), seen)
-                }
-            }
+        // One look at the ring: a tick after it is newer than what was seen.
+        let first = match start {
+            WatchStart::Recent => hub.recent(),
+            WatchStart::After(number) => hub.since(number),
         };
         Some(Self {
             hub: Arc::clone(hub),
             query,
             newest,
-            seen,
-            first,
+            seen: first.newest,
+            first: Some(first),
             next_message: Instant::now(),
         })
     }
@@ -90,7 +78,7 @@ impl LiveWatcher {
             // The sender lives as long as the hub.
             let _ = self.newest.wait_for(|newest| *newest > seen).await;
             let since = self.hub.since(seen);
-            let last = since.ticks.last().map_or(seen, |tick| tick.number);
+            let last = since.newest;
             let lines = self.matched(since).await;
             self.seen = last;
             self.next_message = Instant::now() + MESSAGE_INTERVAL;

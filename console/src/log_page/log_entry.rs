@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use logferry_store::Hit;
 use serde::Serialize;
 
-use crate::database::LineMarks;
+use crate::database::MarkSet;
 
 /// The keys that its page and its users' programs read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub(super) struct LogEntry {
 }
 
 impl LogEntry {
-    pub(super) fn of(hit: &Hit, marks: LineMarks, zone: &TimeZone) -> Self {
+    pub(super) fn of(hit: &Hit, marks: MarkSet, zone: &TimeZone) -> Self {
         let field = |name: &str| {
             let found = hit.fields.iter().find(|(known, _)| known == name);
             found
@@ -80,9 +80,9 @@ mod tests {
             line: b"<b>\xff".to_vec(),
             ..Hit::default()
         };
-        let marks = LineMarks {
+        let marks = MarkSet {
             is_pinned: true,
-            ..LineMarks::default()
+            ..MarkSet::default()
         };
         let json = |hit: &Hit| serde_json::to_string(&LogEntry::of(hit, marks, &TimeZone::UTC)).unwrap();
         assert_eq!(

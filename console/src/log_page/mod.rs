@@ -10,7 +10,7 @@ mod stream;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::server::state::AppState;
+use crate::app::state::AppState;
 
 /// The routes.
 pub(crate) fn router() -> Router<AppState> {

@@ -12,14 +12,14 @@ use logferry_store::{Hit, Query, SearchPage};
 use serde::{Deserialize, Serialize};
 
 use super::log_entry::{LogEntry, level_word};
-use crate::access::principal::{Actor, Reader};
+use crate::answer::input::{PathInput, QueryInput};
+use crate::answer::json_body::JsonBody;
+use crate::answer::problem::Problem;
 use crate::api::search::{HitList, marks_of};
+use crate::app::lines::LineSearch;
+use crate::app::state::AppState;
 use crate::database::MarkKind;
-use crate::host::lines::LineSearch;
-use crate::server::input::{PathInput, QueryInput};
-use crate::server::json_body::JsonBody;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::login::principal::{Actor, Reader};
 
 /// Lines of one answer.
 const LINES_MAX: usize = 500;

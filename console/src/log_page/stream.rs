@@ -10,13 +10,13 @@ use jiff::tz::TimeZone;
 use logferry_store::Query;
 
 use super::log_entry::LogEntry;
-use crate::access::principal::Reader;
+use crate::answer::problem::Problem;
+use crate::answer::stream_body;
 use crate::api::live::{event_stream_headers, start_of};
-use crate::database::LineMarks;
+use crate::app::state::AppState;
+use crate::database::MarkSet;
 use crate::live::{KEEP_ALIVE, LiveWatcher, MatchedLines, message};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-use crate::server::stream_body;
+use crate::login::principal::Reader;
 
 /// The predecessor's clients take a stream for dead after its 25 s.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -73,7 +73,7 @@ fn messages(id: u64, lines: &MatchedLines, zone: &TimeZone) -> Bytes {
     }
     let last = lines.shown.len().saturating_sub(1);
     for (index, line) in lines.shown.iter().enumerate() {
-        let entry = LogEntry::of(&line.hit, LineMarks::default(), zone);
+        let entry = LogEntry::of(&line.hit, MarkSet::default(), zone);
         let id = (index == last).then_some(id);
         text.extend_from_slice(&message(id, &entry));
     }

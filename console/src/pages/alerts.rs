@@ -1,6 +1,9 @@
 //! `/alerts`: what is wrong, what was, and what is silenced.
 
+use std::sync::Arc;
+
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
@@ -9,14 +12,14 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
-use super::html;
 use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use super::{PagesState, html};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 15;
 
@@ -88,6 +91,7 @@ struct AlertsPage {
 /// The page.
 pub(crate) async fn show(
     State(state): State<AppState>,
+    Extension(pages): Extension<Arc<PagesState>>,
     Reader(principal): Reader,
     Query(choice): Query<AlertChoice>,
 ) -> Result<Response, Problem> {
@@ -113,7 +117,7 @@ pub(crate) async fn show(
     let (mut open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
     // The numbers are an addition: without them the page is whole.
-    if let Ok(facts) = state.pages.overview.read(&state).await
+    if let Ok(facts) = pages.overview.read(&state).await
         && let Ok(counts) = &facts.counts
     {
         for incident in open.iter_mut().take(CHARTS_MAX) {

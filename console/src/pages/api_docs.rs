@@ -8,9 +8,9 @@ use axum::response::Response;
 
 use super::html;
 use super::parts::frame::{Frame, Tab};
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 #[derive(Template)]
 #[template(path = "api_docs.html")]

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::parts::frame::{Frame, Tab};
-use crate::server::problem::Problem;
+use crate::answer::problem::Problem;
 
 #[derive(Template)]
 #[template(path = "error.html")]

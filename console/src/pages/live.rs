@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::source_names;
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// The filters of the address.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -12,19 +12,22 @@ mod error_page;
 mod live;
 mod overview;
 mod parts;
+mod requested;
 mod search;
 mod sign_in;
 mod tickets;
 mod viewer;
 pub(crate) mod windows;
 
+use std::sync::Arc;
+
 use askama::Template;
-use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 pub(crate) use self::error_page::error_page;
 
@@ -52,6 +55,10 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/windows/{source}/{start}", get(windows::show_window))
         .route("/batches/{name}", get(windows::find_batch))
         .route("/batches/{name}/download", get(windows::download))
+        .route("/batches/{name}/retry", post(requested::retry))
+        .route("/batches/{name}/resend", post(requested::resend))
+        .route("/alerts/silence", post(requested::silence))
+        .layer(Extension(Arc::<PagesState>::default()))
 }
 
 /// A page, made of its template.

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::html;
 use super::parts::frame::{Frame, Tab};
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// What the address says besides the time, which the script reads.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::html;
 use super::parts::frame::{Frame, Tab};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// What the address says.
 #[derive(Debug, Default, Deserialize)]

@@ -11,11 +11,11 @@ use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::access::principal::{Actor, Reader};
+use crate::answer::json_body::has_effect;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
-use crate::server::json_body::has_effect;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::login::principal::{Actor, Reader};
 
 /// Rows of each list.
 const SHOWN_MAX: usize = 500;

@@ -23,9 +23,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::peer::RequestPeer;
-use super::state::AppState;
 use super::tls::ConsoleCertificate;
+use crate::answer::peer::RequestPeer;
+use crate::app::state::AppState;
 
 /// Open connections: a browser has six, a stream takes one.
 const CONNECTIONS_MAX: usize = 2048;

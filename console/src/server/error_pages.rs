@@ -6,9 +6,23 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
-use crate::access::login::login_path;
+use crate::answer::problem::Problem;
+use crate::login::routes::login_path;
 use crate::pages;
+
+/// A refusal of a layer, such as a body that is too large, as a problem.
+fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    if !is_refusal || response.extensions().get::<Problem>().is_some() {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the body of this request is too large",
+        _ => "this request cannot be answered",
+    };
+    Problem::new(status, detail).into_response()
+}
 
 /// Turns the problem of a page into a page. Programs, and scripts of pages, get the problem itself.
 pub(super) async fn for_people(request: Request, next: Next) -> Response {
@@ -22,7 +36,7 @@ pub(super) async fn for_people(request: Request, next: Next) -> Response {
         let whole = request.uri().path_and_query();
         whole.map_or_else(|| "/".to_owned(), ToString::to_string)
     });
-    let response = next.run(request).await;
+    let response = as_problem(next.run(request).await);
     let Some(problem) = response.extensions().get::<Problem>() else {
         return response;
     };

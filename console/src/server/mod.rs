@@ -1,19 +1,11 @@
-//! The port: connections, TLS, the layers around every handler, errors and assets.
+//! The port: connections, TLS, all routes and the layers around them, problems as pages.
 //!
-//! `run` starts everything. What every answer has (headers, limits) is in `security`; what a handler needs is in `state`.
+//! `run` starts everything. What every answer has (headers, limits) is in `security`.
 
-pub(crate) mod assets;
 mod connections;
 mod error_pages;
-pub(crate) mod input;
-pub(crate) mod json_body;
-pub(crate) mod peer;
-pub(crate) mod problem;
-mod rate_limit;
 mod router;
 mod security;
-pub(crate) mod state;
-pub(crate) mod stream_body;
 mod tls;
 
 use std::path::Path;
@@ -26,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::state::AppState;
-use self::tls::ConsoleCertificate;
+pub(crate) use self::tls::ConsoleCertificate;
+use crate::app::state::AppState;
 use crate::database::ConsoleDb;
 use crate::error::ConsoleError;
 use crate::live;
@@ -55,25 +47,34 @@ pub async fn run(settings: ConsoleSettings, stop: CancellationToken) -> Result<(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ConsoleError::Listen { address, source })?;
-    let address = listener.local_addr().unwrap_or(address);
+    serve(listener, settings, certificate, db, &ready, &stop).await?;
+    beside.cancel();
+    tasks.join_all().await;
+    tracing::info!("console stopped");
+    Ok(())
+}
+
+/// Serves on a port until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    settings: ConsoleSettings,
+    certificate: Option<ConsoleCertificate>,
+    db: ConsoleDb,
+    ready: &Readiness,
+    stop: &CancellationToken,
+) -> Result<(), ConsoleError> {
+    let address = listener.local_addr().unwrap_or(settings.listen);
     let scheme = if certificate.is_some() { "https" } else { "http" };
     tracing::info!("console started: {scheme}://{address}/");
     let state = AppState::new(settings, db, stop.clone());
     let follower = live::start(Arc::clone(&state.live), &state.settings)?;
+    let outcomes = tokio::spawn(state.clone().take_outcomes());
     ready.set();
-    connections::serve(
-        listener,
-        certificate,
-        router::router(state.clone()),
-        &state,
-        &stop,
-    )
-    .await;
-    beside.cancel();
+    let routes = router::router(state.clone());
+    connections::serve(listener, certificate, routes, &state, stop).await;
     state.live.stop();
     let _ = tokio::task::spawn_blocking(move || follower.join()).await;
-    tasks.join_all().await;
-    tracing::info!("console stopped");
+    let _ = outcomes.await;
     Ok(())
 }
 

@@ -1,17 +1,17 @@
 //! All routes, and the layers around them. The outermost layer is the last one here.
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::limit::RequestBodyLimitLayer;
 
-use super::problem::Problem;
-use super::state::AppState;
-use super::{assets, error_pages, security};
-use crate::access::login;
-use crate::{api, log_page, pages};
+use super::{error_pages, security};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::{api, assets, log_page, login, pages};
 
 /// Bytes of a request's body: forms and small JSON.
 const BODY_MAX: usize = 64 << 10;
@@ -26,12 +26,19 @@ pub(super) fn router(state: AppState) -> Router {
         .merge(pages::router())
         .merge(api::router())
         .merge(log_page::router())
-        .merge(login::router())
+        .merge(login::routes::router())
         .merge(assets::router())
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || Problem::not_found("there is no such page here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address does not take this method",
+            )
+        })
         .layer(RequestBodyLimitLayer::new(BODY_MAX))
         .layer(csrf)
+        .layer(from_fn_with_state(state.clone(), security::check_host))
         .layer(from_fn_with_state(state.clone(), security::limit_rate))
         .layer(from_fn(error_pages::for_people))
         .layer(from_fn(security::headers))

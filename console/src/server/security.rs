@@ -1,19 +1,20 @@
 //! What every answer has: headers that keep a log line from becoming script, and a page from being framed.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::peer::RequestPeer;
-use super::problem::Problem;
-use super::state::AppState;
+use crate::answer::peer::RequestPeer;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// No inline script or style, nothing from or to another host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -52,6 +53,34 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
         );
     }
     response
+}
+
+/// Refuses a request for another name than an address or `localhost` while everybody may look: a page of the internet whose name
+/// leads here must not read what its visitor may.
+pub(super) async fn check_host(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if state.settings.open && !is_local_name(request.headers()) {
+        return Problem::forbidden(
+            "this console is open to this host alone; use http://127.0.0.1 or http://localhost",
+        )
+        .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_local_name(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Refuses an address that sends too much.

@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The certificate in force.
 #[derive(Debug)]
-pub(super) struct ConsoleCertificate {
+pub(crate) struct ConsoleCertificate {
     files: ConsoleTls,
     loaded: Mutex<LoadedCertificate>,
 }
@@ -31,7 +31,7 @@ struct LoadedCertificate {
 }
 
 impl ConsoleCertificate {
-    pub(super) fn load(files: &ConsoleTls) -> Result<Self, ConsoleError> {
+    pub(crate) fn load(files: &ConsoleTls) -> Result<Self, ConsoleError> {
         let digest = digest(files);
         let config = read(files)?;
         Ok(Self {

@@ -116,8 +116,9 @@ impl RawConsole {
         let tls = self.tls.resolve(&at.key("tls"));
         let proxy = at.optional("proxy", self.proxy, |at, raw| {
             at.check(raw, |text| {
-                text.parse::<IpAddr>()
-                    .map_err(|_| format!("`{text}` is not an IP address; write the one of the proxy, like 127.0.0.1"))
+                text.parse::<IpAddr>().map_err(|_| {
+                    format!("`{text}` is not an IP address; write the one of the proxy, like 127.0.0.1")
+                })
             })
         });
         let metrics = at.optional("metrics", self.metrics, ConfigField::address);

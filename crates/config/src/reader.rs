@@ -359,6 +359,9 @@ impl Config {
 
     fn share_with_console(&mut self, host: &WatchedHost) {
         let Some(console) = &mut self.console else { return };
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.console_dir = Some(console.state_dir.clone());
+        }
         let mut shared = ConsoleShared {
             formats: self.formats.clone(),
             host: host.clone(),

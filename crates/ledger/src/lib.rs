@@ -26,6 +26,7 @@ mod monitor_clock;
 mod monitor_state;
 mod outbox;
 mod rebuild;
+mod requests;
 mod row;
 mod schema;
 mod streams;

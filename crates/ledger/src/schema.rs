@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
+use crate::requests::REQUESTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -336,6 +337,8 @@ CREATE TABLE daily_summaries (
     day       INTEGER PRIMARY KEY,
     queued_at INTEGER NOT NULL
 ) STRICT;",
+    // What came of requests of the console.
+    REQUESTS_STEP,
 ];
 
 /// The version of the current schema.

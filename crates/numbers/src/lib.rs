@@ -17,7 +17,6 @@ mod histogram;
 mod index_db;
 mod index_reader;
 mod query;
-mod row_json;
 mod schema;
 mod series_minutes;
 mod sink;

@@ -8,9 +8,7 @@ use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
 use logferry_spool::Spool;
-use logferry_store::{
-    Hit, LineBlock, LineOrigin, Query, SearchObserver, SearchPage, SearchProgress,
-};
+use logferry_store::{Hit, LineOrigin, Query, ReadLines, SearchObserver, SearchPage, SearchProgress};
 use memchr::{memchr, memrchr};
 
 use crate::error::SearchError;
@@ -113,10 +111,7 @@ fn text_around(
     let end = batch.contents.bytes.min(offset.saturating_add(BYTES_MAX));
     reader.seek_to(first).map_err(failed)?;
     let mut bytes = Vec::new();
-    reader
-        .take(end - first)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    reader.take(end - first).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(BatchText { first, bytes }))
 }
 
@@ -149,10 +144,16 @@ fn in_text(
     let first = text.first + u64::try_from(start).ok()?;
     // A line without a time, with none before it, has the time of its window's beginning.
     let arrival = batch.window.start.saturating_mul(1000).min(now.as_millisecond());
-    let block = LineBlock::read(origin, first, bytes.get(start..end)?, format, arrival);
+    let block = ReadLines::read(origin, first, bytes.get(start..end)?, format, arrival);
     let mut around = LinesAround::default();
     let mut is_found = false;
-    for hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+    // As a search does it: its order relies on the window.
+    let window = (
+        batch.window.start.saturating_mul(1000),
+        batch.window.end().saturating_mul(1000) - 1,
+    );
+    for mut hit in (0..block.len()).filter_map(|number| block.hit(number)) {
+        hit.time_ms = hit.time_ms.min(window.1).max(window.0);
         match hit.offset.cmp(&offset) {
             std::cmp::Ordering::Less => around.before.push(hit),
             std::cmp::Ordering::Equal => {
@@ -285,7 +286,17 @@ mod tests {
         let id: LineId = "a@b_08_00-19.2@77".parse().unwrap();
         assert_eq!((id.batch.as_str(), id.offset), ("a@b_08_00-19.2", 77));
         assert_eq!(id.to_string(), "a@b_08_00-19.2@77");
-        for text in ["", "a", "@1", "a@", "a@-1", "a@1x", "../a@1", "a\n@1", "a@99999999999999999999"] {
+        for text in [
+            "",
+            "a",
+            "@1",
+            "a@",
+            "a@-1",
+            "a@1x",
+            "../a@1",
+            "a\n@1",
+            "a@99999999999999999999",
+        ] {
             assert!(text.parse::<LineId>().is_err(), "{text:?}");
         }
     }
@@ -304,7 +315,10 @@ mod tests {
 
     #[test]
     fn nearest_lines_are_kept_on_both_sides() {
-        let hit = |offset| Hit { offset, ..Hit::default() };
+        let hit = |offset| Hit {
+            offset,
+            ..Hit::default()
+        };
         let mut hits: Vec<_> = [9, 1, 5, 7, 3].into_iter().map(hit).collect();
         keep_nearest(&mut hits, 5, 1);
         assert_eq!(hits.iter().map(|hit| hit.offset).collect::<Vec<_>>(), [3, 5, 7]);

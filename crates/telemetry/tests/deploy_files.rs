@@ -52,6 +52,12 @@ fn real_metrics() -> BTreeMap<String, BTreeSet<String>> {
     forwarder.delivered(1);
     forwarder.failed("auth");
     forwarder.oldest_waiting(Duration::from_secs(1));
+    let console = metrics.console();
+    console.login(true);
+    console.login(false);
+    console.limited();
+    console.stream_opened();
+    console.skipped(1);
     let (process, monitor) = (metrics.of_process(), metrics.monitor());
     process.role_started("relay", 1.0);
     monitor.set_pending("mail", 1);

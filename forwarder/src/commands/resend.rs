@@ -69,7 +69,23 @@ pub fn resend(
     now: Option<Timestamp>,
 ) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut ledger = Ledger::open(data_dir)?;
-    let spool = Spool::new(RealDisk, data_dir);
+    resend_in(
+        &mut ledger,
+        &Spool::new(RealDisk, data_dir),
+        batches,
+        subscribers,
+        now,
+    )
+}
+
+/// The same, with a ledger that is open already.
+pub(crate) fn resend_in(
+    ledger: &mut Ledger,
+    spool: &Spool<RealDisk>,
+    batches: &[Batch],
+    subscribers: &[Subscriber],
+    now: Option<Timestamp>,
+) -> Result<ResendOutcome, DeliveryStoreError> {
     let mut resent = ResendOutcome::default();
     let mut there = Vec::with_capacity(batches.len());
     for batch in batches {

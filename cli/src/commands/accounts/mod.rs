@@ -5,8 +5,8 @@ mod password_prompt;
 use std::path::Path;
 
 use anyhow::anyhow;
-use jiff::{SignedDuration, Timestamp};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use logferry_console::{Accounts, ConsoleError, ListedToken, ListedUser};
 use logferry_text::Table;
 
@@ -38,7 +38,11 @@ fn user(accounts: &mut Accounts, command: UserCommand) -> Result {
             }
             let password = password_prompt::ask(&name)?;
             let is_new = accounts.put_user(&name, &password, scope).map_err(failure)?;
-            let done = if is_new { "added" } else { "changed; its sessions are over" };
+            let done = if is_new {
+                "added"
+            } else {
+                "changed; its sessions are over"
+            };
             console::print(&format!("user {name} (scope {scope}) {done}\n"))?;
         }
         UserCommand::List { json } => {
@@ -61,14 +65,21 @@ fn token(accounts: &mut Accounts, command: TokenCommand) -> Result {
             let lasts = expires.map(|lasts| SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX));
             let text = accounts.add_token(&name, scope, lasts).map_err(failure)?;
             console::print(&format!("{text}\n"))?;
-            console::print_error("keep it now: it is not shown again; programs send it as `Authorization: Bearer TOKEN`");
+            console::print_error(
+                "keep it now: it is not shown again; programs send it as `Authorization: Bearer TOKEN`",
+            );
         }
         TokenCommand::List { json } => {
             let tokens = accounts.list()?.tokens;
             console::print_result(json, &tokens, |tokens| tokens_text(tokens, Timestamp::now()))?;
         }
         TokenCommand::Remove { name } => {
-            let known = accounts.list()?.tokens.into_iter().map(|token| token.name).collect();
+            let known = accounts
+                .list()?
+                .tokens
+                .into_iter()
+                .map(|token| token.name)
+                .collect();
             require_known("token", &name, known)?;
             accounts.remove_token(&name)?;
             console::print(&format!("token {name} removed\n"))?;
@@ -94,7 +105,9 @@ fn require_known(kind: &str, name: &str, known: Vec<String>) -> Result<()> {
     } else {
         known.join(", ")
     };
-    Err(Failure::Configuration(anyhow!("there is no {kind} {name}; there are: {known}")))
+    Err(Failure::Configuration(anyhow!(
+        "there is no {kind} {name}; there are: {known}"
+    )))
 }
 
 fn users_text(users: &[ListedUser]) -> String {
@@ -120,7 +133,13 @@ fn tokens_text(tokens: &[ListedToken], now: Timestamp) -> String {
             None => "never".to_owned(),
         };
         let used = token.last_used_at.map_or_else(|| "never".to_owned(), local);
-        let row = [token.name.clone(), token.scope.to_string(), local(token.created_at), expires, used];
+        let row = [
+            token.name.clone(),
+            token.scope.to_string(),
+            local(token.created_at),
+            expires,
+            used,
+        ];
         table.row(row);
     }
     table.to_string()

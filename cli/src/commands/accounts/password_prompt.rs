@@ -20,7 +20,9 @@ pub(super) fn ask(user: &str) -> Result<String> {
     if first == second {
         return Ok(first);
     }
-    Err(Failure::Configuration(anyhow!("the two passwords differ; nothing was changed")))
+    Err(Failure::Configuration(anyhow!(
+        "the two passwords differ; nothing was changed"
+    )))
 }
 
 fn line() -> anyhow::Result<String> {
@@ -48,7 +50,8 @@ impl HiddenInput {
         let before = termios::tcgetattr(io::stdin()).context("cannot ask at this terminal")?;
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
-        termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).context("cannot ask at this terminal")?;
+        termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)
+            .context("cannot ask at this terminal")?;
         Ok(Self(before))
     }
 }

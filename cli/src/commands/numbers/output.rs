@@ -7,7 +7,6 @@ use jiff::tz::TimeZone;
 use logferry_numbers::{CounterId, NumbersDimension, NumbersRow};
 use logferry_text::{Table, count, size};
 
-
 fn time(row: &NumbersRow) -> Timestamp {
     Timestamp::from_second(row.start).unwrap_or_default()
 }
@@ -17,7 +16,11 @@ fn seconds(micros: u64) -> f64 {
 }
 
 /// A table for people; times are those of this host.
-pub(super) fn text(rows: &[NumbersRow], by: Option<NumbersDimension>, counters: &[(String, CounterId)]) -> String {
+pub(super) fn text(
+    rows: &[NumbersRow],
+    by: Option<NumbersDimension>,
+    counters: &[(String, CounterId)],
+) -> String {
     if rows.is_empty() {
         return "no lines in this time\n".to_owned();
     }

@@ -131,7 +131,8 @@ impl<'q> SearchOutput<'q> {
     fn write_hit(&mut self, hit: &Hit) {
         if self.options.json {
             // Its strings and numbers can be written.
-            self.buffer.extend(serde_json::to_vec(&HitJson::of(hit)).unwrap_or_default());
+            self.buffer
+                .extend(serde_json::to_vec(&HitJson::of(hit)).unwrap_or_default());
         } else if self.is_terminal {
             self.buffer
                 .extend(format!("\x1b[2m{}\x1b[0m ", hit.source).bytes());

@@ -11,10 +11,10 @@ use logferry_text::error_chain;
 use tokio::sync::Mutex;
 
 use super::day_counts::DayCounts;
-use crate::host::{RelayHost, blocking};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::host::{ReadHost, blocking};
 use crate::pages::parts::times::age;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
 
 /// What is younger is shown as it is.
 const FRESH: Duration = Duration::from_secs(4);
@@ -81,7 +81,7 @@ impl OverviewCache {
 
 async fn read(state: &AppState, before: Option<Arc<OverviewFacts>>) -> Result<OverviewFacts, Problem> {
     let now = Timestamp::now();
-    let status = state.host.status(state, now).await?;
+    let status = state.status_at(now).await?;
     let since = now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now);
     let filter = BatchFilter {
         since: Some(since),
@@ -98,7 +98,7 @@ async fn read(state: &AppState, before: Option<Arc<OverviewFacts>>) -> Result<Ov
     })
 }
 
-fn day_counts(host: &RelayHost, before: Option<&OverviewFacts>, now: i64) -> Result<DayCounts, String> {
+fn day_counts(host: &ReadHost, before: Option<&OverviewFacts>, now: i64) -> Result<DayCounts, String> {
     let reader = IndexReader::open(host.store_dir()).map_err(|error| error_chain(&error))?;
     let known = before.and_then(|facts| facts.counts.as_ref().ok());
     let mut counts = known.cloned().unwrap_or_default();

@@ -9,7 +9,10 @@ mod pipeline;
 mod source_table;
 mod verdict;
 
+use std::sync::Arc;
+
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
 
@@ -21,12 +24,12 @@ use self::facts::OverviewFacts;
 use self::pipeline::Pipeline;
 use self::source_table::{SourceChoice, SourceTable};
 use self::verdict::Verdict;
-use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::times;
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use super::{PagesState, html};
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 /// The page fetches its parts anew so often.
 const REFRESH_SECONDS: u32 = 10;
@@ -51,10 +54,11 @@ struct OverviewPage {
 /// The page.
 pub(crate) async fn show(
     State(state): State<AppState>,
+    Extension(pages): Extension<Arc<PagesState>>,
     Reader(principal): Reader,
     Query(choice): Query<SourceChoice>,
 ) -> Result<Response, Problem> {
-    let facts = state.pages.overview.read(&state).await?;
+    let facts = pages.overview.read(&state).await?;
     let frame = Frame::of(&state, &principal, Tab::Overview).await;
     let min_free = state.settings.shared.host.min_free_disk;
     let page = OverviewPage::new(frame.refreshed_every(REFRESH_SECONDS), &facts, choice, min_free);

@@ -4,9 +4,9 @@ use logferry_ledger::{Incident, Ledger};
 
 use jiff::Timestamp;
 
-use crate::access::principal::Principal;
-use crate::server::assets;
-use crate::server::state::AppState;
+use crate::app::state::AppState;
+use crate::assets;
+use crate::login::principal::Principal;
 
 /// The pages of the title bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// All sources, and all groups.
 pub(crate) async fn read(state: &AppState) -> Result<(Vec<String>, Vec<String>), Problem> {

@@ -22,9 +22,9 @@ use self::window_view::{ListedBatch, WindowView};
 use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::{links, reader_zone};
-use crate::access::principal::Reader;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
+use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 30;
 

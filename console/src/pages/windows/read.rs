@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use super::cell::SourceSeen;
 use super::grid::{DayFacts, GridDay};
 use super::window_view::WindowFacts;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 use crate::host::blocking;
 use crate::pages::parts::times::of_second;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
 
 /// Bytes of a download that are read at once.
 const BLOCK_BYTES: usize = 256 << 10;

@@ -35,6 +35,8 @@ pub struct ForwarderSettings {
     pub interval: Duration,
     /// The destinations, at least one; names are unique.
     pub destinations: Vec<Destination>,
+    /// The console's folder, whose requests are carried out; `None`: there is no console.
+    pub console_dir: Option<PathBuf>,
 }
 
 /// One destination: a folder on an SFTP server.
@@ -203,6 +205,7 @@ impl RawForwarder {
             data_dir: data_dir?.unwrap_or_else(|| spool.to_owned()),
             interval: interval?,
             destinations: destinations?,
+            console_dir: None,
         })
     }
 }

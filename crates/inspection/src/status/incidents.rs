@@ -88,9 +88,7 @@ pub fn incidents_since(
         None => (0, Reverse(it.severity), Reverse(Timestamp::MAX), it.since),
         Some(closed) => (1, Reverse(Severity::Warning), Reverse(closed), it.since),
     });
-    let listed = incidents
-        .into_iter()
-        .map(|it| listed(ledger, it, &silences, now));
+    let listed = incidents.into_iter().map(|it| listed(ledger, it, &silences, now));
     Ok((listed.collect::<Result<_, _>>()?, silences))
 }
 

@@ -119,7 +119,12 @@ impl Ledger {
     /// The records of the windows that start at a time, in the order of their numbers.
     pub fn window_records_at(&self, window_start: i64) -> Result<Vec<SignedRecord>, LedgerError> {
         let query = "SELECT * FROM window_records WHERE window_start = ?1 ORDER BY number";
-        self.list("list the signed records of a window", query, [window_start], from_row)
+        self.list(
+            "list the signed records of a window",
+            query,
+            [window_start],
+            from_row,
+        )
     }
 
     /// The record that was added last.

@@ -169,7 +169,11 @@ fn show_batch(
         let position = progress.shown;
         progress.shown += u64::try_from(block.len()).unwrap_or(0);
         let lines = block;
-        if !show(FollowEvent::Lines { batch, position, lines })? {
+        if !show(FollowEvent::Lines {
+            batch,
+            position,
+            lines,
+        })? {
             return Ok(false);
         }
     }

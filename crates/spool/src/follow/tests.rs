@@ -51,7 +51,12 @@ impl Host {
     fn follow(&self, source: Option<&str>) -> Follower {
         let source = source.map(|source| source.parse().expect("valid"));
         let filter = LineFilter { source, group: None };
-        Follower::start(Ledger::open_read_only(self.dir.path()).expect("a ledger"), self.dir.path(), filter).expect("a ledger")
+        Follower::start(
+            Ledger::open_read_only(self.dir.path()).expect("a ledger"),
+            self.dir.path(),
+            filter,
+        )
+        .expect("a ledger")
     }
 }
 

@@ -12,9 +12,9 @@
 mod frame_check;
 mod frame_files;
 mod hit;
-mod line_block;
 mod line_tests;
 mod pending_hits;
+mod read_lines;
 mod run;
 mod spool_lines;
 
@@ -30,7 +30,7 @@ use crate::segment::StoreFolder;
 pub(crate) use frame_check::check_frame;
 use frame_files::FrameFiles;
 pub use hit::{CursorError, Hit, SearchCursor};
-pub use line_block::LineBlock;
+pub use read_lines::ReadLines;
 pub use spool_lines::{SpoolLines, UnindexedBatch};
 
 /// What is wanted of a search.

@@ -321,6 +321,7 @@ async fn second_forwarder_in_one_data_folder_is_refused() {
         data_dir: spool.dir().to_owned(),
         interval: Duration::from_secs(1),
         destinations: vec![destination("edw", &sshd)],
+        console_dir: None,
     };
     let second = logferry_forwarder::run(config, CancellationToken::new()).await;
     assert!(matches!(second, Err(ForwarderError::Lock { .. })), "{second:?}");

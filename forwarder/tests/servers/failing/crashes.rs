@@ -48,6 +48,7 @@ async fn forwarder_process() {
         data_dir: data_dir.into(),
         interval: Duration::from_hours(1),
         destinations: vec![edw],
+        console_dir: None,
     };
     logferry_forwarder::run(config, CancellationToken::new())
         .await

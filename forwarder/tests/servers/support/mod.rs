@@ -84,6 +84,7 @@ impl Running {
             data_dir: data_dir.to_owned(),
             interval: Duration::from_hours(1),
             destinations,
+            console_dir: None,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(logferry_forwarder::run(config, stop.clone()));

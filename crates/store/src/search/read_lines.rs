@@ -22,7 +22,7 @@ struct LineNote {
 
 /// Lines of one batch, read once and tested by many queries.
 #[derive(Debug)]
-pub struct LineBlock {
+pub struct ReadLines {
     origin: OriginRecord,
     /// Its first byte in the batch.
     offset: u64,
@@ -31,7 +31,7 @@ pub struct LineBlock {
     notes: Vec<LineNote>,
 }
 
-impl LineBlock {
+impl ReadLines {
     /// Reads lines that stand at `offset` of their batch and arrived at `now_ms`, in milliseconds since 1970.
     pub fn read(origin: LineOrigin<'_>, offset: u64, text: &[u8], format: &Format, now_ms: i64) -> Self {
         let mut notes = Vec::new();
@@ -148,7 +148,7 @@ mod tests {
     const TEXT: &[u8] = b"192.0.2.1 - - [21/Nov/2026:08:20:03 +0000] \"GET /a HTTP/1.1\" 200 5\n\
         192.0.2.1 - - [21/Nov/2026:08:20:04 +0000] \"POST /b HTTP/1.1\" 503 5\nno time here\n";
 
-    fn block(text: &[u8]) -> LineBlock {
+    fn block(text: &[u8]) -> ReadLines {
         let (source, group, log) = (
             "198.51.100.1".parse().unwrap(),
             "web-1".parse().unwrap(),
@@ -161,7 +161,7 @@ mod tests {
             batch: "a_08_00-19",
             format: "",
         };
-        LineBlock::read(origin, 100, text, &Format::default(), 0)
+        ReadLines::read(origin, 100, text, &Format::default(), 0)
     }
 
     #[test]
@@ -181,8 +181,15 @@ mod tests {
         }
         let hit = block.hit(2).unwrap();
         assert_eq!(hit.line, b"no time here");
-        assert_eq!(hit.time_ms, block.hit(1).unwrap().time_ms, "that of the line before it");
-        assert_eq!(hit.id(), format!("a_08_00-19@{}", 100 + TEXT.len() - "no time here\n".len()));
+        assert_eq!(
+            hit.time_ms,
+            block.hit(1).unwrap().time_ms,
+            "that of the line before it"
+        );
+        assert_eq!(
+            hit.id(),
+            format!("a_08_00-19@{}", 100 + TEXT.len() - "no time here\n".len())
+        );
         assert_eq!(block.hit(3), None);
     }
 

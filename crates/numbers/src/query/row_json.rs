@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use logferry_fields::Level;
 use serde_json::{Map, Value};
 
+use super::{NumbersDimension, NumbersRow};
 use crate::counts::CounterId;
-use crate::query::{NumbersDimension, NumbersRow};
 
 impl NumbersDimension {
     /// The key of the value in JSON, and the title of its column.
@@ -24,11 +24,7 @@ impl NumbersDimension {
 
 impl NumbersRow {
     /// The row for programs. Of a status or a level only lines and bytes are known. `counters`: those that are shown.
-    pub fn json(
-        &self,
-        by: Option<NumbersDimension>,
-        counters: &[(String, CounterId)],
-    ) -> Map<String, Value> {
+    pub fn json(&self, by: Option<NumbersDimension>, counters: &[(String, CounterId)]) -> Map<String, Value> {
         let mut object = Map::new();
         let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
         let time = Timestamp::from_second(self.start).unwrap_or_default();

@@ -13,46 +13,42 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-use super::problem::Problem;
-use super::state::AppState;
+use crate::answer::problem::Problem;
 
 /// Name and contents of each file.
 const FILES: &[(&str, &[u8])] = &[
-    ("console.css", include_bytes!("../../assets/console.css")),
-    ("icon.svg", include_bytes!("../../assets/icon.svg")),
-    ("js/base/api.js", include_bytes!("../../assets/js/base/api.js")),
-    ("js/base/dom.js", include_bytes!("../../assets/js/base/dom.js")),
-    (
-        "js/base/times.js",
-        include_bytes!("../../assets/js/base/times.js"),
-    ),
-    ("js/chart.js", include_bytes!("../../assets/js/chart.js")),
-    ("js/docs.js", include_bytes!("../../assets/js/docs.js")),
+    ("console.css", include_bytes!("../assets/console.css")),
+    ("icon.svg", include_bytes!("../assets/icon.svg")),
+    ("js/base/api.js", include_bytes!("../assets/js/base/api.js")),
+    ("js/base/dom.js", include_bytes!("../assets/js/base/dom.js")),
+    ("js/base/times.js", include_bytes!("../assets/js/base/times.js")),
+    ("js/chart.js", include_bytes!("../assets/js/chart.js")),
+    ("js/docs.js", include_bytes!("../assets/js/docs.js")),
     (
         "js/lines/live_stream.js",
-        include_bytes!("../../assets/js/lines/live_stream.js"),
+        include_bytes!("../assets/js/lines/live_stream.js"),
     ),
     (
         "js/lines/live_worker.js",
-        include_bytes!("../../assets/js/lines/live_worker.js"),
+        include_bytes!("../assets/js/lines/live_worker.js"),
     ),
     (
         "js/lines/log_row.js",
-        include_bytes!("../../assets/js/lines/log_row.js"),
+        include_bytes!("../assets/js/lines/log_row.js"),
     ),
-    ("js/live.js", include_bytes!("../../assets/js/live.js")),
+    ("js/live.js", include_bytes!("../assets/js/live.js")),
     (
         "js/range/histogram.js",
-        include_bytes!("../../assets/js/range/histogram.js"),
+        include_bytes!("../assets/js/range/histogram.js"),
     ),
     (
         "js/range/time_range.js",
-        include_bytes!("../../assets/js/range/time_range.js"),
+        include_bytes!("../assets/js/range/time_range.js"),
     ),
-    ("js/search.js", include_bytes!("../../assets/js/search.js")),
-    ("js/shell.js", include_bytes!("../../assets/js/shell.js")),
-    ("js/view.js", include_bytes!("../../assets/js/view.js")),
-    ("js/windows.js", include_bytes!("../../assets/js/windows.js")),
+    ("js/search.js", include_bytes!("../assets/js/search.js")),
+    ("js/shell.js", include_bytes!("../assets/js/shell.js")),
+    ("js/view.js", include_bytes!("../assets/js/view.js")),
+    ("js/windows.js", include_bytes!("../assets/js/windows.js")),
 ];
 
 /// The first bytes of the hash over all files, in hexadecimal.
@@ -75,7 +71,7 @@ pub(crate) fn folder() -> String {
 }
 
 /// The route of the files. They need no login: the login page has some.
-pub(super) fn router() -> Router<AppState> {
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/assets/{version}/{*name}", get(serve))
 }
 

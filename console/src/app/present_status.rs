@@ -1,17 +1,20 @@
 //! The present state of the pipeline, as `logferry status` tells it.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use logferry_durable::disk_space;
 use logferry_inspection::status::{StatusReport, StatusScope, WatchedRole, read};
 
-use super::{RelayHost, blocking};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use super::state::AppState;
+use crate::answer::problem::Problem;
+use crate::host::blocking;
 
-impl RelayHost {
+impl AppState {
     /// Reads it.
-    pub(crate) async fn status(&self, state: &AppState, now: Timestamp) -> Result<StatusReport, Problem> {
-        let (host, state) = (self.clone(), state.clone());
+    pub(crate) async fn status_at(&self, now: Timestamp) -> Result<StatusReport, Problem> {
+        let state = self.clone();
         blocking(move || {
             let shared = &state.settings.shared;
             let roles = shared.host.roles.iter();
@@ -32,9 +35,26 @@ impl RelayHost {
                 min_free_disk: shared.host.min_free_disk,
                 roles: &roles,
             };
-            let disk = disk_space(host.data_dir())?;
-            Ok(host.0.ledgers.with(|ledger| read(ledger, disk, &scope, now))?)
+            let disk = disk_space(state.host.data_dir())?;
+            state
+                .host
+                .with_ledger(|ledger| Ok(read(ledger, disk, &scope, now)?))
         })
         .await
+    }
+}
+
+impl AppState {
+    /// The present state, at most a second old.
+    pub(crate) async fn present_status(&self) -> Result<Arc<StatusReport>, Problem> {
+        let mut kept = self.status.lock().await;
+        if let Some((at, report)) = &*kept
+            && at.elapsed() < Duration::from_secs(1)
+        {
+            return Ok(Arc::clone(report));
+        }
+        let report = Arc::new(self.status_at(Timestamp::now()).await?);
+        *kept = Some((Instant::now(), Arc::clone(&report)));
+        Ok(report)
     }
 }

@@ -1,4 +1,6 @@
-//! Questions to `index.db`.
+//! Questions to `index.db`, and their answers as JSON (`row_json`).
+
+mod row_json;
 
 use std::collections::BTreeMap;
 

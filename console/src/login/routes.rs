@@ -11,10 +11,10 @@ use axum::{Extension, Form, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{password, secret_text, session_cookie};
-use crate::server::peer::RequestPeer;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::access::{password, secret_text, session_cookie};
+use crate::answer::peer::RequestPeer;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 #[derive(Deserialize)]
 struct LoginForm {

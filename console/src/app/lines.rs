@@ -15,12 +15,9 @@ use logferry_search::{
 };
 use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress};
 
-use super::{RelayHost, blocking};
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
-
-/// Searches at one time. Each may read as fast as the disk gives.
-pub(crate) const SEARCHES_MAX: usize = 4;
+use super::state::AppState;
+use crate::answer::problem::Problem;
+use crate::host::blocking;
 
 /// How long a search waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -107,7 +104,7 @@ impl AppState {
                 page,
                 budget,
             } = search;
-            let facts = state.host.with_lines(&state, |host| {
+            let facts = state.with_lines(|host| {
                 let scope = SearchScope::open(host, &selection)?;
                 let mut observer = BoundedObserver {
                     taker: &mut taker,
@@ -141,25 +138,20 @@ impl AppState {
     }
 }
 
-impl RelayHost {
+impl AppState {
     fn with_lines<T>(
         &self,
-        state: &AppState,
         read: impl FnOnce(SearchedHost<'_>) -> Result<T, SearchError>,
     ) -> Result<T, Problem> {
-        let formats: &FormatsByLog = &state.settings.shared.formats;
-        let mut outcome = None;
-        self.0.ledgers.with(|ledger: &Ledger| {
-            outcome = Some(read(SearchedHost {
+        let formats: &FormatsByLog = &self.settings.shared.formats;
+        self.host.with_ledger(|ledger: &Ledger| {
+            Ok(read(SearchedHost {
                 ledger,
-                data_dir: self.data_dir(),
-                store_dir: Some(self.store_dir()),
+                data_dir: self.host.data_dir(),
+                store_dir: Some(self.host.store_dir()),
                 formats,
                 configuration: "the configuration",
-            }));
-            Ok(())
-        })?;
-        let outcome = outcome.ok_or_else(|| Problem::internal("a read did not run"))?;
-        Ok(outcome?)
+            })?)
+        })
     }
 }

@@ -5,11 +5,11 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use jiff::Timestamp;
 
-use super::scope::AccessScope;
-use super::{secret_text, session_cookie};
-use crate::server::peer::RequestPeer;
-use crate::server::problem::Problem;
-use crate::server::state::AppState;
+use crate::access::scope::AccessScope;
+use crate::access::{secret_text, session_cookie};
+use crate::answer::peer::RequestPeer;
+use crate::answer::problem::Problem;
+use crate::app::state::AppState;
 
 /// Somebody who may look.
 #[derive(Debug, Clone)]

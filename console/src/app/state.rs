@@ -11,28 +11,29 @@ use logferry_telemetry::{ConsoleMetrics, Metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::rate_limit::RateLimiter;
 use crate::access::login_throttle::LoginThrottle;
 use crate::access::password;
+use crate::access::rate_limit::RateLimiter;
 use crate::database::{ConsoleDb, SharedDb};
-use crate::host::RelayHost;
-use crate::host::lines::SEARCHES_MAX;
+use crate::host::ReadHost;
 use crate::live::LiveHub;
-use crate::pages::PagesState;
+
+/// Searches at one time. Each may read as fast as the disk gives.
+const SEARCHES_MAX: usize = 4;
 
 /// Everything that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct AppState(Arc<Shared>);
+pub(crate) struct AppState(Arc<AppShared>);
 
 /// See [`AppState`].
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct AppShared {
     /// The configuration.
     pub(crate) settings: ConsoleSettings,
     /// `console.db`.
     pub(crate) database: SharedDb,
     /// Ledger, spool, numbers and store.
-    pub(crate) host: RelayHost,
+    pub(crate) host: ReadHost,
     pub(crate) metrics: ConsoleMetrics,
     /// Checks of passwords that run at one time.
     pub(crate) password_checks: Semaphore,
@@ -44,8 +45,6 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<LiveHub>,
     /// Cancelled when the console stops: streams end then.
     pub(crate) stop: CancellationToken,
-    /// What pages keep between two requests.
-    pub(crate) pages: PagesState,
     /// The present state, and when it was read.
     pub(crate) status: tokio::sync::Mutex<Option<(Instant, Arc<StatusReport>)>>,
     throttle: Mutex<LoginThrottle>,
@@ -54,16 +53,15 @@ pub(crate) struct Shared {
 
 impl AppState {
     pub(crate) fn new(settings: ConsoleSettings, db: ConsoleDb, stop: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(AppShared {
             database: SharedDb::new(db),
-            host: RelayHost::new(&settings),
+            host: ReadHost::new(&settings),
             metrics: Metrics::process().console(),
             password_checks: Semaphore::new(password::CHECKS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             audits: Semaphore::new(1),
             live: LiveHub::new(Timestamp::now()),
             stop,
-            pages: PagesState::default(),
             status: tokio::sync::Mutex::default(),
             throttle: Mutex::default(),
             rates: Mutex::default(),
@@ -72,7 +70,7 @@ impl AppState {
     }
 }
 
-impl Shared {
+impl AppShared {
     pub(crate) fn throttle(&self) -> MutexGuard<'_, LoginThrottle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,9 +81,9 @@ impl Shared {
 }
 
 impl Deref for AppState {
-    type Target = Shared;
+    type Target = AppShared;
 
-    fn deref(&self) -> &Shared {
+    fn deref(&self) -> &AppShared {
         &self.0
     }
 }

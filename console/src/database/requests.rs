@@ -1,0 +1,108 @@
+//! What was asked of roles of the relay host, and what became of it.
+
+use jiff::Timestamp;
+use logferry_requests::{ConsoleRequest, RequestedAction};
+use rusqlite::{Row, params};
+
+use super::{ConsoleDb, actions, milliseconds, timestamp};
+use crate::error::ConsoleError;
+
+/// A request, perhaps with its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestRow {
+    pub(crate) request: ConsoleRequest,
+    pub(crate) outcome: Option<String>,
+    pub(crate) ended_at: Option<Timestamp>,
+}
+
+impl ConsoleDb {
+    /// Records a request, before its file: what a crash leaves without a file gets one at the next start.
+    pub(crate) fn add_request(&mut self, request: &ConsoleRequest) -> Result<(), ConsoleError> {
+        let body = serde_json::to_string(&request.action).unwrap_or_default();
+        let (action, subject) = action_words(&request.action);
+        self.write("record a request", |sql| {
+            sql.execute(
+                "INSERT INTO requests (id, at, who, body) VALUES (?1, ?2, ?3, ?4)",
+                params![request.id, milliseconds(request.at), request.who, body],
+            )?;
+            actions::add(
+                sql,
+                &request.who,
+                action,
+                &subject,
+                &format!("asked for as {}", request.id),
+                request.at,
+            )
+        })
+    }
+
+    /// Records what became of a request.
+    pub(crate) fn end_request(
+        &mut self,
+        request: &ConsoleRequest,
+        outcome: &str,
+        now: Timestamp,
+    ) -> Result<(), ConsoleError> {
+        let (action, subject) = action_words(&request.action);
+        self.write("record the outcome of a request", |sql| {
+            let update = "UPDATE requests SET outcome = ?2, ended_at = ?3 WHERE id = ?1 AND outcome IS NULL";
+            if sql.execute(update, params![request.id, outcome, milliseconds(now)])? > 0 {
+                let detail = format!("{}: {outcome}", request.id);
+                actions::add(sql, &request.who, action, &subject, &detail, now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The requests without an outcome, the oldest first.
+    pub(crate) fn open_requests(&self) -> Result<Vec<RequestRow>, ConsoleError> {
+        self.requests_where("outcome IS NULL ORDER BY at, id LIMIT 1000")
+    }
+
+    /// The requests of late, the newest first.
+    pub(crate) fn recent_requests(&self) -> Result<Vec<RequestRow>, ConsoleError> {
+        self.requests_where("1 ORDER BY at DESC, id LIMIT 100")
+    }
+
+    fn requests_where(&self, condition: &str) -> Result<Vec<RequestRow>, ConsoleError> {
+        self.read("list requests", |sql| {
+            let query =
+                format!("SELECT id, at, who, body, outcome, ended_at FROM requests WHERE {condition}");
+            let rows = sql
+                .prepare_cached(&query)?
+                .query_map([], request_row)?
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(rows.into_iter().flatten().collect())
+        })
+    }
+}
+
+/// `None`: it was written by a later version.
+fn request_row(row: &Row<'_>) -> rusqlite::Result<Option<RequestRow>> {
+    let body: String = row.get(3)?;
+    let Ok(action) = serde_json::from_str(&body) else {
+        return Ok(None);
+    };
+    Ok(Some(RequestRow {
+        request: ConsoleRequest {
+            id: row.get(0)?,
+            at: timestamp(row.get(1)?),
+            who: row.get(2)?,
+            action,
+        },
+        outcome: row.get(4)?,
+        ended_at: row.get::<_, Option<i64>>(5)?.map(timestamp),
+    }))
+}
+
+/// The word of an action and its subject, in the trail.
+fn action_words(action: &RequestedAction) -> (&'static str, String) {
+    match action {
+        RequestedAction::Retry { batches } => ("retry", batches.join(" ")),
+        RequestedAction::Resend { batches, .. } => ("resend", batches.join(" ")),
+        RequestedAction::Silence {
+            subject, seconds: 0, ..
+        } => ("end silence", subject.clone()),
+        RequestedAction::Silence { subject, .. } => ("silence", subject.clone()),
+    }
+}

@@ -1,0 +1,12 @@
+//! The console from outside: a relay host with lines, a console on a port of its own, and requests over TCP.
+#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
+
+mod access;
+mod document;
+mod hostile;
+mod http;
+mod live;
+mod log_page;
+mod relay_host;
+mod requests;
+mod tls;

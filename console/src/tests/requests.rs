@@ -1,0 +1,88 @@
+//! What roles are asked to do: the file that they read, and the outcome that the console takes.
+
+use jiff::Timestamp;
+use logferry_ledger::LedgerError;
+use logferry_requests::{RequestFolder, carry_out_all};
+use serde_json::json;
+
+use super::http::{get, post};
+use super::relay_host::RelayFixture;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
+    let mut host = RelayFixture::new();
+    host.write(b"one\n");
+    let console = host.open_console().await;
+    let name = host.batch.name();
+    let asked = console
+        .send(post("/api/v1/requests").json(&json!({"kind": "retry", "batches": [name]})))
+        .await;
+    assert_eq!(asked.status, 202, "{}", asked.text());
+    let id = asked.json()["id"].as_str().expect("an id").to_owned();
+    let folder = RequestFolder::of(&console.settings.state_dir);
+    assert_eq!(folder.list().expect("listed").len(), 1);
+    let state_dir = console.settings.state_dir.clone();
+    console.stop().await;
+
+    // A crash between record and file: the next start writes the file.
+    RequestFolder::of(&state_dir).remove(&id).expect("removed");
+    let console = host.open_console().await;
+    let wait = async |what: &str, is: &dyn Fn(usize) -> bool| {
+        for _ in 0..3000 {
+            if is(folder.list().expect("listed").len()) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{what}");
+    };
+    wait("the file comes back", &|files| files == 1).await;
+    carry_out_all(&folder, &mut host.ledger, Timestamp::now(), |_, request| {
+        Ok::<_, LedgerError>((request.id == id).then(|| "1 batch ready again".to_owned()))
+    })
+    .expect("carried out");
+    wait("the file goes with its outcome", &|files| files == 0).await;
+    let listed = console.send(get("/api/v1/requests")).await.json();
+    assert_eq!(listed[0]["outcome"], "1 batch ready again");
+    let trail = console
+        .send(get(&format!("/api/v1/actions?subject={name}")))
+        .await
+        .json();
+    let details: Vec<_> = trail
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| it["detail"].clone())
+        .collect();
+    assert_eq!(
+        details,
+        [format!("{id}: 1 batch ready again"), format!("asked for as {id}")]
+    );
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused_at_once() {
+    let host = RelayFixture::new();
+    let console = host.open_console().await;
+    for body in [
+        json!({"kind": "retry", "batches": ["nothing"]}),
+        json!({"kind": "retry", "batches": []}),
+        json!({"kind": "resend", "batches": ["a"], "destination": "nowhere"}),
+        json!({"kind": "silence", "subject": "", "seconds": 1, "why": "x"}),
+        json!({"kind": "silence", "subject": "a", "seconds": 1, "why": "two\nlines"}),
+        json!({"kind": "silence", "subject": "a", "seconds": 99_999_999, "why": "long"}),
+    ] {
+        let answer = console.send(post("/api/v1/requests").json(&body)).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+    }
+    let unknown = post("/api/v1/requests").json(&json!({"kind": "format_disk"}));
+    assert_eq!(console.send(unknown).await.status, 422);
+    assert_eq!(
+        RequestFolder::of(&console.settings.state_dir)
+            .list()
+            .expect("listed"),
+        []
+    );
+    console.stop().await;
+}
