@@ -1,7 +1,7 @@
 //! The sentence at the top: is all well, and if not, what and since when. Pure.
 
 use jiff::Timestamp;
-use logferry_inspection::status::{IncidentStatus, StatusReport};
+use logferry_inspection::status::{IncidentStatus, SourceState, StatusReport};
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
@@ -9,6 +9,10 @@ use crate::pages::parts::times::{self, age};
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;
+
+/// From so many on, silent sources are one entry, which names some of them.
+const MANY_SILENT: usize = 3;
+const NAMED_MAX: usize = 4;
 
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,9 +82,14 @@ impl Verdict {
             .filter(|incident| incident.silenced_until.is_none())
             .collect();
         // A problem says how it is now. An incident of the same subject knows since when.
+        let many = silent_sources(status);
+        let is_of_many = |problem: &&String| {
+            many.is_some() && problem.starts_with("source ") && problem.contains(" is silent, ")
+        };
         let mut entries: Vec<_> = status
             .problems
             .iter()
+            .filter(|problem| !is_of_many(problem))
             .map(|problem| {
                 let known = open.iter().position(|incident| is_about(problem, incident));
                 let since = known.map(|index| open.remove(index).since);
@@ -88,6 +97,7 @@ impl Verdict {
                 VerdictEntry { text, since }
             })
             .collect();
+        entries.extend(many);
         entries.extend(open.iter().map(|incident| VerdictEntry {
             text: format!("{}; {}", incident.text, incident.advice),
             since: Some(incident.since),
@@ -120,6 +130,36 @@ impl Verdict {
             more,
         }
     }
+}
+
+/// Silent sources as one entry, if they are so many that they would hide the rest.
+fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
+    let silent = status
+        .sources
+        .iter()
+        .filter(|source| source.state == SourceState::Stale);
+    let silent: Vec<_> = silent.collect();
+    if silent.len() < MANY_SILENT {
+        return None;
+    }
+    let names: Vec<_> = silent
+        .iter()
+        .take(NAMED_MAX)
+        .map(|source| source.source.to_string())
+        .collect();
+    let more = match silent.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(VerdictEntry {
+        text: format!(
+            "{} of {} sources are silent: {}{more}; look at what they have in common: the network, the relay's port, a firewall",
+            silent.len(),
+            status.sources.len(),
+            names.join(", ")
+        ),
+        since: silent.iter().filter_map(|source| source.last_contact_at).min(),
+    })
 }
 
 /// Whether a problem is what an incident tells.
