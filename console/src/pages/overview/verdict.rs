@@ -14,6 +14,9 @@ const SHOWN_MAX: usize = 8;
 const MANY_SILENT: usize = 3;
 const NAMED_MAX: usize = 4;
 
+/// The monitor's rules that tell of silent sources.
+const SILENT_RULES: [&str; 2] = ["stale", "all silent"];
+
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
@@ -83,6 +86,9 @@ impl Verdict {
             .collect();
         // A problem says how it is now. An incident of the same subject knows since when.
         let many = silent_sources(status);
+        if many.is_some() {
+            open.retain(|incident| !SILENT_RULES.contains(&incident.rule.as_str()));
+        }
         let is_of_many = |problem: &&String| {
             many.is_some() && problem.starts_with("source ") && problem.contains(" is silent, ")
         };
