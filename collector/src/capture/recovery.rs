@@ -106,6 +106,8 @@ fn complete(
     if present.len() > same {
         file.truncate(begun + same as u64)?;
     }
+    // What is there may stand in memory only, too.
+    disk.write_again(&live, begun, expected.get(..same).unwrap_or_default())?;
     file.append(expected.get(same..).unwrap_or_default())?;
     file.sync()?;
     Ok(())

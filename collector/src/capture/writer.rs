@@ -172,6 +172,7 @@ impl<D: Disk> CaptureWriter<D> {
         }
         let bytes = round.lines.len() as u64;
         if round == Round::default() {
+            self.shared.report().repeats += repeats;
             answer(answers);
             return;
         }
