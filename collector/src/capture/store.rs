@@ -39,7 +39,7 @@ use logferry_protocol::names::LogName;
 use crate::capture::commit_log::{Entry, HEADER, entry_bytes};
 use crate::capture::error::CaptureError;
 use crate::capture::handle::Position;
-use crate::capture::receipts::{Receipt, Receipts, RequestKey};
+use crate::capture::receipts::{Receipts, RequestKey, RequestReceipt};
 use crate::capture::recovery;
 
 /// The commit log is begun anew when it has grown by so much: what a start has to read.
@@ -87,7 +87,7 @@ pub(super) struct Round {
     pub(super) lines: Vec<u8>,
     /// The source's position after them, if it is another.
     pub(super) position: Option<Position>,
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: Vec<RequestReceipt>,
     /// Requests whose answers have arrived; they count before `receipts`.
     pub(super) confirmed: Vec<RequestKey>,
 }

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use logferry_http_server::LastResponse;
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{Appended, Receipt, RequestKey};
+use crate::capture::{Appended, RequestKey, RequestReceipt};
 use crate::line_record::fit;
 use crate::record::Record;
 use crate::source::SourceContext;
@@ -35,7 +35,7 @@ const API_KEY: &str = "x-api-key";
 
 /// What all requests of a source share.
 #[derive(Debug)]
-pub(super) struct HttpContext {
+pub(super) struct PostContext {
     pub(super) source: SourceContext,
     pub(super) keys: Option<ClientKeys>,
     pub(super) max_body: usize,
@@ -65,7 +65,7 @@ struct StoredAnswer {
     body: Option<RequestKey>,
 }
 
-impl HttpContext {
+impl PostContext {
     pub(super) async fn respond(
         &self,
         client: &ConnectedClient,
@@ -173,7 +173,7 @@ impl HttpContext {
         }
         let key = given.map_or(sent, |(given, _)| given);
         let pending: PendingAnswer = self.claims.claim(key).await;
-        let receipt = Receipt {
+        let receipt = RequestReceipt {
             key,
             at: now.as_second(),
             answer: serde_json::to_string(&answer).unwrap_or_default(),
