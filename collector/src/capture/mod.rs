@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod receipts;
 mod recovery;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;

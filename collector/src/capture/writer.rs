@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::capture::error::CaptureError;
 use crate::capture::handle::{AppendRequest, Appended, CaptureHandle, CaptureShared, Refused, WriterRequest};
-use crate::capture::store::{CapturePaths, CaptureStore, Round};
+use crate::capture::state::CapturePaths;
+use crate::capture::store::{CaptureStore, Round};
 
 /// Requests that wait for the writer; behind them, sources wait.
 const QUEUE: usize = 4096;

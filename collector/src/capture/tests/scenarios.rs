@@ -12,7 +12,8 @@ use proptest::prelude::*;
 
 use crate::capture::error::CaptureError;
 use crate::capture::receipts::{RequestKey, RequestReceipt};
-use crate::capture::store::{CapturePaths, CaptureStore, Round};
+use crate::capture::state::CapturePaths;
+use crate::capture::store::{CaptureStore, Round};
 
 const ROTATE: u64 = 400;
 
