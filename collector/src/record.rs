@@ -56,7 +56,7 @@ impl Record {
     ///
     /// A field with the name of one of the five keys, or of an earlier field, gets `_` after its name.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let mut line = Line { out, is_empty: true };
+        let mut line = RecordLine { out, is_empty: true };
         line.out.push(b'{');
         line.value("time", &Value::String(format!("{:.3}", self.time)));
         line.text("level", &self.level);
@@ -157,12 +157,12 @@ fn value_len(value: &Value) -> usize {
 }
 
 /// A line that is being written.
-struct Line<'a> {
+struct RecordLine<'a> {
     out: &'a mut Vec<u8>,
     is_empty: bool,
 }
 
-impl Line<'_> {
+impl RecordLine<'_> {
     fn text(&mut self, key: &str, text: &str) {
         self.key(key);
         write_text(self.out, text);

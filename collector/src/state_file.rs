@@ -12,7 +12,7 @@ use logferry_telemetry::{CollectorMetrics, CollectorTotals};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::CaptureReport;
-use crate::source::{SourceReport, SourceState};
+use crate::source::{SourcePhase, SourceReport};
 
 const FILE_NAME: &str = "status.json";
 
@@ -106,10 +106,10 @@ impl CollectedSource {
         records_per_second: f64,
     ) -> Self {
         let state = match (source.state, &capture.refusing) {
-            (SourceState::Failing, _) => CollectedState::Failing,
+            (SourcePhase::Failing, _) => CollectedState::Failing,
             (_, Some(_)) => CollectedState::Waiting,
-            (SourceState::Running, None) => CollectedState::Running,
-            (SourceState::Starting, None) => CollectedState::Starting,
+            (SourcePhase::Running, None) => CollectedState::Running,
+            (SourcePhase::Starting, None) => CollectedState::Starting,
         };
         let (last_error_at, last_error) = source.last_error.unzip();
         Self {

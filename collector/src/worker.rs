@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{CaptureError, CaptureHandle, CaptureSettings, CaptureWriter};
 use crate::error::CollectorError;
-use crate::source::{SourceContext, SourceError, SourceStatus, http, journal, syslog, tcp};
+use crate::source::{SourceAccount, SourceContext, SourceError, http, journal, syslog, tcp};
 use crate::state_file::{CollectedSource, CollectorState, CollectorStateFile};
 
 /// How often it is looked whether a source's state has changed.
@@ -103,7 +103,7 @@ fn open_captures(
             context: SourceContext {
                 name: name.clone(),
                 capture,
-                status: SourceStatus::default(),
+                status: SourceAccount::default(),
                 max_record: config.max_record,
                 shutdown: stop.clone(),
             },

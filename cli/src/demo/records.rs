@@ -39,7 +39,7 @@ impl RecordWriters {
             stop: Arc::default(),
         };
         for (way, sent) in WAYS.into_iter().zip(&writers.sent) {
-            let program = Program {
+            let program = DemoProgram {
                 way,
                 address: ports.of(way),
                 sent: Arc::clone(sent),
@@ -67,7 +67,7 @@ impl RecordWriters {
     }
 }
 
-struct Program {
+struct DemoProgram {
     way: &'static str,
     address: SocketAddr,
     sent: Arc<AtomicU64>,
@@ -76,7 +76,7 @@ struct Program {
     records: u32,
 }
 
-impl Program {
+impl DemoProgram {
     fn run(self) -> anyhow::Result<()> {
         let way = self.way;
         self.send_all()

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::capture::receipts::{Receipt, RequestKey};
+use crate::capture::receipts::{RequestKey, RequestReceipt};
 
 /// The first line of a commit log of this version.
 pub(super) const HEADER: &[u8] = b"logferry capture commits 1\n";
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     pub(super) position: Option<Value>,
     /// Receipts that are new with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: Vec<RequestReceipt>,
     /// Requests whose answers have arrived. They count before `receipts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) confirmed: Vec<RequestKey>,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::receipts::{Receipt, RequestKey};
+use crate::capture::receipts::{RequestKey, RequestReceipt};
 use crate::record::Record;
 
 /// How far a source has read, in its own words: any JSON of at most 64 KiB.
@@ -56,7 +56,7 @@ pub(crate) struct AppendRequest {
     pub(crate) lines: Vec<u8>,
     pub(crate) records: u64,
     pub(crate) position: Option<Position>,
-    pub(crate) receipt: Option<Receipt>,
+    pub(crate) receipt: Option<RequestReceipt>,
     pub(crate) done: oneshot::Sender<Result<Appended, Refused>>,
 }
 
@@ -158,7 +158,7 @@ impl CaptureHandle {
         &self,
         records: &[Record],
         position: Option<Position>,
-        receipt: Option<Receipt>,
+        receipt: Option<RequestReceipt>,
     ) -> Result<Appended, Refused> {
         let mut lines = Vec::new();
         for record in records {

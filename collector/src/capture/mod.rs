@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod receipts;
 mod recovery;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -23,5 +24,5 @@ pub use error::CaptureError;
 pub(crate) use handle::testing;
 pub(crate) use handle::{Appended, CaptureReport};
 pub use handle::{CaptureHandle, Position, Refused};
-pub(crate) use receipts::{Receipt, RequestKey};
+pub(crate) use receipts::{RequestKey, RequestReceipt};
 pub(crate) use writer::{CaptureSettings, CaptureWriter};

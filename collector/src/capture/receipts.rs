@@ -45,7 +45,7 @@ impl RequestKey {
 
 /// What was answered to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Receipt {
+pub(crate) struct RequestReceipt {
     /// The request.
     pub(crate) key: RequestKey,
     /// When, in seconds since 1970.
@@ -60,16 +60,16 @@ pub(crate) struct Receipt {
 /// The receipts of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Receipts {
-    by_key: HashMap<RequestKey, Kept>,
+    by_key: HashMap<RequestKey, KeptReceipt>,
     /// By age: the number of each, growing.
     order: BTreeMap<u64, RequestKey>,
     given: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
+struct KeptReceipt {
     number: u64,
-    receipt: Receipt,
+    receipt: RequestReceipt,
 }
 
 impl Receipts {
@@ -85,13 +85,13 @@ impl Receipts {
     }
 
     /// Adds a receipt.
-    pub(crate) fn add(&mut self, receipt: Receipt) {
+    pub(crate) fn add(&mut self, receipt: RequestReceipt) {
         let now = Timestamp::from_second(receipt.at).unwrap_or_default();
         self.remove(&receipt.key);
         self.given += 1;
         let number = self.given;
         self.order.insert(number, receipt.key);
-        self.by_key.insert(receipt.key, Kept { number, receipt });
+        self.by_key.insert(receipt.key, KeptReceipt { number, receipt });
         while let Some((_, key)) = self.order.first_key_value() {
             let oldest = self.by_key.get(key).map(|kept| &kept.receipt);
             let is_surplus = self.order.len() > RECEIPTS_MAX;
@@ -111,7 +111,7 @@ impl Receipts {
     }
 
     /// All, the oldest first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Receipt> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &RequestReceipt> {
         let kept = self.order.values().filter_map(|key| self.by_key.get(key));
         kept.map(|kept| &kept.receipt)
     }
@@ -124,7 +124,7 @@ impl Receipts {
 }
 
 /// A clock that was set back makes no receipt old.
-fn is_old(receipt: &Receipt, now: Timestamp) -> bool {
+fn is_old(receipt: &RequestReceipt, now: Timestamp) -> bool {
     let age = now.as_second().saturating_sub(receipt.at);
     u64::try_from(age).is_ok_and(|age| age >= RECEIPT_AGE_MAX.as_secs())
 }
@@ -137,8 +137,8 @@ mod tests {
         RequestKey::of(&[&number.to_le_bytes()])
     }
 
-    fn receipt(number: usize, at: i64) -> Receipt {
-        Receipt {
+    fn receipt(number: usize, at: i64) -> RequestReceipt {
+        RequestReceipt {
             key: key(number),
             at,
             answer: number.to_string(),
@@ -160,7 +160,7 @@ mod tests {
     fn confirmed_request_is_new_again_unless_its_client_named_it() {
         let mut receipts = Receipts::default();
         receipts.add(receipt(1, 100));
-        receipts.add(Receipt {
+        receipts.add(RequestReceipt {
             lasting: true,
             ..receipt(2, 100)
         });

@@ -7,7 +7,7 @@ use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
 
 use crate::capture::commit_log::{self, ReadEntry, ReadLog};
 use crate::capture::error::CaptureError;
-use crate::capture::store::{CapturePaths, CaptureState};
+use crate::capture::state::{CapturePaths, CaptureState};
 
 /// Reads the commit log, and makes the capture what the log says. Afterwards the capture is on stable storage.
 ///
@@ -106,6 +106,8 @@ fn complete(
     if present.len() > same {
         file.truncate(begun + same as u64)?;
     }
+    // What is there may stand in memory only, too.
+    disk.write_again(&live, begun, expected.get(..same).unwrap_or_default())?;
     file.append(expected.get(same..).unwrap_or_default())?;
     file.sync()?;
     Ok(())

@@ -30,55 +30,19 @@
 //!   did not write are written again, the same ones, when the collector starts.)
 //! - An error counts as a crash: everything is dropped and read again from the disk, and what was refused is cut off first.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use logferry_captures::{live_path, rotated_number, rotated_path, source_dir};
 use logferry_durable::{Disk, DiskError, DiskFile};
-use logferry_protocol::names::LogName;
 
 use crate::capture::commit_log::{Entry, HEADER, entry_bytes};
 use crate::capture::error::CaptureError;
 use crate::capture::handle::Position;
-use crate::capture::receipts::{Receipt, Receipts, RequestKey};
+use crate::capture::receipts::{RequestKey, RequestReceipt};
 use crate::capture::recovery;
+use crate::capture::state::{CapturePaths, CaptureState};
 
 /// The commit log is begun anew when it has grown by so much: what a start has to read.
 const LOG_GROWTH: u64 = 8 << 20;
-
-/// Where a capture is, and its bounds.
-#[derive(Debug, Clone)]
-pub(super) struct CapturePaths {
-    pub(super) state_dir: PathBuf,
-    pub(super) source: LogName,
-}
-
-impl CapturePaths {
-    pub(super) fn dir(&self) -> PathBuf {
-        source_dir(&self.state_dir, &self.source)
-    }
-
-    pub(super) fn live(&self) -> PathBuf {
-        live_path(&self.state_dir, &self.source)
-    }
-
-    pub(super) fn rotated(&self, number: u64) -> PathBuf {
-        rotated_path(&self.state_dir, &self.source, number)
-    }
-
-    pub(super) fn commits(&self) -> PathBuf {
-        self.dir().join("commits")
-    }
-
-    /// The numbers of the rotated captures, growing.
-    pub(super) fn rotated_numbers(&self, disk: &impl Disk) -> Result<Vec<u64>, DiskError> {
-        let names = disk.list(&self.dir())?.into_iter();
-        let mut numbers: Vec<u64> = names
-            .filter_map(|name| rotated_number(&self.source, &name))
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
-}
 
 /// What is made durable at once.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,7 +51,7 @@ pub(super) struct Round {
     pub(super) lines: Vec<u8>,
     /// The source's position after them, if it is another.
     pub(super) position: Option<Position>,
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: Vec<RequestReceipt>,
     /// Requests whose answers have arrived; they count before `receipts`.
     pub(super) confirmed: Vec<RequestKey>,
 }
@@ -96,42 +60,6 @@ impl Round {
     /// Whether somebody waits for it to be durable.
     fn is_awaited(&self) -> bool {
         !self.lines.is_empty() || self.position.is_some() || !self.receipts.is_empty()
-    }
-}
-
-/// What is known of a capture: what its commit log says.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct CaptureState {
-    /// The number that the live file gets when it is rotated.
-    pub(super) file: u64,
-    /// Its length.
-    pub(super) len: u64,
-    pub(super) position: Option<Position>,
-    pub(super) receipts: Receipts,
-}
-
-impl CaptureState {
-    /// What is so after an entry with so many bytes of lines.
-    pub(super) fn apply(&mut self, entry: Entry, lines: u64) {
-        (self.file, self.len) = (entry.file, entry.at + lines);
-        self.position = entry.position.or_else(|| self.position.take());
-        for key in &entry.confirmed {
-            self.receipts.confirm(key);
-        }
-        for receipt in entry.receipts {
-            self.receipts.add(receipt);
-        }
-    }
-
-    /// The first entry of a log that begins here.
-    fn snapshot(&self) -> Entry {
-        Entry {
-            file: self.file,
-            at: self.len,
-            position: self.position.clone(),
-            receipts: self.receipts.all().cloned().collect(),
-            confirmed: Vec::new(),
-        }
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::capture::error::CaptureError;
 use crate::capture::handle::{AppendRequest, Appended, CaptureHandle, CaptureShared, Refused, WriterRequest};
-use crate::capture::store::{CapturePaths, CaptureStore, Round};
+use crate::capture::state::CapturePaths;
+use crate::capture::store::{CaptureStore, Round};
 
 /// Requests that wait for the writer; behind them, sources wait.
 const QUEUE: usize = 4096;
@@ -172,6 +173,7 @@ impl<D: Disk> CaptureWriter<D> {
         }
         let bytes = round.lines.len() as u64;
         if round == Round::default() {
+            self.shared.report().repeats += repeats;
             answer(answers);
             return;
         }

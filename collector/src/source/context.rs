@@ -20,7 +20,7 @@ pub struct SourceContext {
     /// Where its records go.
     pub capture: CaptureHandle,
     /// What it tells of itself.
-    pub status: SourceStatus,
+    pub status: SourceAccount,
     /// Bytes of the largest record's line: [`crate::record::Record::cut_to`].
     pub max_record: usize,
     /// Cancelled when it is to stop.
@@ -29,7 +29,7 @@ pub struct SourceContext {
 
 /// How a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceState {
+pub enum SourcePhase {
     /// It is being started, for the first time or again.
     Starting,
     /// It listens, or it reads.
@@ -40,12 +40,12 @@ pub enum SourceState {
 
 /// What a source tells of itself. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct SourceStatus(Arc<Mutex<SourceReport>>);
+pub struct SourceAccount(Arc<Mutex<SourceReport>>);
 
 /// All that a source has told of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceReport {
-    pub(crate) state: SourceState,
+    pub(crate) state: SourcePhase,
     /// Since when.
     pub(crate) since: Timestamp,
     /// The last error, and when it was; it stays when the source is well again.
@@ -57,10 +57,10 @@ pub(crate) struct SourceReport {
     pub(crate) gaps: u64,
 }
 
-impl Default for SourceStatus {
+impl Default for SourceAccount {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(SourceReport {
-            state: SourceState::Starting,
+            state: SourcePhase::Starting,
             since: Timestamp::now(),
             last_error: None,
             behind: None,
@@ -71,15 +71,15 @@ impl Default for SourceStatus {
     }
 }
 
-impl SourceStatus {
+impl SourceAccount {
     /// It listens, or it reads: all is well.
     pub fn running(&self) {
-        self.set_state(SourceState::Running);
+        self.set_state(SourcePhase::Running);
     }
 
     /// Something went wrong, and it tries again.
     pub fn failing(&self, error: &dyn std::error::Error) {
-        self.set_state(SourceState::Failing);
+        self.set_state(SourcePhase::Failing);
         self.problem(logferry_text::error_chain(error));
     }
 
@@ -116,7 +116,7 @@ impl SourceStatus {
         self.lock().clone()
     }
 
-    fn set_state(&self, state: SourceState) {
+    fn set_state(&self, state: SourcePhase) {
         let mut report = self.lock();
         if report.state != state {
             (report.state, report.since) = (state, Timestamp::now());

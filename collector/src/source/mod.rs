@@ -14,4 +14,4 @@ pub mod tcp;
 mod testing;
 
 pub(crate) use context::SourceReport;
-pub use context::{SourceContext, SourceError, SourceState, SourceStatus};
+pub use context::{SourceAccount, SourceContext, SourceError, SourcePhase};

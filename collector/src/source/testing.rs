@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{SourceContext, SourceStatus};
+use super::{SourceAccount, SourceContext};
 use crate::capture::Position;
 use crate::capture::testing::{MemoryCapture, memory_capture};
 
@@ -12,7 +12,7 @@ pub(crate) fn context(position: Option<Position>) -> (SourceContext, MemoryCaptu
     let context = SourceContext {
         name: "test".parse().expect("a name"),
         capture,
-        status: SourceStatus::default(),
+        status: SourceAccount::default(),
         max_record: 4096,
         shutdown: CancellationToken::new(),
     };

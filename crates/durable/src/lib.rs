@@ -149,6 +149,17 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// A crash leaves the old contents or the new, and perhaps a `.tmp` file that the next call overwrites.
     fn replace(&self, file: &Path, contents: &[u8]) -> Result<(), DiskError>;
 
+    /// Writes bytes once more that stand at `at` of a file already, and syncs the file. After a failed sync they may stand in
+    /// memory only, and a later sync would not tell (fsync(2), "NOTES").
+    ///
+    /// A crash leaves the file as it was: the bytes are the same. This way makes the file anew; a disk that can write in place does.
+    fn write_again(&self, file: &Path, _at: u64, _bytes: &[u8]) -> Result<(), DiskError> {
+        match self.read(file)? {
+            Some(contents) => self.replace(file, &contents),
+            None => Ok(()),
+        }
+    }
+
     /// The whole contents of a file; `None` if there is none.
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError>;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -261,6 +261,14 @@ impl Disk for RealDisk {
 
     fn sync_all(&self, files: &mut [&mut RealFile]) -> Result<(), DiskError> {
         in_parallel(files, |file| file.sync())
+    }
+
+    fn write_again(&self, path: &Path, at_byte: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let opened = OpenOptions::new().write(true).open(path);
+        let file = opened.map_err(at(DiskOperation::Open, path))?;
+        file.write_all_at(bytes, at_byte)
+            .map_err(at(DiskOperation::Append, path))?;
+        file.sync_all().map_err(at(DiskOperation::Sync, path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {

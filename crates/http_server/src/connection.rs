@@ -37,6 +37,9 @@ pub trait LastResponse: Send + Sync + 'static {
 
     /// The client has received it.
     fn confirm(&self);
+
+    /// Bytes of it were given to the kernel. One that was never written cannot arrive: hyper drops it if the client has gone.
+    fn written(&self) {}
 }
 
 /// The stream below a connection: plain TCP, or TLS.
@@ -85,6 +88,12 @@ impl<L: LastResponse> ClientConnection<L> {
         }
     }
 
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(1..)) = written {
+            self.last.written();
+        }
+    }
+
     /// Fails if the client has read nothing for too long.
     fn check_write_timeout<T>(
         &mut self,
@@ -129,6 +138,7 @@ impl<L: LastResponse> AsyncRead for ClientConnection<L> {
 impl<L: LastResponse> AsyncWrite for ClientConnection<L> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.transport).poll_write(cx, bytes);
+        self.note_written(&written);
         self.check_write_timeout(cx, written)
     }
 
@@ -138,6 +148,7 @@ impl<L: LastResponse> AsyncWrite for ClientConnection<L> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.transport).poll_write_vectored(cx, pieces);
+        self.note_written(&written);
         self.check_write_timeout(cx, written)
     }
 

@@ -276,6 +276,17 @@ impl Disk for SimDisk {
         self.rename(&temporary, file)
     }
 
+    fn write_again(&self, file: &Path, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.operate(DiskOperation::Append, file, |state| {
+            let id = state.names.get(file).copied();
+            let id = id.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            if let Some(contents) = state.files.get_mut(&id) {
+                contents.write_again(usize::try_from(at).unwrap_or(usize::MAX), bytes);
+            }
+            Ok(())
+        })
+    }
+
     fn read(&self, file: &Path) -> Result<Option<Vec<u8>>, DiskError> {
         self.operate(DiskOperation::Read, file, |state| {
             state.needs_no_folder(file)?;

@@ -32,6 +32,25 @@ impl SimContents {
         self.lost.push(self.durable_len..self.bytes.len());
     }
 
+    /// Writes bytes in place, and syncs.
+    pub(crate) fn write_again(&mut self, at: usize, bytes: &[u8]) {
+        let end = (at + bytes.len()).min(self.bytes.len());
+        if let Some(place) = self.bytes.get_mut(at..end) {
+            let len = place.len();
+            place.copy_from_slice(&bytes[..len]);
+        }
+        for range in &mut self.lost {
+            if range.start >= at {
+                // What is left of it lies behind the written bytes.
+                range.start = range.start.max(end).min(range.end);
+            } else if range.end <= end {
+                range.end = range.end.min(at);
+            }
+        }
+        self.lost.retain(|range| !range.is_empty());
+        self.sync();
+    }
+
     pub(crate) fn truncate(&mut self, len: usize) {
         self.bytes.resize(len, 0);
         for range in &mut self.lost {

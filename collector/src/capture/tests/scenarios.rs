@@ -11,8 +11,9 @@ use logferry_testkit::SimDisk;
 use proptest::prelude::*;
 
 use crate::capture::error::CaptureError;
-use crate::capture::receipts::{Receipt, RequestKey};
-use crate::capture::store::{CapturePaths, CaptureStore, Round};
+use crate::capture::receipts::{RequestKey, RequestReceipt};
+use crate::capture::state::CapturePaths;
+use crate::capture::store::{CaptureStore, Round};
 
 const ROTATE: u64 = 400;
 
@@ -162,7 +163,7 @@ impl World {
                 .is_some();
             if !is_known || round.confirmed.contains(&key) {
                 round.lines.extend(post_line(*post));
-                round.receipts.push(Receipt {
+                round.receipts.push(RequestReceipt {
                     key,
                     at: 0,
                     answer: post.to_string(),

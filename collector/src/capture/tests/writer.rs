@@ -6,7 +6,7 @@ use logferry_captures::{ShippedCapture, ShippedCaptures, write_shipped};
 use logferry_durable::RealDisk;
 use logferry_protocol::names::LogName;
 
-use crate::capture::receipts::{Receipt, RequestKey};
+use crate::capture::receipts::{RequestKey, RequestReceipt};
 use crate::capture::{Appended, CaptureHandle, CaptureSettings, CaptureWriter, Refused};
 use crate::record::Record;
 
@@ -33,8 +33,8 @@ fn record(number: usize) -> Record {
     Record::of_text(now, "test", format!("record {number}"))
 }
 
-fn receipt(request: &str, answer: &str) -> Receipt {
-    Receipt {
+fn receipt(request: &str, answer: &str) -> RequestReceipt {
+    RequestReceipt {
         key: RequestKey::of(&[request.as_bytes()]),
         at: jiff::Timestamp::now().as_second(),
         answer: answer.to_owned(),

@@ -9,7 +9,7 @@
 //! - Only the latest claim on a request can say that its answer has arrived.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -145,6 +145,8 @@ impl Drop for PendingAnswer {
 #[derive(Debug, Default)]
 pub(super) struct UnconfirmedAnswer {
     pending: Mutex<Option<PendingAnswer>>,
+    /// Whether bytes of it went out.
+    is_written: AtomicBool,
     connection: Option<ConnectionAddresses>,
 }
 
@@ -153,6 +155,7 @@ impl UnconfirmedAnswer {
     pub(super) fn on(connection: Option<ConnectionAddresses>) -> Self {
         Self {
             pending: Mutex::default(),
+            is_written: AtomicBool::new(false),
             connection,
         }
     }
@@ -160,6 +163,7 @@ impl UnconfirmedAnswer {
     /// The answer to this request goes out now.
     pub(super) fn set(&self, pending: PendingAnswer) {
         pending.answered(self.connection);
+        self.is_written.store(false, Ordering::Release);
         *self.lock() = Some(pending);
     }
 
@@ -170,7 +174,11 @@ impl UnconfirmedAnswer {
 
 impl LastResponse for UnconfirmedAnswer {
     fn is_pending(&self) -> bool {
-        self.lock().is_some()
+        self.lock().is_some() && self.is_written.load(Ordering::Acquire)
+    }
+
+    fn written(&self) {
+        self.is_written.store(true, Ordering::Release);
     }
 
     fn confirm(&self) {
@@ -198,6 +206,8 @@ mod tests {
         let (second, ()) = tokio::join!(claims.claim(key("a")), async {
             drop(claims.claim(key("b")).await);
             tokio::task::yield_now().await;
+            assert!(!answer.is_pending(), "nothing of it went out");
+            answer.written();
             assert!(answer.is_pending());
             answer.confirm();
         });

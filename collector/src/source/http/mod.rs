@@ -35,7 +35,7 @@ use self::body::BodyMemory;
 use self::claims::{Claims, UnconfirmedAnswer};
 use self::keys::ClientKeys;
 use self::rate_limit::RateLimit;
-use self::requests::{ConnectedClient, HttpContext};
+use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
     HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Seat, Seats, ServerCertificates, accept, listen, renew,
@@ -68,7 +68,7 @@ async fn serve(
         .map(|tls| ServerCertificates::load(tls, &[b"http/1.1"]))
         .transpose()?;
     let keys = settings.keys_file.as_deref().map(ClientKeys::load).transpose()?;
-    let context = Arc::new(HttpContext {
+    let context = Arc::new(PostContext {
         claims: Claims::new(source.capture.clone()),
         keys,
         max_body: settings.max_body,
@@ -120,7 +120,7 @@ async fn serve(
     Ok(())
 }
 
-fn renew_keys(context: &HttpContext) {
+fn renew_keys(context: &PostContext) {
     match context.keys.as_ref().map(ClientKeys::renew) {
         Some(Ok(true)) => tracing::info!(source = %context.source.name, "the changed keys are in use"),
         Some(Err(error)) => {
@@ -133,7 +133,7 @@ fn renew_keys(context: &HttpContext) {
 
 /// Serves one connection until it ends, another client needs its seat, or the source stops and the running request is answered.
 async fn serve_connection(
-    context: Arc<HttpContext>,
+    context: Arc<PostContext>,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     seat: Seat,

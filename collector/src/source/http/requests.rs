@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use logferry_http_server::LastResponse;
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{Appended, Receipt, RequestKey};
+use crate::capture::{Appended, RequestKey, RequestReceipt};
 use crate::line_record::fit;
 use crate::record::Record;
 use crate::source::SourceContext;
@@ -35,7 +35,7 @@ const API_KEY: &str = "x-api-key";
 
 /// What all requests of a source share.
 #[derive(Debug)]
-pub(super) struct HttpContext {
+pub(super) struct PostContext {
     pub(super) source: SourceContext,
     pub(super) keys: Option<ClientKeys>,
     pub(super) max_body: usize,
@@ -65,7 +65,7 @@ struct StoredAnswer {
     body: Option<RequestKey>,
 }
 
-impl HttpContext {
+impl PostContext {
     pub(super) async fn respond(
         &self,
         client: &ConnectedClient,
@@ -173,7 +173,7 @@ impl HttpContext {
         }
         let key = given.map_or(sent, |(given, _)| given);
         let pending: PendingAnswer = self.claims.claim(key).await;
-        let receipt = Receipt {
+        let receipt = RequestReceipt {
             key,
             at: now.as_second(),
             answer: serde_json::to_string(&answer).unwrap_or_default(),
@@ -265,12 +265,16 @@ fn is_json(content_type: &str) -> bool {
     kind.contains("json")
 }
 
-fn response(path: PostPath, answer: &StoredAnswer) -> Response<Full<Bytes>> {
+fn answer_text(path: PostPath, answer: &StoredAnswer) -> String {
     let body = match (path, &answer.id) {
         (PostPath::Log, Some(id)) => serde_json::json!({"status": "logged", "id": id}),
         _ => serde_json::json!({"status": "success", "stored": answer.n}),
     };
-    let mut response = Response::new(Full::from(body.to_string()));
+    body.to_string()
+}
+
+fn response(path: PostPath, answer: &StoredAnswer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(answer_text(path, answer)));
     *response.status_mut() = StatusCode::CREATED;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -308,12 +312,15 @@ mod tests {
             id: Some("u".into()),
             body: None,
         };
-        let text = |path| format!("{:?}", response(path, &answer).body());
-        assert!(
-            text(PostPath::Log).contains(r#"{\"id\":\"u\",\"status\":\"logged\"}"#),
-            "{}",
-            text(PostPath::Log)
+        let text = |path| answer_text(path, &answer);
+        let read = |path| serde_json::from_str::<serde_json::Value>(&text(path)).expect("JSON");
+        assert_eq!(
+            read(PostPath::Log),
+            serde_json::json!({"status": "logged", "id": "u"})
         );
-        assert!(text(PostPath::Lines).contains(r#"{\"status\":\"success\",\"stored\":2}"#));
+        assert_eq!(
+            read(PostPath::Lines),
+            serde_json::json!({"status": "success", "stored": 2})
+        );
     }
 }

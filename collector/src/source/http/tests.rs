@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::serve;
 use crate::capture::{CaptureHandle, CaptureSettings, CaptureWriter};
-use crate::source::{SourceContext, SourceStatus};
+use crate::source::{SourceAccount, SourceContext};
 
 /// A source that listens, with its capture.
 struct RunningSource {
@@ -70,7 +70,7 @@ impl RunningSource {
         let context = SourceContext {
             name: name(),
             capture: handle.clone(),
-            status: SourceStatus::default(),
+            status: SourceAccount::default(),
             max_record: 64 << 10,
             shutdown: stop.clone(),
         };

@@ -149,7 +149,7 @@ fn resolve_sources(raw: Vec<RawCollectorSource>, at: &ConfigField<'_>) -> Option
         return at
             .refuse("has no entry; write at least `- {type: http, name: api, listen: \"0.0.0.0:5000\"}`");
     }
-    let sources = at.each(raw, RawCollectorSource::resolve)?;
+    let sources = at.each(raw, resolve_source)?;
     let names: Vec<_> = sources.iter().map(|source| Some(source.name.clone())).collect();
     at.distinct(
         "name",
@@ -157,4 +157,50 @@ fn resolve_sources(raw: Vec<RawCollectorSource>, at: &ConfigField<'_>) -> Option
         "each source needs a name of its own, which is its log's name too",
     );
     Some(sources)
+}
+
+#[derive(Clone, Copy)]
+enum TypeName {
+    Http,
+    Tcp,
+    Syslog,
+    Journal,
+    Mysql,
+    WindowsEvents,
+}
+
+fn resolve_source(mut raw: RawCollectorSource, at: &ConfigField<'_>) -> Option<CollectorSource> {
+    let words = [
+        ("http", TypeName::Http),
+        ("tcp", TypeName::Tcp),
+        ("syslog", TypeName::Syslog),
+        ("journal", TypeName::Journal),
+        ("mysql", TypeName::Mysql),
+        ("windows_events", TypeName::WindowsEvents),
+    ];
+    let kind = at.required("type", raw.r#type.take(), "http", |at, text| {
+        at.choice(text, &words)
+    });
+    let name = at.required("name", raw.name.take(), "api", ConfigField::parse);
+    let kind = kind?;
+    let resolved = match kind {
+        TypeName::Http => HttpSourceSettings::take(&mut raw, at).map(CollectorSourceKind::Http),
+        TypeName::Tcp => TcpSettings::take(&mut raw, at).map(CollectorSourceKind::Tcp),
+        TypeName::Syslog => SyslogSettings::take(&mut raw, at).map(CollectorSourceKind::Syslog),
+        TypeName::Journal => JournalSettings::take(&mut raw, at).map(CollectorSourceKind::Journal),
+        TypeName::Mysql => MysqlSettings::take(&mut raw, at).map(CollectorSourceKind::Mysql),
+        TypeName::WindowsEvents => {
+            WindowsEventsSettings::take(&mut raw, at).map(CollectorSourceKind::WindowsEvents)
+        }
+    };
+    let word = words.iter().find(|(_, of)| *of as u8 == kind as u8);
+    let word = word.map_or("", |(word, _)| *word);
+    for key in raw.left() {
+        at.key(key)
+            .report(format!("does not belong to a source of type {word}; remove it"));
+    }
+    Some(CollectorSource {
+        name: name?,
+        kind: resolved?,
+    })
 }

@@ -4,13 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::collector::events::WindowsEventsSettings;
-use crate::collector::journal::JournalSettings;
-use crate::collector::listeners::{HttpSourceSettings, SyslogSettings, TcpSettings};
-use crate::collector::mysql::MysqlSettings;
-use crate::collector::{CollectorSource, CollectorSourceKind};
 use crate::relay::RawServerTls;
-use crate::yaml::field::ConfigField;
 
 #[derive(Default, Deserialize)]
 #[serde(
@@ -19,8 +13,8 @@ use crate::yaml::field::ConfigField;
     expecting = "a source such as {type: http, name: api, listen: \"0.0.0.0:5000\"}"
 )]
 pub(crate) struct RawCollectorSource {
-    r#type: Option<String>,
-    name: Option<String>,
+    pub(super) r#type: Option<String>,
+    pub(super) name: Option<String>,
     // http, tcp, syslog
     pub(super) listen: Option<String>,
     pub(super) tls: Option<RawServerTls>,
@@ -53,55 +47,9 @@ pub(crate) struct RawCollectorSource {
     pub(super) path: Option<String>,
 }
 
-#[derive(Clone, Copy)]
-enum TypeName {
-    Http,
-    Tcp,
-    Syslog,
-    Journal,
-    Mysql,
-    WindowsEvents,
-}
-
 impl RawCollectorSource {
-    pub(crate) fn resolve(mut self, at: &ConfigField<'_>) -> Option<CollectorSource> {
-        let words = [
-            ("http", TypeName::Http),
-            ("tcp", TypeName::Tcp),
-            ("syslog", TypeName::Syslog),
-            ("journal", TypeName::Journal),
-            ("mysql", TypeName::Mysql),
-            ("windows_events", TypeName::WindowsEvents),
-        ];
-        let kind = at.required("type", self.r#type.take(), "http", |at, text| {
-            at.choice(text, &words)
-        });
-        let name = at.required("name", self.name.take(), "api", ConfigField::parse);
-        let kind = kind?;
-        let resolved = match kind {
-            TypeName::Http => HttpSourceSettings::take(&mut self, at).map(CollectorSourceKind::Http),
-            TypeName::Tcp => TcpSettings::take(&mut self, at).map(CollectorSourceKind::Tcp),
-            TypeName::Syslog => SyslogSettings::take(&mut self, at).map(CollectorSourceKind::Syslog),
-            TypeName::Journal => JournalSettings::take(&mut self, at).map(CollectorSourceKind::Journal),
-            TypeName::Mysql => MysqlSettings::take(&mut self, at).map(CollectorSourceKind::Mysql),
-            TypeName::WindowsEvents => {
-                WindowsEventsSettings::take(&mut self, at).map(CollectorSourceKind::WindowsEvents)
-            }
-        };
-        let word = words.iter().find(|(_, of)| *of as u8 == kind as u8);
-        let word = word.map_or("", |(word, _)| *word);
-        for key in self.left() {
-            at.key(key)
-                .report(format!("does not belong to a source of type {word}; remove it"));
-        }
-        Some(CollectorSource {
-            name: name?,
-            kind: resolved?,
-        })
-    }
-
     /// The keys that are written and that the type has not taken.
-    fn left(&self) -> Vec<&'static str> {
+    pub(super) fn left(&self) -> Vec<&'static str> {
         let keys = [
             ("listen", self.listen.is_some()),
             ("tls", self.tls.is_some()),
