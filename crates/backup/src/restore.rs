@@ -119,7 +119,7 @@ fn restore_batch(
     match spool.compare_file(batch, file)? {
         None => {}
         Some(FileFault::Undecodable { reason, .. }) => {
-            fault(format!("its file cannot be decompressed: {reason}"))
+            fault(format!("its file cannot be decompressed: {reason}"));
         }
         Some(FileFault::Size { bytes, .. }) => {
             let expected = batch.contents.bytes;
