@@ -2,6 +2,8 @@
 
 pub(crate) mod alerts;
 mod audit;
+#[cfg(test)]
+mod documented;
 pub(crate) mod init;
 
 use std::num::NonZeroU32;

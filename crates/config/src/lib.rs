@@ -14,6 +14,8 @@
 mod backoff;
 mod collector;
 mod cross_checks;
+#[cfg(test)]
+mod documented;
 mod error;
 mod formats;
 mod forwarder;

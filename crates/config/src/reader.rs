@@ -152,7 +152,7 @@ impl Evaluation {
     deny_unknown_fields,
     expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector"
 )]
-struct RawConfig {
+pub(crate) struct RawConfig {
     formats: Option<BTreeMap<String, String>>,
     sender: Section<RawSender>,
     relay: Section<RawRelay>,
