@@ -19,6 +19,7 @@ mod collector;
 mod commands;
 mod compatibility;
 mod delivery;
+mod disaster;
 mod faults;
 mod protocol;
 mod relay_state;

@@ -1,7 +1,9 @@
 //! The command line: every command and option with its help text.
 
+mod adopt;
 pub(crate) mod alerts;
 mod audit;
+mod backup;
 #[cfg(test)]
 mod documented;
 pub(crate) mod init;
@@ -18,9 +20,11 @@ use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
 use logferry_store::SearchCursor;
 use logferry_time_windows::{MomentError, moment};
 
+pub(crate) use self::adopt::AdoptArgs;
 use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
 use self::audit::BatchSelection;
+pub(crate) use self::backup::BackupArgs;
 use self::init::InitArgs;
 
 /// The configuration that is used unless another one is named.
@@ -65,7 +69,7 @@ pub(crate) enum CliCommand {
     /// Send a mail when something is wrong or right again, and each hour a summary of lines received and delivered
     Monitor(RunMode),
     /// Compress and later delete the batches that every destination has
-    Housekeeper(RunMode),
+    Housekeeper(HousekeeperArgs),
     /// Count the lines that the relay has stored, and keep them for the search
     Indexer,
     /// Write a commented configuration for this host, and check it
@@ -106,6 +110,12 @@ pub(crate) enum CliCommand {
     Resend(ResendArgs),
     /// Ship old log files once, in the order given; lines that the relay already has are not shipped again
     Backfill(BackfillArgs),
+    /// Go on exactly where the old shipper stopped, by its offset file; before the first start of the sender
+    Adopt(AdoptArgs),
+    /// Copy ledger and spool to a folder while everything runs
+    Backup(BackupArgs),
+    /// Restore a backup into an empty data folder
+    Restore(BackupArgs),
     /// Write nginx-like log lines, for tests
     Generate(GenerateArgs),
     /// Send one test mail to the configured recipients, or one message to a channel
@@ -153,6 +163,16 @@ pub(crate) struct RunMode {
     /// One pass, then exit; for cron
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Options)]
+pub(crate) struct HousekeeperArgs {
+    /// One pass, then exit; for cron
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Show what a pass would do now, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Options)]

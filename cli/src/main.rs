@@ -22,10 +22,10 @@ use clap::{CommandFactory, Parser};
 use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
-use crate::args::{CliArgs, CliCommand, RunMode};
+use crate::args::{CliArgs, CliCommand, HousekeeperArgs, RunMode};
 use crate::commands::{
-    alerts, audit, backfill, check, fsck, generate, init, numbers, packaging, resend, retry, rules, search,
-    status, summary, tail, trust,
+    adopt, alerts, audit, backfill, backup, check, fsck, generate, init, numbers, packaging, resend, retry,
+    rules, search, status, summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -65,8 +65,9 @@ fn run(file: &Path, command: CliCommand) -> Result {
         CliCommand::Forwarder => run_roles(Some(Role::Forwarder)),
         CliCommand::Monitor(RunMode { once: false }) => run_roles(Some(Role::Monitor)),
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
-        CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
-        CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
+        CliCommand::Housekeeper(HousekeeperArgs { dry_run: true, .. }) => oneshot::plan_housekeeping(file),
+        CliCommand::Housekeeper(HousekeeperArgs { once: true, .. }) => oneshot::housekeeper(file),
+        CliCommand::Housekeeper(_) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
         CliCommand::Init(options) => init::run(file, &options),
         CliCommand::Collector => run_roles(Some(Role::Collector)),
@@ -84,6 +85,9 @@ fn run(file: &Path, command: CliCommand) -> Result {
         CliCommand::Trust(options) => trust::run(file, &options),
         CliCommand::Resend(options) => resend::run(file, &options),
         CliCommand::Backfill(options) => backfill::run(file, options),
+        CliCommand::Adopt(options) => adopt::run(file, &options),
+        CliCommand::Backup(options) => backup::run(file, &options),
+        CliCommand::Restore(options) => backup::restore(file, &options),
         CliCommand::Generate(options) => generate::run(&options),
         CliCommand::Rules(options) => rules::run(file, &options),
         CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),

@@ -10,9 +10,13 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use logferry_config::ownership;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setgid, setgroups, setuid};
+use logferry_durable::{Disk, RealDisk};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, chown, initgroups, setgid, setgroups, setuid};
 
 use crate::output::exit::{Failure, Result};
+
+/// The user of the roles in the units.
+const SERVICE_USER: &str = "logferry";
 
 /// The owner of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,24 @@ pub(crate) fn act_as_owner(folders: &[&Path]) -> Result<()> {
         "acting as {user}, the owner of {folder}, so that root leaves no files there that {user} cannot write"
     );
     Ok(())
+}
+
+/// As root, makes a folder for the owner of `like`, who could not make it. Does nothing if it exists, or for another user.
+pub(crate) fn create_for_owner_of(like: &Path, folder: &Path) -> anyhow::Result<()> {
+    let Some(owner) = owner(like).filter(|_| Uid::effective().is_root() && !folder.exists()) else {
+        return Ok(());
+    };
+    RealDisk.create_dir_all(folder)?;
+    chown(folder, Some(owner.uid), Some(owner.gid))?;
+    Ok(())
+}
+
+/// The user that the files of this folder are for, if this process is root and leaves them to root; none if there is no such
+/// user.
+pub(crate) fn left_to_root(folder: &Path) -> Option<&'static str> {
+    let is_roots = Uid::effective().is_root() && owner(folder).is_some_and(|owner| owner.uid.is_root());
+    let has_user = || matches!(User::from_name(SERVICE_USER), Ok(Some(_)));
+    (is_roots && has_user()).then_some(SERVICE_USER)
 }
 
 /// The advice for an ordinary user who may not read `path`; `None` if that is not the reason.

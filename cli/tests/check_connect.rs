@@ -43,7 +43,7 @@ async fn relay_line(dir: &Path, url: &str, more: &str) -> (String, i32) {
     let (text, code) = checked(dir, config).await;
     let line = text
         .lines()
-        .find_map(|line| line.strip_prefix(&format!("relay {url}: ")));
+        .find_map(|line| Some(line.split_once(&format!(" relay {url}: "))?.1));
     (line.expect(&text).to_owned(), code)
 }
 
@@ -290,7 +290,7 @@ async fn opensearch_line(dir: &TempDir, settings: &str) -> (String, i32) {
         store.display()
     );
     let (text, code) = checked(dir.path(), config).await;
-    let line = text.lines().find(|line| line.starts_with("opensearch "));
+    let line = text.lines().find(|line| line.contains(" opensearch "));
     let line = line.expect(&text).split_once(": ").unwrap().1;
     (line.to_owned(), code)
 }

@@ -11,8 +11,9 @@ VERSION=@VERSION@
 # The newest schema of the ledger that this version reads.
 LEDGER_SCHEMA=@LEDGER_SCHEMA@
 # In the order of a restart: the relay brings the ledger to this version.
-UNITS="logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper logferry-indexer logferry-console
-    logferry-collector logferry-sender logferry"
+UNITS="logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper logferry-housekeeper-once
+    logferry-indexer logferry-console logferry-collector logferry-sender logferry"
+USERS=/usr/lib/sysusers.d/logferry.conf
 STATE=/var/lib/logferry
 CONFIGURATION=/etc/logferry
 
@@ -29,8 +30,8 @@ installed_version_says() {
 # The schema in the header of a ledger: bytes 60 to 63, `user_version` (https://www.sqlite.org/fileformat.html).
 schema_in_header() {
     [ -s "$1" ] || return 0
-    set -- $(od -An -tu1 -j60 -N4 "$1")
-    [ $# -eq 4 ] && echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
+    set -- $(od -An -tu1 -j60 -N4 "$1" 2>/dev/null)
+    [ $# -ne 4 ] || echo $((($1 * 256 + $2) * 256 * 256 + $3 * 256 + $4))
 }
 
 # Before anything is unpacked: this version must be able to read the ledger. The installed version knows the ledger's place and
@@ -46,21 +47,19 @@ refuse_newer_ledger() {
     fi
 }
 
-# Users as in sysusers.d/logferry.conf. Where systemd-sysusers is missing, useradd makes the same ones.
+# The users and groups of sysusers.d/logferry.conf. Where systemd-sysusers is missing, useradd makes the same ones.
 make_users() {
     if command -v systemd-sysusers >/dev/null; then
         systemd-sysusers logferry.conf
         return
     fi
-    make_user logferry "logferry log relay" "$STATE"
-    make_user logferry-indexer "logferry indexer" "$STATE/index"
-    usermod --append --groups logferry logferry-indexer
-}
-
-# make_user NAME COMMENT HOME
-make_user() {
-    getent passwd "$1" >/dev/null ||
-        useradd --system --user-group --comment "$2" --home-dir "$3" --no-create-home --shell /usr/sbin/nologin "$1"
+    sed -n 's/^u \([^ ]*\) - "\(.*\)" \(.*\)/\1:\2:\3/p' "$USERS" | while IFS=: read -r user comment home; do
+        getent passwd "$user" >/dev/null || useradd --system --user-group --comment "$comment" --home-dir "$home" \
+            --no-create-home --shell /usr/sbin/nologin "$user"
+    done
+    sed -n 's/^m //p' "$USERS" | while read -r user group; do
+        usermod --append --groups "$group" "$user"
+    done
 }
 
 # Folders as in tmpfiles.d/logferry.conf.
@@ -88,6 +87,8 @@ restart_running() {
     systemctl daemon-reload || true
     accepted=
     for unit in $UNITS; do
+        # A single run ends by itself.
+        [ "$unit" != logferry-housekeeper-once ] || continue
         systemctl --quiet is-active "$unit.service" 2>/dev/null || continue
         role=${unit#logferry-}
         [ "$role" != logferry ] || role=run
@@ -95,7 +96,7 @@ restart_running() {
             accepted="$accepted $unit.service"
         else
             say "$unit runs on with the program from before the upgrade, as version $VERSION does not accept its configuration:"
-            say "$reason"
+            printf "%s\n" "$reason" >&2
             say "Correct it, then run systemctl restart $unit"
         fi
     done
@@ -104,6 +105,7 @@ restart_running() {
 
 stop_and_disable() {
     systemd_runs || return 0
+    systemctl --quiet disable --now logferry-housekeeper.timer || true
     for unit in $UNITS; do
         [ ! -f "/usr/lib/systemd/system/$unit.service" ] || systemctl --quiet disable --now "$unit.service" || true
     done

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
-use logferry_durable::RealDisk;
+use logferry_durable::{LockError, RealDisk};
 use logferry_ledger::Ledger;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -48,6 +48,13 @@ pub async fn run(config: HousekeeperSettings, shutdown: CancellationToken) -> Re
         let work = move || once_on(&RealDisk, &config, Timestamp::now(), &stop);
         let done = tokio::task::spawn_blocking(work).await;
         if let Err(error) = done.map_err(HousekeeperError::Panicked)? {
+            if let HousekeeperError::Lock(LockError::Held { .. }) = &error {
+                tracing::info!(
+                    error = &error as &dyn Error,
+                    "a backup or another housekeeper is at work; the next run tries again"
+                );
+                continue;
+            }
             tracing::error!(
                 error = &error as &dyn Error,
                 "this run of the housekeeper failed; the next one tries again"

@@ -2,15 +2,25 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logferry_durable::{Disk, DiskFile};
 use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Action;
-use crate::{BatchError, HousekeeperReport};
+use crate::sent_files::{self, SentBatch};
+use crate::work_share::WorkShare;
+use crate::{BatchError, HousekeeperError, HousekeeperReport};
+
+/// Pages of the ledger's file, of 4 KiB each, that one step gives back.
+const PAGES_A_STEP: u32 = 256;
+
+/// The rest between two steps in the ledger.
+const STEP_REST: Duration = Duration::from_millis(20);
 
 /// Carries out actions and counts what they did.
 #[derive(Debug)]
@@ -19,6 +29,8 @@ pub(crate) struct ActionExecutor<'a, D> {
     ledger: Ledger,
     now: Timestamp,
     stop: &'a CancellationToken,
+    /// Whether batches are deleted before their age.
+    pub(crate) is_early: bool,
     /// The result so far.
     pub(crate) report: HousekeeperReport,
 }
@@ -30,8 +42,39 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
             ledger,
             now,
             stop,
+            is_early: false,
             report: HousekeeperReport::default(),
         }
+    }
+
+    pub(crate) fn spool(&self) -> &Spool<D> {
+        &self.spool
+    }
+
+    /// The sent batches as they are now.
+    pub(crate) fn sent_batches(&self) -> Result<Vec<SentBatch>, HousekeeperError> {
+        sent_files::sent_batches(&self.spool, &self.ledger)
+    }
+
+    /// Deletes the rows of windows that ended, and whose files were deleted, longer ago than `keep`; then gives the room in
+    /// the ledger's file back. Each step is a transaction of milliseconds, with a rest after it, so that no commit of the relay
+    /// waits for long. It stops between two steps.
+    pub(crate) fn forget_old_rows(&mut self, keep: Duration) -> Result<(), HousekeeperError> {
+        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        let Ok(before) = self.now.checked_sub(keep) else {
+            return Ok(());
+        };
+        while let Some(batches) = self.ledger.forget_window(before)? {
+            self.report.forgotten += batches;
+            if self.stop.is_cancelled() {
+                return Ok(());
+            }
+            thread::sleep(STEP_REST);
+        }
+        while self.ledger.give_back_pages(PAGES_A_STEP)? > 0 && !self.stop.is_cancelled() {
+            thread::sleep(STEP_REST);
+        }
+        Ok(())
     }
 
     /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
@@ -49,7 +92,11 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
                 if self.ledger.mark_expired(batch.id, self.now)? {
                     // 2. The files.
                     self.spool.remove_sent(batch)?;
-                    self.report.expired += 1;
+                    if self.is_early {
+                        self.report.expired_early += 1;
+                    } else {
+                        self.report.expired += 1;
+                    }
                 }
             }
             Action::Clear(batch) => self.spool.remove_sent(batch)?,
@@ -125,6 +172,15 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
         input: impl Read,
         output: impl FnMut(&[u8]) -> Result<(), logferry_durable::DiskError>,
     ) -> Result<(), BatchError> {
+        let (mut output, mut share) = (output, WorkShare::new());
+        let output = |block: &[u8]| {
+            let done = output(block);
+            // A disk that is too full cannot wait.
+            if !self.is_early {
+                share.worked(block.len() as u64);
+            }
+            done
+        };
         copy(input, || self.stop.is_cancelled(), output).map_err(|error| match error {
             CopyError::Read(source) => read_error(path, source),
             CopyError::Write(error) => error.into(),

@@ -1,4 +1,4 @@
-//! Compresses and deletes the batches that every destination has, by their age.
+//! Compresses and deletes the batches that every destination has, by their age, or before it when the disk fills.
 //!
 //! A batch's age is the time since it was sealed. A batch that a destination still lacks is kept at any age. If it is
 //! delivered late, it may be compressed or deleted at once.
@@ -9,29 +9,35 @@
 //!   its compressed copy was synced and read back.
 //! - One housekeeper runs at a time (`<data_dir>/housekeeper.lock`), as a daemon or with `--once`.
 //!
-//! `sent_files` finds the files, `plan` decides, `executor` acts, `daemon` runs by the clock.
+//! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
+//!
+//! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `work_share` leaves the disk to others,
+//! `daemon` runs by the clock.
 
 mod daemon;
 mod error;
 mod executor;
 mod plan;
+mod run;
 mod sent_files;
+mod work_share;
 
-use std::error::Error;
 use std::path::Path;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_spool::Spool;
-use logferry_text::size;
 use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
 pub use error::{BatchError, HousekeeperError};
 
 use crate::executor::ActionExecutor;
+use crate::plan::Action;
+use crate::run::HousekeeperRun;
 
 /// The lock's file name in the data folder.
 const LOCK_NAME: &str = "housekeeper.lock";
@@ -41,15 +47,73 @@ const LOCK_NAME: &str = "housekeeper.lock";
 pub struct HousekeeperReport {
     /// Batches whose file became `.log.gz`.
     pub compressed: u64,
-    /// Batches whose file was deleted.
+    /// Batches whose file was deleted at its age.
     pub expired: u64,
+    /// Batches whose file was deleted before its age, because the disk was too full.
+    pub expired_early: u64,
+    /// Batches whose rows left the ledger.
+    pub forgotten: u64,
     /// Bytes by which the files in `sent/` shrank.
     pub bytes_freed: u64,
+}
+
+/// What a run would do to a batch now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The batch's name.
+    pub batch: String,
+    /// What would be done.
+    pub kind: StepKind,
+    /// Bytes of its files in `sent/` now.
+    pub bytes: u64,
+}
+
+/// What a run does to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// It becomes `.log.gz`.
+    Compress,
+    /// It is deleted at its age.
+    Delete,
+    /// It is deleted before its age, if the disk is still too full when its turn comes.
+    DeleteEarly,
 }
 
 /// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
 pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
     once_on(&RealDisk, config, now, &CancellationToken::new())
+}
+
+/// What a run at `now` would do, in its order. Changes nothing.
+pub fn dry_run(config: &HousekeeperSettings, now: Timestamp) -> Result<Vec<PlannedStep>, HousekeeperError> {
+    let (ledger, spool) = (
+        Ledger::open(&config.data_dir)?,
+        Spool::new(RealDisk, &config.data_dir),
+    );
+    let step = |action: &Action, kind| -> Result<PlannedStep, HousekeeperError> {
+        Ok(PlannedStep {
+            batch: action.batch().name(),
+            kind,
+            bytes: spool.sent_bytes(action.batch())?,
+        })
+    };
+    let found = sent_files::sent_batches(&spool, &ledger)?;
+    let due = plan::plan(found.clone(), now, config);
+    let mut steps = Vec::with_capacity(due.len());
+    for action in &due {
+        let kind = match action {
+            Action::Compress(_) => StepKind::Compress,
+            Action::Expire(_) | Action::Clear(_) => StepKind::Delete,
+        };
+        steps.push(step(action, kind)?);
+    }
+    if spool.disk().space(&config.data_dir)?.used_percent() >= config.disk.early_delete {
+        let is_due = |action: &Action| due.iter().any(|due| due.batch().id == action.batch().id);
+        for action in plan::plan_early(found).iter().filter(|action| !is_due(action)) {
+            steps.push(step(action, StepKind::DeleteEarly)?);
+        }
+    }
+    Ok(steps)
 }
 
 /// As [`once`], on any disk, and until `stop`. An unfinished compression is then undone or left for the next run.
@@ -62,54 +126,17 @@ fn once_on<D: Disk>(
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
     let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
-    let spool = Spool::new(disk.clone(), data_dir);
-    let actions = plan::plan(sent_files::sent_batches(&spool, &ledger)?, now, config);
-
-    let mut executor = ActionExecutor::new(spool, ledger, now, stop);
-    let mut failed = 0_usize;
-    let mut first = None;
-    for action in actions {
-        let done = executor.execute(&action);
-        if stop.is_cancelled() {
-            break;
-        }
-        if let Err(error) = done {
-            let batch = action.batch().name();
-            tracing::error!(
-                batch,
-                error = &error as &dyn Error,
-                "batch {batch} was not compressed or deleted; the next run tries again"
-            );
-            failed += 1;
-            first.get_or_insert_with(|| Box::new(error));
-        }
-    }
-    let report = executor.report;
-    let HousekeeperReport {
-        compressed,
-        expired,
-        bytes_freed,
-    } = report;
-    if report == HousekeeperReport::default() {
-        tracing::debug!(failed, "no batch was compressed or deleted");
-    } else {
-        tracing::info!(
-            compressed,
-            expired,
-            bytes_freed,
-            failed,
-            "sent batches: {compressed} compressed, {expired} deleted, {failed} failed, {} freed",
-            size(bytes_freed)
-        );
-    }
-    match first {
-        None => Ok(report),
-        Some(first) => Err(HousekeeperError::Unfinished {
-            failed,
-            report,
-            first,
-        }),
-    }
+    let began = Instant::now();
+    let mut record = ledger.reopen()?;
+    let mut run = HousekeeperRun::new(
+        ActionExecutor::new(Spool::new(disk.clone(), data_dir), ledger, now, stop),
+        stop,
+    );
+    let done = run.carry_out_all(config, now);
+    run.report().log(run.failed);
+    record.note_housekeeper_run(&run.record(now, began.elapsed(), done.as_ref().err()))?;
+    done?;
+    run.end()
 }
 
 #[cfg(test)]

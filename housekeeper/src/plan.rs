@@ -61,6 +61,22 @@ fn action(
     is_compressible(&forms, &batch, is_old).then_some(Action::Compress(batch))
 }
 
+/// The delivered batches that go before their age when the disk fills, those that were sealed first before the others. The
+/// caller carries them out one by one, as long as the disk is too full.
+pub(crate) fn plan_early(found: Vec<SentBatch>) -> Vec<Action> {
+    let is_early = |found: &SentBatch| {
+        let SentBatch { batch, forms } = found;
+        batch.state == BatchState::Sent && batch.expired_at.is_none() && !forms.is_empty()
+    };
+    let mut batches: Vec<Batch> = found
+        .into_iter()
+        .filter(is_early)
+        .map(|found| found.batch)
+        .collect();
+    batches.sort_by_key(|batch| batch.sealed_at);
+    batches.into_iter().map(Action::Expire).collect()
+}
+
 /// Whether there is an original to compress, or a compression to finish. It is unfinished if the `.log.gz` is there, and
 /// the original is there too or the ledger does not have it as compressed.
 fn is_compressible(forms: &BTreeSet<FileForm>, batch: &Batch, is_old: bool) -> bool {
@@ -154,6 +170,40 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_takes_delivered_batches_that_have_files_oldest_first() {
+        let sealed = |hours: u32, part: u32| Batch {
+            part,
+            sealed_at: Some(sealed_at() - hours * HOUR),
+            ..batch()
+        };
+        let undelivered = [BatchState::Open, BatchState::Ready, BatchState::Failed];
+        let others = undelivered.map(|state| {
+            found(
+                &Batch {
+                    state,
+                    ..sealed(9, 7)
+                },
+                PLAIN,
+            )
+        });
+        let expired = Batch {
+            expired_at: Some(sealed_at()),
+            ..sealed(8, 8)
+        };
+        let mut all = vec![
+            found(&sealed(1, 1), PLAIN),
+            found(&sealed(3, 2), GZIP),
+            found(&sealed(2, 3), PLAIN),
+            found(&sealed(9, 4), &[]),
+            found(&expired, PLAIN),
+        ];
+        all.extend(others);
+        let actions = plan_early(all);
+        let parts: Vec<u32> = actions.iter().map(|action| action.batch().part).collect();
+        assert_eq!(parts, [2, 3, 1]);
+    }
+
+    #[test]
     fn a_clock_set_back_delays() {
         let rules = HousekeeperSettings {
             compress_after: Duration::ZERO,
@@ -176,6 +226,7 @@ mod tests {
             let rules = HousekeeperSettings { compress_after: Duration::ZERO, delete_after: Duration::ZERO, ..rules() };
             let now = sealed_at() + jiff::SignedDuration::from_secs(age_s);
             let found = vec![SentBatch { batch, forms }];
+            prop_assert_eq!(plan_early(found.clone()), vec![]);
             prop_assert_eq!(plan(found, now, &rules), vec![]);
         }
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 use std::{fs, io};
 
+use logferry_config::DiskThresholds;
 use logferry_durable::{Disk, DiskOperation};
 use logferry_invariants::invariant_only_delivered_is_compressed_or_deleted;
 use logferry_ledger::{Batch, BatchState, FILE_NAME};
@@ -12,6 +13,7 @@ use logferry_testkit::SimDisk;
 use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
 use super::*;
 use logferry_spool::FileForm;
+use std::error::Error;
 
 pub(crate) mod host;
 
@@ -29,17 +31,17 @@ fn a_batch_is_compressed_and_then_deleted() -> TestResult {
     let gzip_bytes = host.get(&batch, FileForm::Compressed).ok_or("no gzip")?.len() as u64;
     let expected = HousekeeperReport {
         compressed: 1,
-        expired: 0,
         bytes_freed: batch.contents.bytes - gzip_bytes,
+        ..HousekeeperReport::default()
     };
     assert_eq!(report, expected);
     assert_eq!(host.run(3 * HOUR)?, HousekeeperReport::default());
 
     let report = host.run(4 * HOUR)?;
     let expected = HousekeeperReport {
-        compressed: 0,
         expired: 1,
         bytes_freed: gzip_bytes,
+        ..HousekeeperReport::default()
     };
     assert_eq!(report, expected);
     assert_eq!(host.get(&batch, FileForm::Compressed), None);
@@ -204,6 +206,143 @@ fn a_full_disk_leaves_the_original() -> TestResult {
     host.disk.set_free_bytes(1 << 20);
     assert_eq!(host.run(3 * HOUR)?.compressed, 1);
     host.assert_compressed(&batch);
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_fills_takes_delivered_batches_before_their_age_and_no_others() -> TestResult {
+    let host = Host::new(SimDisk::new());
+    let [oldest, older, newest] = [1, 2, 3].map(|part| host.batch(part, BatchState::Sent));
+    let undelivered = [BatchState::Open, BatchState::Ready, BatchState::Failed];
+    let kept: Vec<Batch> = (4..)
+        .zip(undelivered)
+        .map(|(part, state)| host.batch(part, state))
+        .collect();
+    let disk = DiskThresholds {
+        warn: 80,
+        early_delete: 90,
+    };
+    let config = HousekeeperSettings {
+        disk,
+        ..host.config()
+    };
+    let run = || once_on(&host.disk, &config, sealed_at(), &CancellationToken::new());
+    assert_eq!(run()?, HousekeeperReport::default(), "there is room");
+
+    // Six files fill all but half of a file's room: 92 %. Without one it is 77 %.
+    host.disk.set_free_bytes(oldest.contents.bytes / 2);
+    let report = run()?;
+    assert_eq!((report.expired, report.expired_early), (0, 1));
+    assert_eq!(report.bytes_freed, oldest.contents.bytes);
+    assert!(host.known(&oldest).expired_at.is_some());
+    host.assert_untouched(&older);
+    host.assert_untouched(&newest);
+
+    host.disk.set_free_bytes(0);
+    // Room that others take at once: all delivered batches go, and nothing else.
+    let hungry = HousekeeperSettings {
+        disk: DiskThresholds {
+            warn: 1,
+            early_delete: 1,
+        },
+        ..host.config()
+    };
+    let report = once_on(&host.disk, &hungry, sealed_at(), &CancellationToken::new())?;
+    assert_eq!(report.expired_early, 2);
+    for batch in kept {
+        let file = host.path(batch.state.as_str(), &batch.file_name());
+        assert_eq!(host.disk.contents(&file), Some(lines(batch.part)));
+        assert_eq!(host.known(&batch), batch);
+        check_retention(&host, &batch, &["edw".to_owned()]);
+    }
+    Ok(())
+}
+
+#[test]
+fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
+    let host = Host::new(RealDisk);
+    host.batch(1, BatchState::Sent);
+    host.run(4 * HOUR)?;
+    let undelivered = logferry_testkit::batches::new_batch("198.51.100.2", "later");
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &undelivered,
+        b"one\n",
+        BatchState::Ready,
+        sealed_at(),
+    );
+    let mut later = logferry_testkit::batches::new_batch("198.51.100.3", "newest");
+    later.window.start += 1200;
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &later,
+        b"one\n",
+        BatchState::Sent,
+        sealed_at(),
+    );
+    let keep = host.config().keep_ledger;
+    assert_eq!(
+        host.run(keep + 2000 * HOUR)?.forgotten,
+        0,
+        "a batch of its window is not delivered"
+    );
+
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    logferry_testkit::batches::add_batch(
+        &mut host.ledger(),
+        &later,
+        b"one\n",
+        BatchState::Ready,
+        sealed_at(),
+    );
+    host.run(4 * HOUR)?;
+    assert_eq!(
+        host.run(keep)?.forgotten,
+        0,
+        "it was deleted four hours after it was sealed"
+    );
+    let at = keep + 2000 * HOUR;
+    assert_eq!(host.run(at)?.forgotten, 1);
+    assert_eq!(host.ledger().batch_named(&batch.name())?, None);
+    let run = host.ledger().housekeeper_run()?.ok_or("not noted")?;
+    assert_eq!(
+        (run.started_at, run.forgotten, run.error),
+        (sealed_at() + at, 1, None)
+    );
+    assert_eq!(host.run(at + HOUR)?, HousekeeperReport::default());
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_do_and_does_nothing() -> TestResult {
+    let host = Host::new(RealDisk);
+    let batch = host.batch(1, BatchState::Sent);
+    for (age, kinds) in [
+        (2 * HOUR, &[][..]),
+        (3 * HOUR, &[StepKind::Compress]),
+        (4 * HOUR, &[StepKind::Delete]),
+    ] {
+        let steps = dry_run(&host.config(), sealed_at() + age)?;
+        assert_eq!(steps.iter().map(|step| step.kind).collect::<Vec<_>>(), kinds);
+        assert!(
+            steps
+                .iter()
+                .all(|step| (&step.batch, step.bytes) == (&batch.name(), batch.contents.bytes))
+        );
+    }
+    let disk = DiskThresholds {
+        warn: 1,
+        early_delete: 1,
+    };
+    let full = HousekeeperSettings {
+        disk,
+        ..host.config()
+    };
+    let steps = dry_run(&full, sealed_at())?;
+    assert_eq!(steps.first().map(|step| step.kind), Some(StepKind::DeleteEarly));
+    host.assert_untouched(&batch);
+    assert_eq!(host.ledger().housekeeper_run()?, None);
     Ok(())
 }
 

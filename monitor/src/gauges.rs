@@ -28,6 +28,10 @@ pub(crate) fn set(
     metrics.set_pending(MAIL, ledger.mail_backlog()?.waiting);
     let lost = ledger.gaps()?.iter().map(logferry_ledger::GapRecord::bytes).sum();
     metrics.set_lost_bytes(DELETED, lost);
+    if let Some(run) = ledger.housekeeper_run()? {
+        let (began, duration) = (seconds(run.started_at), run.duration.as_secs_f64());
+        metrics.set_housekeeper_run(began, duration, run.bytes_freed);
+    }
     metrics.looked(seconds(now));
     Ok(())
 }

@@ -84,7 +84,8 @@ pub(crate) struct FormerName {
     pub(crate) name: LogName,
 }
 
-/// What `start: end` leaves out of a file, until the relay knows it: the bytes that the first start saw.
+/// What `start: end` leaves out of a file, until the relay knows it: the bytes that the first start saw. Or the bytes that another
+/// shipper has shipped before this sender took over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SkippedStart {
     pub(crate) log: LogName,
@@ -97,6 +98,9 @@ pub(crate) struct SkippedStart {
     pub(crate) tail: Option<Tail>,
     /// The relay knew no stream of the log: it was a first start.
     pub(crate) confirmed: bool,
+    /// Whether `end` counts as it stands, also inside a line: another shipper has shipped the bytes before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) exact: bool,
 }
 
 /// A compressed file that was shipped completely. If its stat changes, it is read again.
@@ -337,6 +341,7 @@ mod tests {
                 end: Offset::new(5),
                 tail: Some(Tail::of(b"line\n")),
                 confirmed: true,
+                exact: false,
             }],
             former_names: vec![FormerName {
                 path: "/log/access.log".into(),

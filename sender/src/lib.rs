@@ -7,6 +7,7 @@
 //! | `chunks` | blocks of bytes to chunks: exclusion rules, buffers | none |
 //! | `streams` | which stream a file is, and how far it is sent and acknowledged | files behind a trait |
 //! | `tail` | which file to read next, rotations, losses, heartbeat | files behind a trait |
+//! | `adopt` | the place of another shipper, as a checkpoint | yes |
 //! | `backfill` | old files, shipped once | yes |
 //! | `relay_client` | HTTP to the relay | yes |
 //! | `relay_backoff`, `clock` | when to try again; the two clocks | none |
@@ -20,6 +21,7 @@
 //! - The relay's committed offset is the truth. It is asked at start, for each new file, and after each failure.
 //! - A line counts as sent when the relay has it on disk.
 
+mod adopt;
 mod backfill;
 mod captures;
 mod checkpoint;
@@ -37,6 +39,7 @@ mod sender_state;
 mod streams;
 mod tail;
 
+pub use adopt::{AdoptError, AdoptRequest, FoundBy, Takeover, adopt};
 pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,

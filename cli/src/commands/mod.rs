@@ -3,9 +3,11 @@
 //! The text that a command prints for people can be changed in its file alone. Names of commands, options and JSON keys and the exit
 //! codes are a contract. The commands that run roles are in `roles/`.
 
+pub(crate) mod adopt;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod backfill;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod fsck;
 pub(crate) mod generate;

@@ -127,6 +127,7 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool, columns: usize) 
         count(batches.sent),
         count(batches.failed),
         size(status.disk.free_bytes),
+        sections::housekeeper(status, now),
         sections::index(status, columns),
         sections::mails(status),
         sections::channels(status, columns),

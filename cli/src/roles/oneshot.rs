@@ -5,10 +5,12 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use logferry_config::{MonitorSettings, OpenSearchSettings, RelayAddress, SenderSettings, Smtp};
+use logferry_housekeeper::StepKind;
 use logferry_monitor::{ComposedSummary, MonitorError, ProbedRecipients};
 use logferry_opensearch::{OpenSearchClient, OpenSearchError, ServerFound};
 use logferry_sender::{RelayFound, RelayProbeError};
 use logferry_telemetry::{PresenceState, give_sign, presence};
+use logferry_text::{Table, size};
 use tokio::runtime::{Builder, Runtime};
 
 use super::role::{Role, act_as_owner, load_for, missing_section};
@@ -33,6 +35,32 @@ pub(crate) fn housekeeper(file: &Path) -> Result {
     let data_dir = section.data_dir.clone();
     logferry_housekeeper::once(&section, Timestamp::now())?;
     note_pass(&data_dir, Role::Housekeeper);
+    Ok(CommandOutcome::Fine)
+}
+
+/// What one pass of the housekeeper would do now.
+pub(crate) fn plan_housekeeping(file: &Path) -> Result {
+    let config = load_for(file, Some(Role::Housekeeper))?;
+    act_as_owner(&config, Some(Role::Housekeeper))?;
+    let section = config
+        .housekeeper
+        .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
+    let steps = logferry_housekeeper::dry_run(&section, Timestamp::now())?;
+    let mut table = Table::new(["batch", "would be", "bytes"]);
+    for step in &steps {
+        let what = match step.kind {
+            StepKind::Compress => "compressed",
+            StepKind::Delete => "deleted",
+            StepKind::DeleteEarly => "deleted before its age, as long as the disk is too full",
+        };
+        table.row([step.batch.clone(), what.to_owned(), size(step.bytes)]);
+    }
+    let nothing = "nothing is due\n";
+    console::print(&if steps.is_empty() {
+        nothing.to_owned()
+    } else {
+        table.section()
+    })?;
     Ok(CommandOutcome::Fine)
 }
 

@@ -48,12 +48,19 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
         findings.extend(written_files(role, folder));
     }
     match role {
-        Role::Sender => findings.extend(
-            config
+        Role::Sender => {
+            findings.extend(
+                config
+                    .sender
+                    .as_ref()
+                    .and_then(logferry_sender::credential_finding),
+            );
+            let captures = config
                 .sender
                 .as_ref()
-                .and_then(logferry_sender::credential_finding),
-        ),
+                .and_then(|sender| sender.captures.as_deref());
+            findings.extend(captures.and_then(check_captures));
+        }
         Role::Monitor => {
             let smtp = config.monitor.as_ref().map(|monitor| &monitor.smtp);
             findings.extend(smtp.and_then(logferry_monitor::smtp_finding));
@@ -161,6 +168,19 @@ fn check_spool(folder: &Path) -> Option<String> {
         format!(
             "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
              group of the folder",
+            owner(folder)
+        )
+    })
+}
+
+/// The collector's folder, whose captures the sender reads. The collector makes it.
+fn check_captures(folder: &Path) -> Option<String> {
+    let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
+    let (shown, user) = (folder.display(), this_user());
+    (error == Errno::EACCES).then(|| {
+        format!(
+            "{shown} (sender.captures) belongs to {}, and user {user} may not read it, so records of the collector are not shipped; \
+             run `usermod -aG GROUP {user}` with the group of the folder",
             owner(folder)
         )
     })

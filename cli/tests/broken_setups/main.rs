@@ -9,6 +9,7 @@ mod configuration;
 mod connections;
 mod credentials;
 mod logs_and_folders;
+mod middle_host;
 mod running_roles;
 mod service_user;
 mod users;
@@ -122,7 +123,7 @@ impl Host {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8(text).unwrap().replace(&self.shown(), "DIR");
         let wrong = text.lines().filter(|line| !line.starts_with("✓ "));
-        let wrong: String = wrong.map(|line| format!("{line}\n")).collect();
+        let wrong = wrong.fold(String::new(), |text, line| text + line + "\n");
         format!("{wrong}exit code {code}\n")
     }
 

@@ -126,3 +126,21 @@ fn the_configuration_belongs_to_root() {
          exit code 2\n"
     );
 }
+
+#[test]
+fn the_indexers_folder_and_the_relays_belong_to_root() {
+    if ran_as_root("users::the_indexers_folder_and_the_relays_belong_to_root") {
+        return;
+    }
+    let host = Host::new();
+    host.folder("relay", 0o700);
+    host.folder("index", 0o755);
+    assert_eq!(
+        host.check_as_nobody("indexer:\n  data_dir: DIR/relay\n  store_dir: DIR/index\n"),
+        "✗ indexer: DIR/index (indexer.store_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown \
+         -R nobody: DIR/index`\n\
+         ✗ indexer: DIR/relay (indexer.data_dir) belongs to root:root (mode 0700), and user nobody may not read it; run `usermod \
+         -aG GROUP nobody` with the group of the folder\n\
+         exit code 1\n"
+    );
+}

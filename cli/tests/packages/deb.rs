@@ -33,9 +33,13 @@ fn set_schema(root: &BareRoot, schema: u32, in_log: bool) {
 fn installation_makes_users_and_folders_and_starts_nothing() {
     let root = BareRoot::new();
     let printed = root.install_ok(OLD);
-    assert!(printed.contains("write /etc/logferry/logferry.yaml"), "{printed}");
+    assert!(printed.contains("run logferry init relay-host"), "{printed}");
     assert_eq!(root.rights("/etc/logferry"), "750 root logferry");
     assert_eq!(root.rights("/var/lib/logferry"), "750 logferry logferry");
+    assert_eq!(
+        root.ok("id -nG logferry-collector").trim(),
+        "logferry-collector logferry"
+    );
     assert_eq!(
         root.ok("id -nG logferry-indexer").trim(),
         "logferry-indexer logferry"

@@ -239,14 +239,6 @@ impl<D: Disk> CaptureStore<D> {
         Ok(())
     }
 
-    /// Repairs the files after an error. Confirmations that the error took away are made again.
-    pub(super) fn repair(&mut self) -> Result<(), CaptureError> {
-        if self.files.is_none() {
-            self.recover()?;
-        }
-        Ok(())
-    }
-
     /// Removes the rotated captures of which the relay has all: how many, and how many are left.
     pub(super) fn remove_shipped(
         &mut self,

@@ -47,7 +47,7 @@ pub use forwarder::filter::{DeliveryFilter, Subscriber};
 pub use forwarder::layout::{RemoteBatchPaths, RemoteLayout};
 pub use forwarder::publishing::{FileCompression, Publishing, VerifyMode};
 pub use forwarder::{DeliveryRetry, Destination, ForwarderSettings, HostKeyPolicy, Login, WindowManifest};
-pub use housekeeper::HousekeeperSettings;
+pub use housekeeper::{DiskThresholds, HousekeeperSettings};
 pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
 pub use indexer::opensearch::{IndexTemplate, OpenSearchLogin, OpenSearchSettings, OpenSearchUrl};
 pub use indexer::{IndexKeep, IndexerSettings};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use logferry_config::{
-    Backoff, ChunkCompression, ChunkLimits, ClientTls, Config, DeliveryRetry, GroupLimits, HostKeyPolicy,
-    HousekeeperSettings, Login, NameTemplate, RotatedNames, Secret, SmtpTls, SourceSetting, StartPosition,
-    TimestampFormat, parse,
+    Backoff, ChunkCompression, ChunkLimits, ClientTls, Config, DeliveryRetry, DiskThresholds, GroupLimits,
+    HostKeyPolicy, HousekeeperSettings, Login, NameTemplate, RotatedNames, Secret, SmtpTls, SourceSetting,
+    StartPosition, TimestampFormat, parse,
 };
 
 /// The documented file with every default written out, as far as this version goes, and a password.
@@ -85,6 +85,8 @@ housekeeper:
   compress_after: 3h
   delete_after: 4h
   schedule: "0 */10 * * * *"
+  disk: {warn: 80%, early_delete: 90%}
+  keep_ledger: 90d
 "#;
 
 /// The same with only what is required.
@@ -327,6 +329,11 @@ fn the_documented_helpers_are_read_as_documented() {
             compress_after: seconds(3 * 3600),
             delete_after: seconds(4 * 3600),
             schedule: "0 */10 * * * *".to_owned(),
+            disk: DiskThresholds {
+                warn: 80,
+                early_delete: 90,
+            },
+            keep_ledger: seconds(90 * 24 * 3600),
         })
     );
 }

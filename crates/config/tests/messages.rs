@@ -68,8 +68,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("none.yaml");
     let error = load(&file).expect_err("no such file");
-    let right =
-        "write one there (deploy/examples/ has two to begin with), or name another one with `-c FILE`";
+    let right = "`logferry init sender` (or `relay-host`) writes one there, `-c FILE` names another one";
     assert_eq!(
         error.to_string(),
         format!("{}: there is no configuration; {right}", file.display())

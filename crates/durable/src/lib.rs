@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
-pub use real::{DiskSpace, RealDisk, RealFile, disk_space};
+pub use real::{DiskSpace, LinkOutcome, RealDisk, RealFile, disk_space};
 pub use sign_file::SignFile;
 
 /// The operation that failed.
@@ -39,6 +39,8 @@ pub enum DiskOperation {
     Truncate,
     /// Giving a file another name.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Removing a file.
     Remove,
     /// Listing a folder.
@@ -57,6 +59,7 @@ impl DiskOperation {
             Self::Sync => "sync",
             Self::Truncate => "truncate",
             Self::Rename => "rename",
+            Self::Link => "link",
             Self::Remove => "remove",
             Self::List => "list",
             Self::FreeSpace => "find the free space of",
@@ -159,7 +162,12 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError>;
 
     /// Bytes that an unprivileged process can still write to the file system of `path`.
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError>;
+    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
+        Ok(self.space(path)?.free_bytes)
+    }
+
+    /// The space on the file system of `path`.
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError>;
 }
 
 /// A file that grows at its end. A clone is the same open file: one may sync while another appends.

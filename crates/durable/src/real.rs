@@ -108,6 +108,17 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+/// What became of a second name for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkOutcome {
+    /// The file has both names.
+    Linked,
+    /// There is no file under the first name.
+    Gone,
+    /// The file system cannot do it: the names are on two file systems, or it has no links, or this user may not make one.
+    Impossible,
+}
+
 /// The name of a file while it is written.
 fn temporary_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -116,6 +127,29 @@ fn temporary_of(path: &Path) -> PathBuf {
 }
 
 impl RealDisk {
+    /// Gives files a second name, each pair a name and the new one, and syncs each folder that got one. The folders exist.
+    ///
+    /// A crash leaves some of the new names.
+    pub fn link_all(self, pairs: &[(PathBuf, PathBuf)]) -> Result<Vec<LinkOutcome>, DiskError> {
+        use io::ErrorKind::{CrossesDevices, NotFound, PermissionDenied, TooManyLinks, Unsupported};
+        let link = |(from, to): &(PathBuf, PathBuf)| match fs::hard_link(from, to) {
+            Ok(()) => Ok(LinkOutcome::Linked),
+            Err(error) if error.kind() == NotFound => Ok(LinkOutcome::Gone),
+            Err(error)
+                if [CrossesDevices, PermissionDenied, TooManyLinks, Unsupported].contains(&error.kind()) =>
+            {
+                Ok(LinkOutcome::Impossible)
+            }
+            Err(error) => Err(DiskError::new(DiskOperation::Link, to, error)),
+        };
+        let outcomes = pairs.iter().map(link).collect::<Result<Vec<_>, _>>()?;
+        let linked = pairs.iter().zip(&outcomes);
+        let linked = linked.filter(|(_, outcome)| **outcome == LinkOutcome::Linked);
+        let folders: BTreeSet<_> = linked.map(|((_, to), _)| parent(to)).collect();
+        folders.into_iter().try_for_each(sync_dir)?;
+        Ok(outcomes)
+    }
+
     /// As [`Disk::replace`], with a file that only its owner may read.
     pub fn replace_secret(self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
         self.replace_as(path, contents, 0o600)
@@ -293,8 +327,8 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        Ok(disk_space(path)?.free_bytes)
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        disk_space(path)
     }
 }
 
@@ -305,6 +339,15 @@ pub struct DiskSpace {
     pub free_bytes: u64,
     /// These and the used ones; without those that only root can write.
     pub total_bytes: u64,
+}
+
+impl DiskSpace {
+    /// How full the disk is, in whole percent, rounded down.
+    pub fn used_percent(self) -> u8 {
+        let used = self.total_bytes.saturating_sub(self.free_bytes);
+        let percent = u128::from(used) * 100 / u128::from(self.total_bytes.max(1));
+        u8::try_from(percent).unwrap_or(100)
+    }
 }
 
 /// The space on the disk of this folder.

@@ -14,13 +14,16 @@
 //! Who writes what: the relay `sources`, `streams`, `uploads`, `gaps`, `group_reports` and open `batches`; the forwarder
 //! `deliveries`, `destinations`, `subscriptions`, `manifests`, `in_flight` and the state of sealed batches; the monitor
 //! `incidents`, `summaries`, `daily_summaries`, `outbox`, `mail_parts`, `alert_events`, `channel_attempts`, `window_records`,
-//! `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper the times of compression and expiry.
+//! `refused_recipients`, `monitor_clock`, and deletes closed `gaps`; the housekeeper `housekeeper_run`, `forgotten_sources`,
+//! `forgotten_windows`, the times of compression and expiry, and deletes old rows of batches.
 
 mod alert_events;
 mod batches;
+mod copy;
 mod create_guard;
 mod deliveries;
 mod file_check;
+mod housekeeping;
 mod incidents;
 mod monitor_clock;
 mod monitor_state;
@@ -45,11 +48,13 @@ pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
     Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
 };
+pub use copy::RestoreRecord;
 pub use deliveries::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, FailureKind, ManifestId,
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
     SourceProgress, TransferRecord, WindowBatch,
 };
+pub use housekeeping::{ForgottenSums, HousekeeperRecord, WindowKey};
 pub use incidents::{
     Incident, IncidentId, IncidentUpdate, SILENCES_MAX, Severity, Silence, SilenceOutcome, TIMELINE_MAX,
     TimelineEntry, covers,
@@ -234,6 +239,7 @@ impl Ledger {
             (opened, _) => opened,
         }?;
         ledger.check_at_start(file_check::WHOLE_AT_START_MAX)?;
+        housekeeping::enable_giving_back(&ledger.connection);
         Ok(ledger)
     }
 

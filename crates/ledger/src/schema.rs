@@ -338,6 +338,42 @@ CREATE TABLE daily_summaries (
 ) STRICT;",
     // What a mail about incidents tells, as the monitor reads it: while the mail waits, a later one can tell it too.
     "ALTER TABLE outbox ADD COLUMN news TEXT;",
+    // Restores of this ledger from a backup.
+    "CREATE TABLE restores (
+    restored_at INTEGER PRIMARY KEY,
+    backup_at   INTEGER NOT NULL
+) STRICT;",
+    // Sums of batches whose rows were deleted, and the last run of the housekeeper.
+    "CREATE TABLE forgotten_sources (
+    source        TEXT PRIMARY KEY,
+    batches       INTEGER NOT NULL,
+    lines         INTEGER NOT NULL,
+    bytes         INTEGER NOT NULL,
+    newest_window INTEGER NOT NULL,
+    last_part     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE forgotten_windows (
+    window_start   INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    batches        INTEGER NOT NULL,
+    lines          INTEGER NOT NULL,
+    bytes          INTEGER NOT NULL,
+    PRIMARY KEY (window_start, window_seconds)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE housekeeper_run (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    started_at    INTEGER NOT NULL,
+    duration_ms   INTEGER NOT NULL,
+    compressed    INTEGER NOT NULL,
+    expired       INTEGER NOT NULL,
+    expired_early INTEGER NOT NULL,
+    forgotten     INTEGER NOT NULL,
+    bytes_freed   INTEGER NOT NULL,
+    failed        INTEGER NOT NULL,
+    error         TEXT
+) STRICT;",
 ];
 
 /// The version of the current schema.

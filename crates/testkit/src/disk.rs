@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, DiskSpace};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -307,8 +307,18 @@ impl Disk for SimDisk {
         })
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        self.operate(DiskOperation::FreeSpace, path, |state| Ok(state.free_bytes))
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        self.operate(DiskOperation::FreeSpace, path, |state| {
+            let used: u64 = state
+                .files
+                .values()
+                .map(|file| bytes_of(file.bytes().len()))
+                .sum();
+            Ok(DiskSpace {
+                free_bytes: state.free_bytes,
+                total_bytes: state.free_bytes.saturating_add(used),
+            })
+        })
     }
 }
 

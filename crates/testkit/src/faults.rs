@@ -33,9 +33,11 @@ impl OrderedDiskFaults {
 }
 
 fn is_change(operation: DiskOperation) -> bool {
-    use DiskOperation::{Append, CreateDir, FreeSpace, List, Open, Read, Remove, Rename, Sync, Truncate};
+    use DiskOperation::{
+        Append, CreateDir, FreeSpace, Link, List, Open, Read, Remove, Rename, Sync, Truncate,
+    };
     match operation {
-        CreateDir | Open | Append | Sync | Truncate | Rename | Remove => true,
+        CreateDir | Open | Append | Sync | Truncate | Rename | Link | Remove => true,
         Read | List | FreeSpace => false,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
-use logferry_config::HousekeeperSettings;
+use logferry_config::{DiskThresholds, HousekeeperSettings};
 use logferry_durable::Disk;
 use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_testkit::SimDisk;
@@ -25,13 +25,19 @@ pub(crate) fn sealed_at() -> Timestamp {
     Timestamp::from_second(1_790_000_000).expect("in range")
 }
 
-/// The documented defaults.
+/// The documented defaults, but for the disk.
 pub(crate) fn rules() -> HousekeeperSettings {
     HousekeeperSettings {
         data_dir: PathBuf::new(),
         compress_after: 3 * HOUR,
         delete_after: 4 * HOUR,
         schedule: "0 */10 * * * *".to_owned(),
+        // The disk under these tests may be full of other things.
+        disk: DiskThresholds {
+            warn: 100,
+            early_delete: 100,
+        },
+        keep_ledger: 90 * 24 * HOUR,
     }
 }
 

@@ -10,6 +10,7 @@ use logferry_protocol::chunk::{ChunkHeader, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 
+use crate::checkpoint::SkippedStart;
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd};
 use crate::chunks::line_marks::{self, LineMark, marks_of};
 use crate::files::{self, FileHandle};
@@ -150,12 +151,18 @@ pub(crate) fn read_chunk(
     Ok(chunk)
 }
 
-/// A chunk without lines over everything that `start: end` leaves out: up to the last line start before `end`.
-pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset) -> io::Result<ChunkRead> {
-    let start = Offset::new(end.get().saturating_sub(LINE_START_SPAN));
-    let mut bytes = vec![0; usize::try_from(end.since(start)).unwrap_or(0)];
-    let filled = files::fill(handle, &mut bytes, start)?;
-    let end = memchr::memrchr(b'\n', &bytes[..filled]).map_or(end, |newline| start.plus(newline as u64 + 1));
+/// A chunk without lines over everything that is left out of a file: the bytes before `end` if its `mark` is exact, otherwise
+/// those up to the last line start before it.
+pub(crate) fn skip_to_end(
+    handle: &impl FileHandle,
+    end: Offset,
+    mark: Option<&SkippedStart>,
+) -> io::Result<ChunkRead> {
+    let end = if mark.is_some_and(|mark| mark.exact) {
+        end
+    } else {
+        line_start_before(handle, end)?
+    };
     let Some(before) = files::ending_at(handle, end)? else {
         return Ok(ChunkRead::Changed);
     };
@@ -164,4 +171,12 @@ pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset) -> io::Result<C
         ..ChunkCut::without_lines(&before)
     };
     Ok(ChunkRead::chunk(Offset::ZERO, cut, StreamEnd::Live))
+}
+
+fn line_start_before(handle: &impl FileHandle, end: Offset) -> io::Result<Offset> {
+    let start = Offset::new(end.get().saturating_sub(LINE_START_SPAN));
+    let mut bytes = vec![0; usize::try_from(end.since(start)).unwrap_or(0)];
+    let filled = files::fill(handle, &mut bytes, start)?;
+    let newline = memchr::memrchr(b'\n', &bytes[..filled]);
+    Ok(newline.map_or(end, |newline| start.plus(newline as u64 + 1)))
 }

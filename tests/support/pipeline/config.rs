@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) sender_target_port: u16,
     /// The port of the relay's metrics.
     pub(crate) relay_metrics: Option<u16>,
+    /// The relay's address.
+    pub(crate) relay_address: &'static str,
     /// The relay's port.
     pub(crate) relay_port: u16,
     /// The relay host's data folder.
@@ -72,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) sources: &'static str,
     /// The `formats` section, in one line.
     pub(crate) formats: &'static str,
+    /// The housekeeper's section, in one line; empty: none.
+    pub(crate) housekeeper: &'static str,
     /// The collector's state folder and its settings below `collector:`, each line indented by two spaces.
     pub(crate) collector: Option<(PathBuf, String)>,
 }
@@ -89,6 +93,7 @@ impl Config {
             sender_metrics: None,
             relay_metrics: None,
             sender_target_port: relay_port,
+            relay_address: "127.0.0.1",
             relay_port,
             data_dir: test_folder.path("relay"),
             window,
@@ -100,6 +105,7 @@ impl Config {
             min_free_disk: "1MiB",
             sources: "127.0.0.1",
             formats: "{}",
+            housekeeper: "",
             collector: None,
         }
     }
@@ -116,6 +122,7 @@ impl Display for Config {
             sender_metrics,
             relay_metrics,
             sender_target_port,
+            relay_address,
             relay_port,
             data_dir,
             window,
@@ -127,6 +134,7 @@ impl Display for Config {
             min_free_disk,
             sources,
             formats,
+            housekeeper,
             collector,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
@@ -149,7 +157,7 @@ impl Display for Config {
             r#"
 formats: {formats}
 sender:
-  relay: "http://127.0.0.1:{sender_target_port}"
+  relay: "http://{relay_address}:{sender_target_port}"
   state_dir: {state_dir:?}{sender_metrics}{captures}
   logs:
     - path: {log:?}
@@ -162,7 +170,7 @@ sender:
   retry: {{initial: 50ms, max: 500ms}}
 relay:
   data_dir: {data_dir:?}
-  groups: [{{name: web-1, listen: "127.0.0.1:{relay_port}", sources: ["{sources}"]}}]
+  groups: [{{name: web-1, listen: "{relay_address}:{relay_port}", sources: ["{sources}"]}}]
   batch: {{window: {window}, seal_after: {seal_after}, slack: 1s}}
   limits: {{min_free_disk: {min_free_disk}}}
   metrics: {relay_metrics}
@@ -184,6 +192,10 @@ forwarder:
             directory = destination.directory,
             key = destination.key,
             known_hosts = destination.known_hosts,
-        )
+        )?;
+        if housekeeper.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "housekeeper: {housekeeper}")
     }
 }

@@ -160,6 +160,16 @@ impl Pipeline {
         );
     }
 
+    /// Waits until so many lines are delivered.
+    pub(crate) fn wait_for_delivered_lines(&mut self, lines: usize) {
+        let is_delivered = self.becomes_true(|pipeline| pipeline.delivered_lines() >= lines);
+        let delivered = self.delivered_lines();
+        assert!(
+            is_delivered,
+            "waited {WAIT_LIMIT:?} for {lines} delivered lines, there are {delivered}"
+        );
+    }
+
     /// Waits until all written lines are delivered and no batch is waiting.
     pub(crate) fn wait_for_delivery(&mut self, written: &WrittenLog) {
         let lines = written.kept_lines();

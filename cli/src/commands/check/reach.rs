@@ -114,7 +114,14 @@ fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<CheckItem> {
                 settings.index.pattern()
             )
         })
-        .map_err(|error| logferry_text::error_chain(&error));
+        .map_err(|error| {
+            let error = logferry_text::error_chain(&error);
+            // An address that does not answer is told without what to do.
+            if error.contains("; ") {
+                return error;
+            }
+            format!("{error}; check indexer.opensearch.url, and the firewalls between")
+        });
     Ok(result_item(format!("opensearch {}", settings.url), result))
 }
 

@@ -73,6 +73,27 @@ pub(super) fn roles(status: &StatusReport, now: Timestamp) -> String {
     table.section()
 }
 
+/// The last run of the housekeeper; nothing before the first one.
+pub(super) fn housekeeper(status: &StatusReport, now: Timestamp) -> String {
+    let Some(run) = &status.housekeeper else {
+        return String::new();
+    };
+    let error = run.error.as_ref().map(|error| format!("; FAILED: {error}"));
+    format!(
+        "housekeeper: {}, took {:.1} s: {} compressed, {} deleted{}, {} freed{}\n",
+        ago(Some(run.last_run_at), now),
+        run.duration_seconds,
+        count(run.compressed),
+        count(run.deleted + run.deleted_early),
+        match run.deleted_early {
+            0 => String::new(),
+            early => format!(" ({} BEFORE THEIR AGE: the disk was too full)", count(early)),
+        },
+        size(run.freed_bytes),
+        error.unwrap_or_default(),
+    )
+}
+
 /// How far the indexer is; nothing without one.
 pub(super) fn index(status: &StatusReport, columns: usize) -> String {
     let Some(index) = &status.indexer else {

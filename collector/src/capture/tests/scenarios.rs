@@ -87,6 +87,8 @@ struct World {
     acked_posts: u64,
     posts: u64,
     confirmed: Vec<RequestKey>,
+    /// Posts whose answers have arrived; they are not posted again.
+    arrived: u64,
     /// What the reader has read of each file, by the order of the files.
     read: BTreeMap<PathBuf, Vec<u8>>,
     /// The contents of removed files, which the relay has.
@@ -111,6 +113,7 @@ impl World {
             acked_posts: 0,
             posts: 0,
             confirmed: Vec::new(),
+            arrived: 0,
             read: BTreeMap::new(),
             shipped: Vec::new(),
         }
@@ -243,12 +246,16 @@ impl World {
             Step::Repeat { post } if self.posts > 0 => {
                 // Only a request whose answer has not arrived is posted again.
                 let post = u64::from(post) % self.posts;
-                if post >= self.acked_posts || self.is_unconfirmed(post) {
+                if post >= self.arrived {
                     self.append(0, &[post]);
                 }
             }
             Step::Repeat { .. } => {}
-            Step::Confirm => {}
+            Step::Confirm => {
+                let arrived = self.arrived..self.acked_posts;
+                self.confirmed.extend(arrived.map(post_key));
+                self.arrived = self.acked_posts;
+            }
             Step::Fail(operation, kind) => self.disk.fail_next(operation, kind),
             Step::Kill { after, rows } => {
                 self.disk.fail_after(after);
@@ -278,10 +285,6 @@ impl World {
                 self.remove();
             }
         }
-    }
-
-    fn is_unconfirmed(&self, post: u64) -> bool {
-        !self.confirmed.contains(&post_key(post))
     }
 
     /// All lines of all files, the removed ones too.
@@ -378,7 +381,7 @@ fn unconfirmed_request_is_known_after_a_restart() {
 #[test]
 fn full_capture_gets_a_number_and_goes_when_it_is_shipped() {
     let mut world = World::new();
-    for _ in 0..30 {
+    for _ in 0..40 {
         world.append_and_post(1, 0);
     }
     let numbers = paths().rotated_numbers(&world.disk).expect("readable");

@@ -119,7 +119,7 @@ impl HttpContext {
                 "this Content-Encoding is not known; use gzip, zstd or none",
             )
         })?;
-        let body = self.memory.read(body, coding, self.max_body).await?;
+        let mut body = self.memory.read(body, coding, self.max_body).await?;
         let address = client.address.to_canonical().to_string();
         let origin = BodyOrigin {
             arrival: Timestamp::now(),
@@ -140,10 +140,14 @@ impl HttpContext {
         let given = given
             .map(|given| given_key(path, owner.as_deref(), given))
             .transpose()?;
-        drop(body);
+        // Its records take its place in memory, until they are stored.
+        body.bytes = Vec::new();
         let given = given.map(|given| (given, contents));
-        self.store(path, records, (sent, given), origin.arrival, client)
-            .await
+        let answered = self
+            .store(path, records, (sent, given), origin.arrival, client)
+            .await;
+        drop(body);
+        answered
     }
 
     /// Appends the records unless they were before, and answers. `sent`: by what was posted and from where; `given`: by the

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::yaml::field::{ConfigField, RawText};
+use crate::yaml::units::parse_percent;
 
 /// Senders report every 10 s, so a smaller lag would be told all the time.
 const LAG_MIN: Duration = Duration::from_secs(30);
@@ -52,7 +53,7 @@ impl RawAlertLimits {
             lag => lag,
         };
         let waiting = at.key("waiting").time(self.waiting.or("30m"));
-        let disk = at.key("disk").check(self.disk.or("90%"), disk_percent);
+        let disk = at.key("disk").check(self.disk.or("90%"), parse_percent);
         let certificate = at.key("certificate").time(self.certificate.or("21d"));
         Some(AlertLimits {
             lag: lag?,
@@ -60,33 +61,5 @@ impl RawAlertLimits {
             disk_percent: disk?,
             certificate: certificate?,
         })
-    }
-}
-
-/// A whole percentage from 1 to 100.
-fn disk_percent(text: &str) -> Result<u8, String> {
-    let number = text
-        .strip_suffix('%')
-        .and_then(|number| number.trim().parse().ok());
-    number
-        .filter(|percent| (1..=100).contains(percent))
-        .ok_or_else(|| {
-            format!(
-                "`{}` is not a percentage from 1% to 100%; write it like 90%",
-                text.escape_debug()
-            )
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_percentage_of_the_disk_is_a_limit() {
-        assert_eq!(disk_percent("90%"), Ok(90));
-        for text in ["90", "0%", "101%", "-1%", "half", ""] {
-            assert!(disk_percent(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Sizes and times in settings: `64KiB`, `20m`, `1h30m`.
+//! Sizes, times and percentages in settings: `64KiB`, `20m`, `1h30m`, `90%`.
 
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ pub enum UnitError {
     /// A time beyond [`LONGEST`].
     #[error("`{0}` is too long; at most 87600h (ten years) is allowed")]
     TooLong(String),
+    /// Not a whole percentage from 1 to 100.
+    #[error("`{}` is not a percentage from 1% to 100%; write it like 90%", .0.escape_debug())]
+    Percent(String),
 }
 
 const SIZES: [(&str, u64); 4] = [
@@ -75,6 +78,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         }
         rest = after;
     }
+}
+
+/// Reads a whole percentage from 1 to 100.
+pub fn parse_percent(text: &str) -> Result<u8, UnitError> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse().ok());
+    number
+        .filter(|percent| (1..=100).contains(percent))
+        .ok_or_else(|| UnitError::Percent(text.to_owned()))
 }
 
 /// The number at the start of a text (`None` without a digit, or beyond 64 bits), and the rest.
@@ -152,6 +165,16 @@ mod tests {
                 let message = parse_duration(text).expect_err(text).to_string();
                 assert_eq!(message, format!("`{text}` {problem}"));
             }
+        }
+    }
+
+    #[test]
+    fn only_a_whole_percentage_from_1_to_100_is_one() {
+        assert_eq!(parse_percent("90%"), Ok(90));
+        for text in ["90", "0%", "101%", "-1%", "half", ""] {
+            let message = parse_percent(text).expect_err(text).to_string();
+            let right = "is not a percentage from 1% to 100%; write it like 90%";
+            assert_eq!(message, format!("`{text}` {right}"));
         }
     }
 

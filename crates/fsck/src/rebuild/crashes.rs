@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use logferry_durable::RealFile;
+use logferry_durable::{DiskSpace, RealFile};
 use logferry_ledger::{Batch, Delivery, SourceEnd, SourceLineTotals};
 
 use super::tests::{Host, SOURCE, lines, name, now};
@@ -99,8 +99,8 @@ impl Disk for DyingDisk {
         RealDisk.list(dir)
     }
 
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        RealDisk.free_bytes(path)
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        RealDisk.space(path)
     }
 }
 

@@ -9,6 +9,7 @@ mod gaps;
 mod page;
 mod possible_duplicates;
 mod report;
+mod restores;
 mod spool_files;
 mod survey;
 mod two_senders;
@@ -104,9 +105,11 @@ pub fn audit(data_dir: &Path, filter: &BatchFilter, scope: AuditScope<'_>) -> Re
     discrepancies.extend(spool_files::unknown_files(&ledger, &spool, filter)?);
     let (gaps, mut warnings) = gaps::gaps(&ledger, filter)?;
     warnings.extend(possible_duplicates::warnings(&ledger, filter)?);
-    warnings.extend(two_senders::warnings(&ledger, filter, Timestamp::now())?);
+    let now = Timestamp::now();
+    warnings.extend(two_senders::warnings(&ledger, filter, now)?);
+    warnings.extend(restores::warnings(&ledger, now)?);
     discrepancies.extend(gaps);
-    let signed = window_records::check(&ledger, data_dir, filter, &survey.windows, &records, rows)?;
+    let signed = window_records::check(&ledger, data_dir, filter, &survey, &records, rows)?;
     discrepancies.extend(signed.discrepancies);
     warnings.extend(signed.warnings);
     warnings.extend(unwanted::warnings(&undelivered, subscribers));
@@ -170,6 +173,13 @@ impl LedgerMoment {
 
 fn covers_all_times(filter: &BatchFilter) -> bool {
     filter.since.is_none() && filter.until.is_none()
+}
+
+/// Whether the filter includes some of this window.
+fn includes_window(filter: &BatchFilter, (start, seconds): (i64, u32)) -> bool {
+    let end = start.saturating_add(i64::from(seconds));
+    filter.since.is_none_or(|since| end > since.as_second())
+        && filter.until.is_none_or(|until| start < until.as_second())
 }
 
 fn includes_source(filter: &BatchFilter, source: &str) -> bool {

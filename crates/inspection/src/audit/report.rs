@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use logferry_ledger::{Batch, BatchState, Delivery};
+use logferry_ledger::{Batch, BatchState, Delivery, ForgottenSums};
 use logferry_protocol::names::{DestinationName, SourceId};
 use serde::Serialize;
 
@@ -84,6 +84,15 @@ pub struct AuditedSource {
 }
 
 impl AuditedSource {
+    /// Adds batches that were delivered and whose rows were deleted for their age.
+    pub(super) fn add_forgotten(&mut self, sums: ForgottenSums) {
+        self.batches += sums.batches;
+        self.sent_batches += sums.batches;
+        self.lines += sums.lines;
+        self.delivered_lines += sums.lines;
+        self.bytes += sums.bytes;
+    }
+
     pub(super) fn add(&mut self, lines: u64, bytes: u64, is_sent: bool) {
         self.batches += 1;
         self.lines += lines;
@@ -248,6 +257,8 @@ pub enum DiscrepancyKind {
     MaybeDoubled,
     /// Two live senders send for a source: one is a copy of the other. Always a warning.
     TwoSenders,
+    /// The ledger was restored from a backup. Always a warning.
+    Restored,
     /// No destination wants some batches of a source; they wait. Always a warning.
     Unwanted,
     /// A delivery was presumed after a crash and never proved: the file may have been published, and is gone. Always a

@@ -1,7 +1,7 @@
 //! One pass over all batches and deliveries of the ledger: sums, and the batches that need a closer look. It allocates
 //! nothing for a batch that is delivered and whose file has expired, so that it takes seconds for millions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use logferry_config::Subscriber;
 use logferry_ledger::{
@@ -10,6 +10,7 @@ use logferry_ledger::{
 
 use super::deliveries::{CheckedBatch, DeliveryCheck, DeliveryFinding};
 use super::report::{AuditedDestination, AuditedSource};
+use super::{covers_all_times, includes_source, includes_window};
 use crate::expected_deliveries::ExpectedDeliveries;
 
 /// What the pass found.
@@ -19,6 +20,8 @@ pub(super) struct Survey {
     pub(super) sources: BTreeMap<String, AuditedSource>,
     /// The sums of each window.
     pub(super) windows: HashMap<(i64, u32), WindowSums>,
+    /// The windows that have batches whose rows were deleted.
+    pub(super) forgotten: HashSet<(i64, u32)>,
     /// The sums of each configured destination.
     pub(super) destinations: Vec<AuditedDestination>,
     /// Batches whose deliveries are not as expected, or need a word.
@@ -65,8 +68,32 @@ pub(super) fn survey(
     })?;
     surveyor.end();
     let mut survey = surveyor.survey;
+    survey.add_forgotten(ledger, filter)?;
     survey.destinations = surveyor.deliveries.by_destination();
     Ok(survey)
+}
+
+impl Survey {
+    /// Adds the batches whose rows the housekeeper has deleted. By source their times are not known any more: they count where
+    /// the filter has no times.
+    fn add_forgotten(&mut self, ledger: &Ledger, filter: &BatchFilter) -> Result<(), LedgerError> {
+        if covers_all_times(filter) {
+            let sources = ledger.forgotten_sources()?.into_iter();
+            for (source, sums) in sources.filter(|(source, _)| includes_source(filter, source)) {
+                self.sources.entry(source).or_default().add_forgotten(sums);
+            }
+        }
+        for (window, sums) in ledger.forgotten_windows()? {
+            if includes_window(filter, window) {
+                let found = self.windows.entry(window).or_default();
+                found.batches += sums.batches;
+                found.lines += sums.lines;
+                found.bytes += sums.bytes;
+                self.forgotten.insert(window);
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Surveyor<'a> {

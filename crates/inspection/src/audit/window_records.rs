@@ -3,14 +3,15 @@
 //! Every signature is checked, and the sums of every signed window. The rows themselves are read for the newest windows and
 //! for some drawn by lot, so that the audit of millions of batches takes seconds; with `--full` for all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
 use logferry_text::count;
 
+use super::includes_window;
 use super::report::{Discrepancy, DiscrepancyKind, SignedWindows};
-use super::survey::WindowSums;
+use super::survey::{Survey, WindowSums};
 use crate::error::InspectionError;
 use crate::sign_off::{PublicKey, RecordFault, WindowRecord, rows_digest};
 use crate::time::clamped_timestamp;
@@ -38,13 +39,13 @@ pub enum RowCheck {
     Full,
 }
 
-/// Compares the records of the windows that match the filter. `sums`: of these windows; with a source in the filter they
+/// Compares the records of the windows that match the filter. `survey`: of these windows; with a source in the filter its sums
 /// are not the windows' own, and are not compared. `records`: all, read at the same moment as the sums.
 pub(super) fn check(
     ledger: &Ledger,
     data_dir: &Path,
     filter: &BatchFilter,
-    sums: &HashMap<(i64, u32), WindowSums>,
+    survey: &Survey,
     records: &[SignedRecord],
     rows: RowCheck,
 ) -> Result<RecordCheck, InspectionError> {
@@ -58,13 +59,17 @@ pub(super) fn check(
     }
     let last = windows.len();
     for (number, (window, records)) in windows.iter().enumerate() {
-        let sums = sums.get(window).copied().unwrap_or_default();
+        let sums = survey.windows.get(window).copied().unwrap_or_default();
         let told = add_up(records);
         // A part that came after the last record is signed later; what was signed stays.
         let has_more = sums.batches > told.batches && sums.lines >= told.lines && sums.bytes >= told.bytes;
         if sums != told && !has_more {
             let detail = sums_differ(&sums, &told);
             check.discrepancies.push(differs(*window, &detail));
+            continue;
+        }
+        // Of rows that were deleted for their age only the sums are left.
+        if survey.forgotten.contains(window) {
             continue;
         }
         let is_drawn = number + NEWEST >= last || rand::random_range(0..last.max(1)) < DRAWN;
@@ -93,7 +98,7 @@ fn read(
     for signed in records {
         let window = (signed.covers.window_start, signed.covers.window_seconds);
         match WindowRecord::read(signed, before, key) {
-            Ok(record) if includes(filter, window) => {
+            Ok(record) if includes_window(filter, window) => {
                 windows.entry(window).or_default().push((signed.clone(), record));
             }
             Ok(_) => {}
@@ -125,12 +130,6 @@ fn read(
     };
     check.warnings.extend(other_keys.into_iter().map(warning));
     windows
-}
-
-fn includes(filter: &BatchFilter, (start, seconds): (i64, u32)) -> bool {
-    let end = start.saturating_add(i64::from(seconds));
-    filter.since.is_none_or(|since| end > since.as_second())
-        && filter.until.is_none_or(|until| start < until.as_second())
 }
 
 fn add_up(records: &[(SignedRecord, WindowRecord)]) -> WindowSums {

@@ -6,6 +6,7 @@
 mod channels;
 mod destinations;
 mod groups;
+mod housekeeper;
 mod incidents;
 mod indexer;
 mod log_problem;
@@ -28,6 +29,7 @@ use serde::Serialize;
 pub use self::channels::ChannelStatus;
 pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
+pub use self::housekeeper::HousekeeperStatus;
 pub use self::incidents::statuses as open_incidents;
 pub use self::incidents::{IncidentState, IncidentStatus, ListedIncident, incident_list};
 pub use self::indexer::{IndexerStatus, SinkStatus};
@@ -81,6 +83,9 @@ pub struct StatusReport {
     pub roles: Vec<RoleStatus>,
     /// The mails that are not sent.
     pub mails: MailStatus,
+    /// The last run of the housekeeper; `None` before the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub housekeeper: Option<HousekeeperStatus>,
     /// The channels for which messages wait.
     pub channels: Vec<ChannelStatus>,
     /// How far the indexer is; `None` without one, or before it has read anything.
@@ -224,6 +229,7 @@ pub fn read(
         },
         roles,
         mails: mails(ledger, now)?,
+        housekeeper: housekeeper::status(ledger)?,
         channels: channels::statuses(ledger, now)?,
         indexer: indexer::status(scope.roles),
         incidents: incidents::statuses(ledger, now)?,

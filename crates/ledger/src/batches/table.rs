@@ -207,7 +207,10 @@ pub const fn is_last_part(part: u32) -> bool {
 fn open(sql: &Connection, new: &NewBatch, now: Timestamp) -> SqlResult<Batch> {
     let part = sql
         .prepare_cached(
-            "SELECT coalesce(max(part), (SELECT ?4 FROM rebuilt WHERE source = ?2 AND newest_window >= ?3), 0) + 1
+            "SELECT coalesce(max(part),
+                (SELECT max(last) FROM (SELECT ?4 AS last FROM rebuilt WHERE source = ?2 AND newest_window >= ?3
+                    UNION ALL SELECT last_part FROM forgotten_sources WHERE source = ?2 AND newest_window >= ?3)),
+                0) + 1
              FROM (SELECT part FROM batches WHERE base_name = ?1
                    UNION ALL SELECT part FROM given_names WHERE base_name = ?1)",
         )?

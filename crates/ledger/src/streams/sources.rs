@@ -162,6 +162,7 @@ impl Ledger {
             "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded, sum(batched) AS batched FROM (
                 SELECT source, lines_sent AS sent, lines_excluded AS excluded, 0 AS batched FROM streams
                 UNION ALL SELECT source, lines, 0, 0 FROM rebuilt
+                UNION ALL SELECT source, 0, 0, lines FROM forgotten_sources
                 UNION ALL SELECT source, 0, 0, lines FROM batches)
             GROUP BY source ORDER BY source";
         self.list("add up lines", query, [], |row| {

@@ -20,6 +20,9 @@ pub struct MonitorMetrics {
     lost_bytes: Family<ByReason, Gauge>,
     mismatches: Gauge,
     certificates: Family<BySetting, Seconds>,
+    housekeeper_run: Seconds,
+    housekeeper_duration: Seconds,
+    housekeeper_freed: Gauge,
 }
 
 impl MonitorMetrics {
@@ -58,6 +61,21 @@ impl MonitorMetrics {
                 "certificate_expiry_timestamp_seconds",
                 "When the certificate of a setting expires, in seconds since 1970",
             ),
+            housekeeper_run: register(
+                r,
+                "housekeeper_last_run_timestamp_seconds",
+                "When the housekeeper's last run began, in seconds since 1970",
+            ),
+            housekeeper_duration: register(
+                r,
+                "housekeeper_last_run_seconds",
+                "How long the housekeeper's last run took",
+            ),
+            housekeeper_freed: register(
+                r,
+                "housekeeper_last_run_freed_bytes",
+                "Bytes that the housekeeper's last run freed",
+            ),
         }
     }
 
@@ -79,6 +97,13 @@ impl MonitorMetrics {
     /// A look has succeeded, so many seconds after 1970.
     pub fn looked(&self, seconds: f64) {
         self.last_look.set(seconds);
+    }
+
+    /// Sets the housekeeper's last run: its begin in seconds since 1970, its duration in seconds, and the bytes that it freed.
+    pub fn set_housekeeper_run(&self, began: f64, duration: f64, freed_bytes: u64) {
+        self.housekeeper_run.set(began);
+        self.housekeeper_duration.set(duration);
+        self.housekeeper_freed.set(gauge_value(freed_bytes));
     }
 
     /// Sets how many messages wait for a channel.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use logferry_config::TimestampFormat;
-use logferry_durable::{Disk, DiskError, DiskFile};
+use logferry_durable::{Disk, DiskError, DiskFile, DiskSpace};
 use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
@@ -330,8 +330,8 @@ impl Disk for CountingDisk {
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
         self.disk.list(dir)
     }
-    fn free_bytes(&self, path: &Path) -> Result<u64, DiskError> {
-        self.disk.free_bytes(path)
+    fn space(&self, path: &Path) -> Result<DiskSpace, DiskError> {
+        self.disk.space(path)
     }
 }
 

@@ -32,6 +32,7 @@ impl<H: FileHandle> TrackedFile<H> {
             // Of a file that cannot be read only its size is known.
             tail: self.tail_at(end).ok().flatten(),
             confirmed: false,
+            exact: false,
         });
     }
 

@@ -180,6 +180,7 @@ impl<H: FileHandle> TailedLog<H> {
             end,
             tail: Some(tail),
             confirmed: true,
+            exact: false,
         });
         self.save = CheckpointNeed::BeforeSending;
         Comparison::New

@@ -467,7 +467,7 @@ impl<H: FileHandle> TrackedFile<H> {
         let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
             // What is left out must be what was shipped or marked. The file may be another one by now, of the same size.
             Some(_) if !is_shipped => ChunkRead::Changed,
-            Some(end) => match skip_to_end(handle, end)? {
+            Some(end) => match skip_to_end(handle, end, self.mark.as_ref())? {
                 ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
                     ChunkRead::Changed
                 }

@@ -73,6 +73,32 @@ fn a_window_that_is_not_delivered_or_just_over_is_not_signed() {
 }
 
 #[test]
+fn sums_of_a_window_whose_rows_left_the_ledger_stay_true() {
+    let mut host = signed_host();
+    let whole = check(&host);
+    for batch in host.ledger.batches(&BatchFilter::default()).expect("read") {
+        host.ledger.mark_expired(batch.id, at(NOW)).expect("marked");
+    }
+    let later = at(NOW) + SignedDuration::from_hours(1);
+    assert_eq!(host.ledger.forget_window(later).expect("forgotten"), Some(2));
+    let audit = check(&host);
+    assert_eq!(kinds(&audit), []);
+    assert_eq!((audit.signed.windows, audit.signed.row_by_row), (3, 2));
+    assert_eq!((audit.totals, audit.sources), (whole.totals, whole.sources));
+
+    let sqlite = Connection::open(host.ledger.path()).expect("opened");
+    let change = |by: i64| {
+        let changed = sqlite.execute("UPDATE forgotten_windows SET lines = lines + ?1", [by]);
+        assert_eq!(changed.expect("changed"), 1);
+    };
+    change(-1);
+    assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
+    change(1);
+    deliver(&mut host, "198.51.100.1", "2026-11-21T03:00:00Z");
+    assert_eq!(kinds(&check(&host)), [], "a late line of it opens a part");
+}
+
+#[test]
 fn a_late_part_gets_a_record_of_its_own() {
     let mut host = signed_host();
     deliver(&mut host, "198.51.100.1", "2026-11-21T03:20:00Z");

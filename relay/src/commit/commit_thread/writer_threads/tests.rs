@@ -4,7 +4,7 @@ use std::io::{Cursor, ErrorKind};
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_durable::{DiskError, DiskOperation};
+use logferry_durable::{DiskError, DiskOperation, DiskSpace};
 use logferry_protocol::chunk::Receipt;
 use logferry_protocol::stream::Offset;
 use logferry_spool::Spool;
@@ -204,7 +204,7 @@ impl Disk for BuggyDisk {
     fn list(&self, _: &Path) -> Result<Vec<String>, DiskError> {
         unreachable!()
     }
-    fn free_bytes(&self, _: &Path) -> Result<u64, DiskError> {
+    fn space(&self, _: &Path) -> Result<DiskSpace, DiskError> {
         unreachable!()
     }
 }

@@ -1,0 +1,187 @@
+//! What only the housekeeper changes: old rows are forgotten, the file gets smaller, and the last run is noted.
+//!
+//! Invariants:
+//! - Only windows all of whose batches are delivered and expired are forgotten, each as a whole in one transaction.
+//! - Their sums stay, by source and by window: the audit compares them with the counts of the streams and with the signed
+//!   records.
+//! - Their names stay given: a late line of a forgotten window opens a part after [`FORGOTTEN_PARTS`].
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult};
+
+use crate::row::{self, millis, signed};
+use crate::{FORGOTTEN_PARTS, Ledger, LedgerError};
+
+/// A run of the housekeeper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HousekeeperRecord {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// Batches whose file it compressed.
+    pub compressed: u64,
+    /// Batches whose file it deleted at its age.
+    pub expired: u64,
+    /// Batches whose file it deleted before its age, because the disk was too full.
+    pub expired_early: u64,
+    /// Batches whose rows left the ledger.
+    pub forgotten: u64,
+    /// Bytes by which the files in `sent/` shrank.
+    pub bytes_freed: u64,
+    /// Batches that it could not compress or delete.
+    pub failed: u64,
+    /// The first error.
+    pub error: Option<String>,
+}
+
+/// A window, by its first second and its length in seconds.
+pub type WindowKey = (i64, u32);
+
+/// Sums of batches whose rows left the ledger. All were delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForgottenSums {
+    /// How many these are.
+    pub batches: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Ledger {
+    /// Forgets the oldest window that ended before `before` and whose files were all deleted before it. Returns its number of
+    /// batches; `None` if there is no such window. One short transaction.
+    ///
+    /// The newest batch stays in any case: SQLite would give its number again.
+    pub fn forget_window(&mut self, before: Timestamp) -> Result<Option<u64>, LedgerError> {
+        let query = "SELECT window_start, window_seconds FROM batches
+            WHERE window_start < ?1 GROUP BY window_start, window_seconds
+            HAVING window_start + window_seconds <= ?1
+                AND min(state = 'sent' AND coalesce(expired_at < ?2, 0)) AND max(id) < (SELECT max(id) FROM batches)
+            ORDER BY window_start, window_seconds LIMIT 1";
+        let times = (before.as_second(), millis(before));
+        let found = self.find("find a window to forget", query, times, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        let Some(window) = found else { return Ok(None) };
+        self.write("forget a window", |sql| forget(sql, window)).map(Some)
+    }
+
+    /// The sums of all forgotten batches, by the names of their sources.
+    pub fn forgotten_sources(&self) -> Result<Vec<(String, ForgottenSums)>, LedgerError> {
+        let query = "SELECT source, batches, lines, bytes FROM forgotten_sources ORDER BY source";
+        self.list("list forgotten batches", query, [], |row| {
+            Ok((row.get("source")?, sums(row)?))
+        })
+    }
+
+    /// The sums of all forgotten windows, by first second and length.
+    pub fn forgotten_windows(&self) -> Result<Vec<(WindowKey, ForgottenSums)>, LedgerError> {
+        let query = "SELECT window_start, window_seconds, batches, lines, bytes FROM forgotten_windows";
+        self.list("list forgotten windows", query, [], |row| {
+            let window = (row.get("window_start")?, row.get("window_seconds")?);
+            Ok((window, sums(row)?))
+        })
+    }
+
+    /// Gives at most so many free pages of the file back to the file system. Returns how many are left. One transaction of
+    /// milliseconds, so that no commit of the relay waits for it.
+    pub fn give_back_pages(&mut self, at_most: u32) -> Result<u64, LedgerError> {
+        self.write("give back free pages", |sql| {
+            let mut vacuum = sql.prepare(&format!("PRAGMA incremental_vacuum({at_most})"))?;
+            // Each row is a page (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
+            let mut pages = vacuum.query([])?;
+            while pages.next()?.is_some() {}
+            sql.query_row("PRAGMA freelist_count", [], |row| row.get(0))
+        })
+    }
+
+    /// Notes the last run of the housekeeper.
+    pub fn note_housekeeper_run(&mut self, run: &HousekeeperRecord) -> Result<(), LedgerError> {
+        let change = "INSERT OR REPLACE INTO housekeeper_run VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let duration = i64::try_from(run.duration.as_millis()).unwrap_or(i64::MAX);
+        let values = (
+            millis(run.started_at),
+            duration,
+            signed(run.compressed),
+            signed(run.expired),
+            signed(run.expired_early),
+            signed(run.forgotten),
+            signed(run.bytes_freed),
+            signed(run.failed),
+            run.error.as_deref(),
+        );
+        self.execute("note a run of the housekeeper", change, values)
+    }
+
+    /// The last run of the housekeeper.
+    pub fn housekeeper_run(&self) -> Result<Option<HousekeeperRecord>, LedgerError> {
+        let query = "SELECT * FROM housekeeper_run";
+        self.find("find the last run of the housekeeper", query, [], |row| {
+            Ok(HousekeeperRecord {
+                started_at: row::time(row, "started_at")?,
+                duration: Duration::from_millis(row.get("duration_ms")?),
+                compressed: row.get("compressed")?,
+                expired: row.get("expired")?,
+                expired_early: row.get("expired_early")?,
+                forgotten: row.get("forgotten")?,
+                bytes_freed: row.get("bytes_freed")?,
+                failed: row.get("failed")?,
+                error: row.get("error")?,
+            })
+        })
+    }
+}
+
+fn sums(row: &rusqlite::Row<'_>) -> SqlResult<ForgottenSums> {
+    Ok(ForgottenSums {
+        batches: row.get("batches")?,
+        lines: row.get("lines")?,
+        bytes: row.get("bytes")?,
+    })
+}
+
+/// Moves a window's sums to the tables of forgotten ones, and deletes its rows.
+fn forget(sql: &Connection, window: WindowKey) -> SqlResult<u64> {
+    sql.prepare_cached(
+        "INSERT INTO forgotten_windows
+            SELECT window_start, window_seconds, count(*), sum(lines), sum(bytes) FROM batches
+            WHERE window_start = ?1 AND window_seconds = ?2 GROUP BY 1, 2
+         ON CONFLICT DO UPDATE SET batches = batches + excluded.batches, lines = lines + excluded.lines,
+            bytes = bytes + excluded.bytes",
+    )?
+    .execute(window)?;
+    sql.prepare_cached(
+        "INSERT INTO forgotten_sources
+            SELECT source, count(*), sum(lines), sum(bytes), max(window_start), max(?3, max(part)) FROM batches
+            WHERE window_start = ?1 AND window_seconds = ?2 GROUP BY source
+         ON CONFLICT DO UPDATE SET batches = batches + excluded.batches, lines = lines + excluded.lines,
+            bytes = bytes + excluded.bytes, newest_window = max(newest_window, excluded.newest_window),
+            last_part = max(last_part, excluded.last_part)",
+    )?
+    .execute((window.0, window.1, FORGOTTEN_PARTS))?;
+    let of_window = "batch IN (SELECT id FROM batches WHERE window_start = ?1 AND window_seconds = ?2)";
+    for table in ["deliveries", "manifest_files"] {
+        sql.prepare_cached(&format!("DELETE FROM {table} WHERE {of_window}"))?
+            .execute(window)?;
+    }
+    let forgotten = sql
+        .prepare_cached("DELETE FROM batches WHERE window_start = ?1 AND window_seconds = ?2")?
+        .execute(window)?;
+    Ok(forgotten as u64)
+}
+
+/// Makes the file one that can give free pages back, if it is not: one of an earlier version is written anew, once, which takes
+/// seconds for each GB and as much room again. Without the room it stays as it is.
+pub(crate) fn enable_giving_back(connection: &Connection) {
+    let mode = connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0));
+    if mode.optional().ok().flatten() == Some(0) {
+        let _ = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Windows that are forgotten, on a real file.
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::tests::{TestResult, ledger, now};
+use crate::{
+    BatchContents, BatchGrowth, BatchId, Commit, DeliveryCertainty, NewBatch, PublishedBatch, Window,
+};
+
+fn new(source: &str, start: i64) -> NewBatch {
+    NewBatch {
+        source: source.parse().expect("valid"),
+        group: "web-1".parse().expect("valid"),
+        log: None,
+        window: Window {
+            start,
+            seconds: 1200,
+            utc_offset: 0,
+        },
+        base_name: format!("accessLog_{start}_{source}"),
+    }
+}
+
+/// A batch of two lines that was delivered, and whose file is deleted if `is_expired`.
+fn sent(
+    ledger: &mut Ledger,
+    new: &NewBatch,
+    is_expired: bool,
+) -> Result<BatchId, Box<dyn std::error::Error>> {
+    let batch = ledger.open_batch(new, now())?;
+    let contents = BatchContents {
+        lines: 2,
+        bytes: 10,
+        crc32c: 0,
+    };
+    ledger.commit(&Commit {
+        batches: vec![BatchGrowth {
+            batch: batch.id,
+            contents,
+        }],
+        ..Commit::default()
+    })?;
+    ledger.seal(batch.id, now())?;
+    let published = PublishedBatch {
+        certainty: DeliveryCertainty::Published,
+        path: "/in/x.log".to_owned(),
+        bytes: 10,
+        sha256: "e3".to_owned(),
+        file_sha256: "e3".to_owned(),
+    };
+    ledger.record_delivery(batch.id, &"edw".parse()?, &published, true, now())?;
+    if is_expired {
+        assert!(ledger.mark_expired(batch.id, now())?);
+    }
+    Ok(batch.id)
+}
+
+fn later() -> Timestamp {
+    now() + SignedDuration::from_hours(24 * 90)
+}
+
+#[test]
+fn window_is_forgotten_as_a_whole_and_its_sums_and_names_stay() -> TestResult {
+    let (_dir, mut ledger) = ledger()?;
+    let old = now().as_second() - 100_000;
+    for source in ["198.51.100.1", "198.51.100.2"] {
+        sent(&mut ledger, &new(source, old), true)?;
+    }
+    // Not forgotten: one of its batches has a file. And the newest batch.
+    sent(&mut ledger, &new("198.51.100.1", old + 1200), true)?;
+    sent(&mut ledger, &new("198.51.100.2", old + 1200), false)?;
+    sent(&mut ledger, &new("198.51.100.1", old + 2400), true)?;
+    let totals = ledger.source_line_totals()?;
+
+    assert_eq!(ledger.forget_window(now())?, None, "too young: deleted just now");
+    assert_eq!(ledger.forget_window(later())?, Some(2));
+    assert_eq!(ledger.forget_window(later())?, None);
+    assert_eq!(ledger.batches(&crate::BatchFilter::default())?.len(), 3);
+    let one = ForgottenSums {
+        batches: 1,
+        lines: 2,
+        bytes: 10,
+    };
+    let both = ForgottenSums {
+        batches: 2,
+        lines: 4,
+        bytes: 20,
+    };
+    assert_eq!(
+        ledger.forgotten_sources()?,
+        [("198.51.100.1".to_owned(), one), ("198.51.100.2".to_owned(), one)]
+    );
+    assert_eq!(ledger.forgotten_windows()?, [((old, 1200), both)]);
+    assert_eq!(
+        ledger.source_line_totals()?,
+        totals,
+        "nobody takes them for missing"
+    );
+
+    let late = ledger.open_batch(&new("198.51.100.1", old), now())?;
+    assert_eq!(late.part, FORGOTTEN_PARTS + 1, "no name is given twice");
+    let other = ledger.open_batch(&new("198.51.100.3", old), now())?;
+    assert_eq!(other.part, 1, "nothing of this source is forgotten");
+    Ok(())
+}
+
+#[test]
+fn late_part_of_a_forgotten_window_is_forgotten_too_and_its_name_is_not_given_again() -> TestResult {
+    let (_dir, mut ledger) = ledger()?;
+    let window = new("198.51.100.1", now().as_second() - 100_000);
+    sent(&mut ledger, &window, true)?;
+    sent(&mut ledger, &new("198.51.100.1", now().as_second()), false)?;
+    assert_eq!(ledger.forget_window(later())?, Some(1));
+    sent(&mut ledger, &window, true)?;
+    sent(&mut ledger, &new("198.51.100.2", now().as_second()), false)?;
+    assert_eq!(ledger.forget_window(later())?, Some(1));
+    assert_eq!(ledger.open_batch(&window, now())?.part, FORGOTTEN_PARTS + 2);
+    assert_eq!(
+        ledger.forgotten_windows()?.first().map(|(_, sums)| sums.batches),
+        Some(2)
+    );
+    Ok(())
+}
+
+#[test]
+fn file_gets_smaller_in_bounded_steps() -> TestResult {
+    let (dir, mut ledger) = ledger()?;
+    for number in 0..150 {
+        sent(
+            &mut ledger,
+            &new("198.51.100.1", now().as_second() - 1200 * (1000 - number)),
+            true,
+        )?;
+    }
+    sent(&mut ledger, &new("198.51.100.1", now().as_second()), false)?;
+    let size = |ledger: &Ledger| -> Result<i64, LedgerError> {
+        ledger.read("find its size", |sql| {
+            sql.query_row("PRAGMA page_count", [], |row| row.get(0))
+        })
+    };
+    let before = size(&ledger)?;
+    while ledger.forget_window(later())?.is_some() {}
+    let kept = size(&ledger)?;
+    assert!(kept >= before, "free pages are kept");
+    let left = ledger.give_back_pages(3)?;
+    assert_eq!(size(&ledger)?, kept - 3);
+    assert!(left > 3, "{left}");
+    while ledger.give_back_pages(5)? > 0 {}
+    assert_eq!(size(&ledger)?, kept - 3 - i64::try_from(left)?);
+    drop(ledger);
+    assert_eq!(Ledger::open(dir.path())?.integrity()?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn ledger_of_an_earlier_version_can_give_pages_back_after_a_start_of_the_relay() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join(crate::FILE_NAME);
+    let id = {
+        let sqlite = Connection::open(&path)?;
+        crate::schema::before(&sqlite, "")?;
+        let mode: i64 = sqlite.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+        assert_eq!(mode, 0);
+        Ledger::open(dir.path())?.id()?
+    };
+    let ledger = Ledger::open_or_create(dir.path())?;
+    let mode: i64 = ledger.read("find its mode", |sql| {
+        sql.pragma_query_value(None, "auto_vacuum", |row| row.get(0))
+    })?;
+    assert_eq!((mode, ledger.id()?), (2, id));
+    Ok(())
+}
+
+#[test]
+fn last_run_is_noted() -> TestResult {
+    let (_dir, mut ledger) = ledger()?;
+    assert_eq!(ledger.housekeeper_run()?, None);
+    let mut run = HousekeeperRecord {
+        started_at: now(),
+        duration: Duration::from_millis(1234),
+        compressed: 1,
+        expired: 2,
+        expired_early: 3,
+        forgotten: 4,
+        bytes_freed: 5,
+        failed: 6,
+        error: Some("the disk is full".to_owned()),
+    };
+    for _ in 0..2 {
+        ledger.note_housekeeper_run(&run)?;
+        assert_eq!(ledger.housekeeper_run()?.as_ref(), Some(&run));
+        (run.compressed, run.error) = (7, None);
+    }
+    Ok(())
+}

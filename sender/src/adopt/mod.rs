@@ -1,0 +1,182 @@
+//! Takes over from another shipper that has left a byte offset and nothing else: which file it counts in is found out.
+//!
+//! The result is a checkpoint, from which the first start of the sender goes on: it leaves out, by contents, every file that the
+//! other shipper has finished, and of the file in which the offset counts the bytes before it. Everything else is shipped. As
+//! marks of a checkpoint count by contents, the logs may be rotated and compressed between this and the first start.
+//!
+//! Invariants:
+//! - Nothing is written unless the place is certain, and nothing over a checkpoint that knows the log.
+//! - The checkpoint is on stable storage when this returns.
+//!
+//! `offset_file` reads what the other shipper has left, `location` decides in which file it counts (pure), `log_files` reads the
+//! files, `error` has the texts.
+
+mod error;
+mod location;
+mod log_files;
+mod offset_file;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use logferry_config::{LogSettings, SenderSettings, StartPosition};
+use logferry_durable::{Disk, LockError, LockFile, RealDisk};
+use logferry_protocol::names::LogName;
+
+pub use self::error::AdoptError;
+pub use self::location::FoundBy;
+use self::log_files::{LogFiles, SkippedBytes};
+use self::offset_file::OffsetFile;
+use crate::checkpoint::{Checkpoint, SkippedStart};
+
+/// What to take over.
+#[derive(Debug, Clone, Copy)]
+pub struct AdoptRequest<'a> {
+    /// The other shipper's offset file.
+    pub offset_file: &'a Path,
+    /// The log; `None`: the only one.
+    pub log: Option<&'a LogName>,
+    /// The file in which the offset counts; `None`: it is found out.
+    pub counted_in: Option<&'a Path>,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+/// Where the sender will go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    /// The log.
+    pub log: LogName,
+    /// The file in which the offset counts.
+    pub path: PathBuf,
+    /// The offset, in bytes of text.
+    pub offset: u64,
+    /// Bytes of text in that file now.
+    pub size: u64,
+    /// How the file was found.
+    pub found_by: FoundBy,
+    /// Bytes of the line in which the offset stands that are before it; 0 if it stands at the start of a line.
+    pub inside_line: u64,
+    /// Older files, which are left out.
+    pub finished: Vec<PathBuf>,
+    /// Newer files, which are shipped whole.
+    pub newer: Vec<PathBuf>,
+}
+
+/// Finds the location, and makes the first start of the sender go on there.
+pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeover, AdoptError> {
+    let log = chosen_log(config, request.log)?;
+    let left = OffsetFile::read(request.offset_file)?;
+    let state_dir = &config.state_dir;
+    let _lock = if request.dry_run {
+        None
+    } else {
+        RealDisk.create_dir_all(state_dir)?;
+        Some(lock(state_dir)?)
+    };
+    let checkpoint = saved_checkpoint(state_dir)?;
+    if checkpoint.as_ref().is_some_and(|saved| saved.knows(&log.name)) {
+        return Err(AdoptError::AlreadyShipped {
+            log: log.name.clone(),
+            state_dir: state_dir.clone(),
+        });
+    }
+    let files = LogFiles::open(log, left.offset)?;
+    files.require_one_live_file()?;
+    let location = match request.counted_in {
+        Some(path) => files.named(path, left.offset)?,
+        None => location::find(&files.facts(), left.offset, left.written_at).map_err(|reason| {
+            AdoptError::not_found(
+                reason,
+                request.offset_file,
+                (left.offset, left.written_at_time()),
+                &log.path,
+            )
+        })?,
+    };
+    if !request.dry_run {
+        let mut next = checkpoint.clone().unwrap_or_default();
+        if checkpoint.is_none() {
+            mark_other_ends(config, log, &mut next)?;
+        }
+        next.skipped.extend(files.marks(location.index, left.offset)?);
+        // A crash before the rename leaves the state folder as it was.
+        RealDisk.replace(&state_dir.join("checkpoint"), &next.to_bytes())?;
+    }
+    files.takeover(location, left.offset)
+}
+
+fn chosen_log<'a>(config: &'a SenderSettings, name: Option<&LogName>) -> Result<&'a LogSettings, AdoptError> {
+    let known = || {
+        let names = config.logs.iter().map(|log| format!("`{}`", log.name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match (name, &config.logs[..]) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(AdoptError::UnclearLog { known: known() }),
+        (Some(name), logs) => {
+            logs.iter()
+                .find(|log| log.name == *name)
+                .ok_or_else(|| AdoptError::UnknownLog {
+                    name: name.clone(),
+                    known: known(),
+                })
+        }
+    }
+}
+
+fn lock(state_dir: &Path) -> Result<LockFile, AdoptError> {
+    LockFile::acquire(&state_dir.join("lock")).map_err(|error| match error {
+        LockError::Held { .. } => AdoptError::SenderRuns(error),
+        LockError::Io { .. } => AdoptError::Lock(error),
+    })
+}
+
+fn saved_checkpoint(state_dir: &Path) -> Result<Option<Checkpoint>, AdoptError> {
+    let path = state_dir.join("checkpoint");
+    let Some(bytes) = RealDisk.read(&path)? else {
+        return Ok(None);
+    };
+    Checkpoint::from_bytes(&bytes)
+        .map(Some)
+        .map_err(|reason| AdoptError::Checkpoint {
+            path,
+            reason: reason.to_string(),
+        })
+}
+
+/// The first start of a sender is one without a checkpoint. So the ends of the other logs with `start: end` are marked here.
+fn mark_other_ends(
+    config: &SenderSettings,
+    adopted: &LogSettings,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), AdoptError> {
+    let is_other = |log: &&LogSettings| log.name != adopted.name && log.start == StartPosition::End;
+    for log in config.logs.iter().filter(is_other) {
+        let marks = LogFiles::open(log, 0)?.marks_of(SkippedBytes::All)?;
+        checkpoint
+            .skipped
+            .extend(marks.into_iter().map(|mark| SkippedStart {
+                confirmed: false,
+                exact: false,
+                ..mark
+            }));
+    }
+    Ok(())
+}
+
+impl Checkpoint {
+    /// Whether it has anything of this log.
+    fn knows(&self, log: &LogName) -> bool {
+        let streams = self.streams.iter().chain(&self.former).map(|it| &it.log);
+        let files = self.unsent.iter().map(|it| &it.log);
+        let marks = self.skipped.iter().map(|it| &it.log);
+        let archives = self.archives.iter().map(|it| &it.log);
+        streams
+            .chain(files)
+            .chain(marks)
+            .chain(archives)
+            .any(|it| it == log)
+    }
+}

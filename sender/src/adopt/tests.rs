@@ -1,0 +1,235 @@
+//! Files on a real disk, and what is left out of them.
+#![expect(clippy::disallowed_methods, reason = "tests lay out files")]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::*;
+
+/// A log folder with an offset file.
+struct Host {
+    dir: TempDir,
+    config: SenderSettings,
+}
+
+impl Host {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = crate::tail::scenarios::simulation::config(4096, 100, 2048);
+        config.logs.truncate(1);
+        config.state_dir = dir.path().join("state");
+        config.logs[0].path = dir.path().join("access.log").display().to_string();
+        Self { dir, config }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file last changed at so many seconds since 1970.
+    fn file(&self, name: &str, bytes: &[u8], modified: u64) {
+        fs::write(self.path(name), bytes).expect("written");
+        let file = fs::File::options()
+            .append(true)
+            .open(self.path(name))
+            .expect("it is there");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(modified))
+            .expect("a time");
+    }
+
+    fn adopt(&self) -> Result<Takeover, AdoptError> {
+        let offset_file = self.path("latest.offset");
+        adopt(
+            &self.config,
+            AdoptRequest {
+                offset_file: &offset_file,
+                log: None,
+                counted_in: None,
+                dry_run: false,
+            },
+        )
+    }
+
+    fn marks(&self) -> Vec<(String, u64)> {
+        let saved = saved_checkpoint(&self.config.state_dir)
+            .expect("readable")
+            .expect("written");
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        assert!(saved.skipped.iter().all(|mark| mark.exact && mark.confirmed));
+        let marks = saved
+            .skipped
+            .iter()
+            .map(|mark| (name(&mark.path), mark.end.get()));
+        marks.collect()
+    }
+}
+
+const BASE: i64 = 1_795_227_600;
+
+/// Lines at these seconds after [`BASE`].
+fn lines(seconds: &[i64]) -> Vec<u8> {
+    let line = |second: &i64| {
+        let at = Timestamp::from_second(BASE + second).expect("in range");
+        format!(
+            "192.0.2.1 - - [{}] \"GET /{second} HTTP/1.1\" 200 1\n",
+            at.strftime("%d/%b/%Y:%H:%M:%S +0000")
+        )
+    };
+    seconds.iter().map(line).collect::<String>().into_bytes()
+}
+
+fn at(second: i64) -> u64 {
+    u64::try_from(BASE + second).expect("after 1970")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+#[test]
+fn the_place_is_found_whether_the_log_was_rotated_and_compressed_or_not() {
+    let (old, read, live) = (lines(&[1, 2]), lines(&[3, 4, 5]), lines(&[6, 7, 8, 9, 10, 11]));
+    let offset = lines(&[3, 4]).len();
+    for compressed in [false, true] {
+        let host = Host::new();
+        let (name, bytes) = if compressed {
+            ("access.log.1.gz", gzip(&read))
+        } else {
+            ("access.log.1", read.clone())
+        };
+        host.file("access.log.2.gz", &gzip(&old), at(2));
+        host.file(name, &bytes, at(5));
+        host.file("access.log", &live, at(11));
+        host.file("latest.offset", format!("{offset}\n").as_bytes(), at(4));
+        let found = host.adopt().expect("it is certain");
+        assert_eq!(
+            (found.path, found.offset, found.inside_line),
+            (host.path(name), offset as u64, 0)
+        );
+        assert_eq!(found.newer, [host.path("access.log")]);
+        assert_eq!(
+            host.marks(),
+            [
+                ("access.log.2.gz".to_owned(), old.len() as u64),
+                (name.to_owned(), offset as u64)
+            ]
+        );
+    }
+    let host = Host::new();
+    host.file("access.log.1", &old, at(2));
+    host.file("access.log", &read, at(5));
+    host.file("latest.offset", offset.to_string().as_bytes(), at(4));
+    let found = host.adopt().expect("it is certain");
+    assert_eq!((found.path, found.newer.len()), (host.path("access.log"), 0));
+    assert_eq!(host.marks().len(), 2);
+}
+
+#[test]
+fn an_offset_inside_a_line_counts_as_it_stands() {
+    let host = Host::new();
+    let offset = lines(&[1]).len() + 7;
+    host.file("access.log", &lines(&[1, 2, 3]), at(3));
+    host.file("latest.offset", offset.to_string().as_bytes(), at(2));
+    assert_eq!(host.adopt().expect("it is certain").inside_line, 7);
+    assert_eq!(host.marks(), [("access.log".to_owned(), offset as u64)]);
+}
+
+#[test]
+fn a_place_that_is_not_certain_is_refused_and_nothing_is_written() {
+    let host = Host::new();
+    let refused = |text: &str| {
+        let error = host.adopt().expect_err(text).to_string();
+        assert!(error.contains(text), "{error}");
+        assert!(!host.path("state/checkpoint").exists());
+    };
+    refused("cannot read");
+    host.file("access.log", &lines(&[6, 7, 8]), at(8));
+    for content in ["", "-5", "12a", "0x10", "99999999999999999999"] {
+        host.file("latest.offset", content.as_bytes(), at(4));
+        refused("is no byte offset");
+    }
+    host.file("latest.offset", b"100", at(4));
+    refused("is gone");
+    host.file("latest.offset", b"100000", at(7));
+    refused("has only");
+    host.file("access.log.1.gz", &gzip(&lines(&[1, 2, 3]))[..20], at(5));
+    refused("ends in the middle");
+}
+
+#[test]
+fn a_log_that_the_sender_knows_is_not_taken_over_again() {
+    let host = Host::new();
+    host.file("access.log", &lines(&[1, 2, 3]), at(3));
+    host.file("latest.offset", b"60", at(2));
+    host.adopt().expect("the first time");
+    assert!(matches!(host.adopt(), Err(AdoptError::AlreadyShipped { .. })));
+    let _lock = LockFile::acquire(&host.path("state/lock")).expect("free");
+    assert!(matches!(host.adopt(), Err(AdoptError::SenderRuns(_))));
+}
+
+#[test]
+fn a_dry_run_and_a_named_file_say_the_place() {
+    let host = Host::new();
+    host.file("access.log.1", &lines(&[1, 2, 3]), at(3));
+    host.file("access.log", &lines(&[6, 7, 8]), at(8));
+    host.file("latest.offset", b"60", at(2));
+    let (offset_file, live) = (host.path("latest.offset"), host.path("access.log"));
+    let request = AdoptRequest {
+        offset_file: &offset_file,
+        log: None,
+        counted_in: Some(&live),
+        dry_run: true,
+    };
+    let found = adopt(&host.config, request).expect("named");
+    assert_eq!((found.path, found.found_by), (live.clone(), FoundBy::Named));
+    assert!(!host.path("state").exists());
+    let other = host.path("latest.offset");
+    let request = AdoptRequest {
+        counted_in: Some(&other),
+        ..request
+    };
+    assert!(matches!(
+        adopt(&host.config, request),
+        Err(AdoptError::NotThere { .. })
+    ));
+}
+
+#[test]
+fn other_logs_that_start_at_their_end_are_marked_there() {
+    let mut host = Host::new();
+    let mut other = host.config.logs[0].clone();
+    other.name = "other".parse().expect("a name");
+    other.path = host.path("other.log").display().to_string();
+    other.start = StartPosition::End;
+    host.config.logs.push(other);
+    host.file("access.log", &lines(&[1, 2, 3]), at(3));
+    host.file("other.log", b"one\ntwo\n", at(3));
+    host.file("latest.offset", b"60", at(2));
+    let offset_file = host.path("latest.offset");
+    let name = host.config.logs[0].name.clone();
+    let request = AdoptRequest {
+        offset_file: &offset_file,
+        log: Some(&name),
+        counted_in: None,
+        dry_run: false,
+    };
+    adopt(&host.config, request).expect("it is certain");
+    let saved = saved_checkpoint(&host.config.state_dir)
+        .expect("readable")
+        .expect("written");
+    let ends: Vec<_> = saved
+        .skipped
+        .iter()
+        .map(|mark| (mark.end.get(), mark.exact, mark.confirmed))
+        .collect();
+    assert_eq!(ends, [(8, false, false), (60, true, true)]);
+}

@@ -1,0 +1,157 @@
+//! Runs the commands of a page of the documentation. What only a real host has is replaced: paths, units, other programs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::test_folder::TestFolder;
+
+/// Programs of a host that are tried here by their arguments only.
+const STAND_INS: [(&str, &str); 5] = [
+    (
+        "sudo",
+        "while [ \"${1#-}\" != \"$1\" ]; do shift 2; done; exec \"$@\"",
+    ),
+    // `install -d -o … -g … -m … FOLDER`: here everything belongs to one user.
+    ("install", "for last; do :; done; mkdir -p \"$last\""),
+    ("ip", "exit 0"),
+    ("mount", "exit 0"),
+    ("umount", "exit 0"),
+];
+
+/// `systemctl start UNIT…` runs the roles, `systemctl stop 'logferry-*'` ends them.
+const SYSTEMCTL: &str = r#"
+verb=$1; shift
+case $verb in
+  start) for unit; do role=${unit#logferry-}
+           logferry "$role" </dev/null >>"$RUNBOOK_OUTPUT/$role.log" 2>&1 &
+           echo $! >"$RUNBOOK_PIDS/$role"
+         done ;;
+  stop)  for file in "$RUNBOOK_PIDS"/*; do
+           [ -e "$file" ] || continue
+           kill -TERM "$(cat "$file")"
+           while [ -e "/proc/$(cat "$file")/exe" ]; do sleep 0.05; done
+           rm "$file"
+         done ;;
+  *) exit 2 ;;
+esac
+"#;
+
+/// A host of the runbook: its configuration, and the processes of its units.
+pub(super) struct RunbookHost {
+    programs: PathBuf,
+    pids: PathBuf,
+    output: PathBuf,
+    config: PathBuf,
+    /// Paths of the page, and what they are here.
+    paths: Vec<(&'static str, PathBuf)>,
+}
+
+impl RunbookHost {
+    pub(super) fn new(
+        folder: &TestFolder,
+        name: &str,
+        config: PathBuf,
+        paths: Vec<(&'static str, PathBuf)>,
+    ) -> Self {
+        let programs = folder.create_dir(&format!("{name}-programs"));
+        for (program, script) in STAND_INS.into_iter().chain([("systemctl", SYSTEMCTL)]) {
+            let path = programs.join(program);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_logferry"), programs.join("logferry")).unwrap();
+        Self {
+            programs,
+            pids: folder.create_dir(&format!("{name}-pids")),
+            output: folder.create_dir(&format!("output/{name}")),
+            config,
+            paths,
+        }
+    }
+
+    /// Runs the commands of the section with this heading; each must succeed. Returns what they print.
+    pub(super) fn run(&self, page: &str, heading: &str) -> String {
+        let mut script = commands(page, heading);
+        for (path, here) in &self.paths {
+            script = script.replace(path, &here.display().to_string());
+        }
+        let search = format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh")
+            .args(["-euc", &script])
+            .env("PATH", search)
+            .env("LOGFERRY_CONFIG", &self.config)
+            .env("RUNBOOK_PIDS", &self.pids)
+            .env("RUNBOOK_OUTPUT", &self.output)
+            .output()
+            .unwrap();
+        let [printed, told] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(
+            output.status.success(),
+            "{heading}: {}\n{script}\n{printed}{told}",
+            output.status
+        );
+        printed
+    }
+
+    /// Ends its processes without warning, as a power loss does.
+    pub(super) fn lose_power(&self) {
+        for file in fs::read_dir(&self.pids).unwrap().flatten() {
+            end(&file.path());
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+}
+
+impl Drop for RunbookHost {
+    fn drop(&mut self) {
+        for file in fs::read_dir(&self.pids).into_iter().flatten().flatten() {
+            end(&file.path());
+        }
+    }
+}
+
+/// Kills the process that was started here under this number, and waits for its end.
+fn end(file: &Path) {
+    let Some(id) = fs::read_to_string(file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+    else {
+        return;
+    };
+    let id = Pid::from_raw(id);
+    // Its parent, the shell, is gone, so it cannot be waited for.
+    while kill(id, Signal::SIGKILL).is_ok() && Path::new(&format!("/proc/{id}/exe")).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// The `sh` blocks of a section of docs/disaster/PAGE.
+fn commands(page: &str, heading: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/disaster")
+        .join(page);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (mut is_section, mut is_block, mut script) = (false, false, String::new());
+    for line in text.lines() {
+        if line.starts_with('#') && !is_block {
+            is_section = line.trim_start_matches('#').trim() == heading;
+        } else if line.trim_start().starts_with("```") {
+            is_block = is_section && line.trim() == "```sh";
+        } else if is_block {
+            script += line.trim_start();
+            script += "\n";
+        }
+    }
+    assert!(
+        !script.is_empty(),
+        "{}: no commands under {heading:?}",
+        path.display()
+    );
+    script
+}

@@ -1,0 +1,163 @@
+//! The runbooks of docs/disaster, with lines that are written all the while.
+
+use std::fs;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use logferry_traffic::{LogFile, Traffic};
+use serde_json::Value;
+
+use super::runbook::RunbookHost;
+use crate::support::logs::comparison::{DeliveredFiles, LineOrder, WrittenLog};
+use crate::support::logs::writer::{append, traffic};
+use crate::support::pipeline::{Pipeline, Role};
+use crate::support::{WAIT_LIMIT, becomes_true};
+
+const LINES: usize = 500;
+
+/// A sender whose relay has an address that can go to another host.
+struct Scene {
+    pipeline: Pipeline,
+    log: LogFile,
+    lines: Traffic,
+}
+
+impl Scene {
+    fn new(test: &str, address: &'static str) -> Self {
+        let mut pipeline = Pipeline::new(test, "2s");
+        pipeline.config.relay_address = address;
+        let log = LogFile::open(&pipeline.config.log).unwrap();
+        Self {
+            pipeline,
+            log,
+            lines: traffic(test, 1),
+        }
+    }
+
+    /// A relay host with this data folder, which sees the backups of all hosts.
+    fn host(&self, name: &str, data_dir: &str) -> RunbookHost {
+        let folder = &self.pipeline.test_folder;
+        let data_dir = folder.path(data_dir);
+        let old = format!("data_dir: {:?}", self.pipeline.config.data_dir);
+        let new = format!("data_dir: {data_dir:?}");
+        let text = self.pipeline.config.to_string().replace(&old, &new);
+        let config = folder.write(&format!("{name}.yaml"), &text);
+        let paths: Vec<(&'static str, PathBuf)> = vec![
+            ("/var/lib/logferry/relay", data_dir),
+            ("/var/lib/logferry/index", folder.path("index")),
+            ("/srv/backup", folder.create_dir("backup")),
+            ("/mnt/backup", folder.create_dir("other-disk")),
+        ];
+        RunbookHost::new(folder, name, config, paths)
+    }
+
+    fn write(&mut self) {
+        append(&mut self.log, &mut self.lines, Timestamp::now(), LINES);
+    }
+
+    fn rotate(&mut self) {
+        self.log.rename().unwrap();
+        self.log.reopen().unwrap();
+    }
+
+    fn wait_for_delivery(&mut self) {
+        let written = WrittenLog::read(self.log.path());
+        self.pipeline.wait_for_delivered_lines(written.kept_lines());
+    }
+
+    /// Each line is at the destination once, and the audit on this host agrees.
+    fn finish(mut self, host: &RunbookHost, page: &str, heading: &str) {
+        self.wait_for_delivery();
+        self.pipeline
+            .stop(Role::Sender, nix::sys::signal::Signal::SIGTERM);
+        let written = WrittenLog::read(self.log.path());
+        DeliveredFiles::read(&self.pipeline.config.destination.directory)
+            .assert_is(&written, LineOrder::WithinWindow);
+        // A file is at the destination a moment before the ledger has its delivery.
+        let mut audit = Value::Null;
+        let is_recorded = becomes_true(WAIT_LIMIT, || {
+            audit = serde_json::from_str(&host.run(page, heading)).unwrap();
+            audit["totals"]["lines_delivered"] == written.kept_lines()
+        });
+        assert!(is_recorded, "{audit}");
+        assert_eq!(audit["complete"], true, "{audit}");
+    }
+}
+
+#[test]
+fn backup_and_restore_as_documented_with_deliveries_after_the_backup() {
+    let mut scene = Scene::new("restore-runbook", "127.0.0.1");
+    let host = scene.host("relay-host", "relay");
+    host.run("backup.md", "Start");
+    scene.pipeline.start(Role::Sender);
+    scene.write();
+    scene.wait_for_delivery();
+    host.run("backup.md", "Make a backup");
+    // After the backup lines arrive, are rotated away, and some are delivered. The restored ledger knows nothing of that.
+    scene.write();
+    scene.rotate();
+    scene.write();
+    scene.wait_for_delivery();
+    scene.write();
+    host.lose_power();
+    host.run("backup.md", "Restore it");
+    scene.write();
+    scene.finish(&host, "backup.md", "See that nothing is missing");
+}
+
+#[test]
+fn relay_host_moves_to_another_host_without_a_gap() {
+    let mut scene = Scene::new("move-runbook", "127.0.0.21");
+    let (old, new) = (scene.host("old", "old-relay"), scene.host("new", "new-relay"));
+    old.run("backup.md", "Start");
+    scene.pipeline.start(Role::Sender);
+    scene.write();
+    scene.wait_for_delivery();
+    scene.write();
+    old.run("move.md", "On the old host");
+    scene.write();
+    scene.rotate();
+    scene.write();
+    new.run("move.md", "On the new host");
+    scene.write();
+    scene.finish(&new, "backup.md", "See that nothing is missing");
+}
+
+#[test]
+fn second_host_takes_over_shared_storage_after_a_power_loss() {
+    let mut scene = Scene::new("shared-failover", "127.0.0.22");
+    let (active, passive) = (scene.host("active", "relay"), scene.host("passive", "relay"));
+    active.run("backup.md", "Start");
+    scene.pipeline.start(Role::Sender);
+    for _ in 0..3 {
+        scene.write();
+    }
+    scene.pipeline.wait_for_delivered_lines(LINES);
+    scene.write();
+    active.lose_power();
+    scene.write();
+    passive.run("failover.md", "Take over with shared or mirrored storage");
+    scene.write();
+    scene.finish(&passive, "backup.md", "See that nothing is missing");
+}
+
+#[test]
+fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
+    let mut scene = Scene::new("copied-failover", "127.0.0.23");
+    let (active, passive) = (scene.host("active", "relay-a"), scene.host("passive", "relay-b"));
+    active.run("backup.md", "Start");
+    scene.pipeline.start(Role::Sender);
+    scene.write();
+    scene.wait_for_delivery();
+    active.run("failover.md", "Copy every few minutes");
+    scene.write();
+    scene.wait_for_delivery();
+    scene.write();
+    scene.rotate();
+    active.lose_power();
+    fs::remove_dir_all(scene.pipeline.test_folder.path("relay-a")).unwrap();
+    scene.write();
+    passive.run("failover.md", "Take over from the last copy");
+    scene.write();
+    scene.finish(&passive, "backup.md", "See that nothing is missing");
+}
