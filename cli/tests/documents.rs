@@ -12,7 +12,7 @@ use logferry_durable::RealDisk;
 use logferry_ledger::{BatchState, Ledger};
 use logferry_numbers::IndexDb;
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
-use logferry_testkit::documents::{self, Page, ShownCommand};
+use logferry_testkit::documents::{self, DocumentPage, ShownCommand};
 
 /// Commands that talk to nobody, and that end.
 const HARMLESS: [&str; 15] = [
@@ -124,7 +124,10 @@ fn commands_in_the_documents_run() {
         // A page is read from the top: what one command writes, the next ones may read.
         let dir = tempfile::tempdir().unwrap();
         lay_out(dir.path());
-        for shown in Page::commands(&page).iter().filter(|shown| can_run(shown)) {
+        for shown in DocumentPage::commands(&page)
+            .iter()
+            .filter(|shown| can_run(shown))
+        {
             count += 1;
             faults.extend(fault(shown, dir.path()));
         }

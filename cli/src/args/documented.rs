@@ -52,7 +52,7 @@ fn commands_in_the_documents_are_known() {
     let mut faults = Vec::new();
     let mut count = 0;
     let of_pages = documents::pages();
-    let of_pages = of_pages.iter().flat_map(documents::Page::commands);
+    let of_pages = of_pages.iter().flat_map(documents::DocumentPage::commands);
     let of_cloud_init = of_cloud_init();
     assert_eq!(of_cloud_init.len(), 1, "logferry init");
     for shown in of_pages.chain(of_cloud_init) {

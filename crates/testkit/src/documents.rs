@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A document for users.
 #[derive(Debug)]
-pub struct Page {
+pub struct DocumentPage {
     /// Its path from the repository's folder, such as `docs/configure.md`.
     pub path: String,
     /// Its text.
@@ -34,7 +34,7 @@ pub fn repository() -> PathBuf {
 }
 
 /// `README.md` and every page below `docs/`, by path.
-pub fn pages() -> Vec<Page> {
+pub fn pages() -> Vec<DocumentPage> {
     let mut paths = vec![PathBuf::from("README.md")];
     collect(Path::new("docs"), &mut paths);
     paths.sort();
@@ -42,8 +42,8 @@ pub fn pages() -> Vec<Page> {
 }
 
 /// One page.
-pub fn page(path: &str) -> Page {
-    Page {
+pub fn page(path: &str) -> DocumentPage {
+    DocumentPage {
         path: path.to_owned(),
         text: fs::read_to_string(repository().join(path)).expect(path),
     }
@@ -61,7 +61,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-impl Page {
+impl DocumentPage {
     /// Its fenced blocks, in order.
     pub fn blocks(&self) -> Vec<FencedBlock> {
         let mut blocks = Vec::new();
@@ -121,7 +121,7 @@ fn is_placeholder(word: &str) -> bool {
     word.contains(['…', '|', '[']) || word.split([':', '=', '/', '.', '@']).any(is_capital)
 }
 
-impl Page {
+impl DocumentPage {
     /// The commands of logferry in its blocks and in its inline code, with or without `sudo`.
     pub fn commands(&self) -> Vec<ShownCommand> {
         let mut commands = Vec::new();

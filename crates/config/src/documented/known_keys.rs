@@ -128,18 +128,18 @@ impl<'de> MapAccess<'de> for EachKey<'_> {
 fn keys_below_lists_names_and_options_are_found() {
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "only its keys count")]
-    struct Outer {
-        list: Vec<Inner>,
-        named: std::collections::BTreeMap<String, Inner>,
-        maybe: Option<Inner>,
+    struct WithMappings {
+        list: Vec<OfValues>,
+        named: std::collections::BTreeMap<String, OfValues>,
+        maybe: Option<OfValues>,
     }
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "only its keys count")]
-    struct Inner {
+    struct OfValues {
         word: String,
         flag: bool,
     }
-    let found: Vec<_> = known_keys::<Outer>().into_iter().collect();
+    let found: Vec<_> = known_keys::<WithMappings>().into_iter().collect();
     let expected = [
         "list",
         "list.flag",

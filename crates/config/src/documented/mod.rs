@@ -7,7 +7,7 @@ mod known_keys;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use logferry_testkit::documents::{self, FencedBlock, Page};
+use logferry_testkit::documents::{self, DocumentPage, FencedBlock};
 use serde_yaml::Value;
 use tempfile::TempDir;
 
@@ -22,7 +22,7 @@ const PAGE: &str = "docs/configure.md";
 const FOLDER: &str = "/etc/logferry/";
 
 /// The pages with blocks of the configuration; each with these blocks.
-fn documents() -> Vec<(Page, Vec<FencedBlock>)> {
+fn documents() -> Vec<(DocumentPage, Vec<FencedBlock>)> {
     let pages = documents::pages().into_iter().map(|page| {
         let blocks = page.blocks().into_iter().filter(is_configuration).collect();
         (page, blocks)
@@ -135,7 +135,7 @@ fn written_keys(value: &Value, path: &str, known: &BTreeSet<String>, found: &mut
 }
 
 /// Whether the page says the word as code, or in the comment of a block.
-fn says(page: &Page, blocks: &[FencedBlock], key: &str) -> bool {
+fn says(page: &DocumentPage, blocks: &[FencedBlock], key: &str) -> bool {
     let has = |text: &str| {
         let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
         text.split(|c| !is_letter(c)).any(|word| word == key)
