@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
+use logferry_inspection::sign_off::{SigningReach, sign_windows};
 use logferry_ledger::{BatchState, Ledger};
 use logferry_numbers::IndexDb;
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
@@ -33,7 +34,7 @@ const HARMLESS: [&str; 15] = [
     "summary",
 ];
 
-/// With these they talk to others, or do not end.
+/// With these they talk to others, do not end, or are for a host that is damaged.
 const TALKING: [&str; 6] = [
     "--connect",
     "--send",
@@ -60,8 +61,10 @@ fn lay_out(dir: &Path) {
     fs::create_dir_all(&data_dir).unwrap();
     fs::create_dir_all(&store_dir).unwrap();
     let mut ledger = Ledger::open_or_create(&data_dir).unwrap();
-    let (source, group) = ("198.51.100.1".parse().unwrap(), "web-1".parse().unwrap());
-    ledger.note_contact(&source, &group, Timestamp::now()).unwrap();
+    for source in ["198.51.100.1", "198.51.100.7"] {
+        let (source, group) = (source.parse().unwrap(), "web-1".parse().unwrap());
+        ledger.note_contact(&source, &group, Timestamp::now()).unwrap();
+    }
     let mut new = new_batch("198.51.100.1", "accessLog_26112108_20-39_198-51-100-1");
     new.window.start += 6 * 3600;
     let batch = add_batch(&mut ledger, &new, LINES, BatchState::Sent, Timestamp::now());
@@ -70,6 +73,8 @@ fn lay_out(dir: &Path) {
         &data_dir.join("sent/198.51.100.1").join(batch.file_name()),
         LINES,
     );
+    let now = Timestamp::now();
+    sign_windows(&mut ledger, &data_dir, SigningReach::All, now, || true).unwrap();
     drop(IndexDb::open_or_create(&store_dir).unwrap());
     fs::write(dir.join("key"), "k").unwrap();
     let text = "formats: {access: combined, app: json}

@@ -58,8 +58,11 @@ impl NamedFiles {
     fn of(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ends = |c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c);
-        for rest in text.split(FOLDER).skip(1) {
-            let name = rest.split(ends).next().unwrap();
+        let names = text
+            .split(FOLDER)
+            .skip(1)
+            .filter_map(|rest| rest.split(ends).next());
+        for name in names.filter(|name| !name.is_empty()) {
             #[expect(clippy::disallowed_methods, reason = "a fixture")]
             std::fs::write(dir.path().join(name), "https://hooks.example.com/x\n").unwrap();
         }
