@@ -49,10 +49,10 @@ const LINES: &[u8] = b"192.0.2.7 - - [21/Nov/2026:02:20:01 +0000] \"GET / HTTP/1
 fn can_run(shown: &ShownCommand) -> bool {
     let words = &shown.words;
     let is_harmless = words.get(1).is_some_and(|word| HARMLESS.contains(&word.as_str()));
-    let is_alone =
-        words.get(1).is_none_or(|word| word != "housekeeper") || words.contains(&"--once".to_owned());
+    let is_role = words.get(1).is_some_and(|word| word == "housekeeper");
+    let ends = !is_role || words.iter().any(|word| word == "--once" || word == "--dry-run");
     let is_quiet = !words.iter().any(|word| TALKING.contains(&word.as_str()));
-    shown.is_whole && is_harmless && is_alone && is_quiet
+    shown.is_whole && is_harmless && ends && is_quiet
 }
 
 /// A relay host with one delivered batch of the window that the documents name, and its configuration.
