@@ -5,6 +5,8 @@ pub(crate) mod alerts;
 mod audit;
 mod backup;
 pub(crate) mod console;
+#[cfg(test)]
+mod documented;
 pub(crate) mod init;
 
 use std::num::NonZeroU32;

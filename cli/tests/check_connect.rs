@@ -10,6 +10,7 @@ use std::process::Command;
 use logferry_embedded_servers::{MailSink, SearchServer, SftpOptions, SftpServer};
 use logferry_relay::RelayServer;
 use logferry_telemetry::Metrics;
+use logferry_testkit::documents;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -134,6 +135,47 @@ async fn relay_that_refuses_host_or_token_says_why() {
             "{line}"
         );
     }
+}
+
+/// Runs the commands of docs/security.md that make an authority and certificates, here for this host.
+fn make_certificates(dir: &Path) {
+    let blocks = documents::page("docs/security.md").blocks();
+    let commands = blocks
+        .iter()
+        .filter(|block| block.text.starts_with("openssl req"));
+    let commands: Vec<_> = commands.map(|block| block.text.as_str()).collect();
+    assert_eq!(commands.len(), 3, "authority, relay, sender");
+    let text = commands.concat();
+    let text = text
+        .replace("192.0.2.10", "127.0.0.1")
+        .replace("198.51.100.1", "127.0.0.1");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-ec", &text]).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_made_as_documented_let_a_sender_in() {
+    let dir = tempfile::tempdir().unwrap();
+    make_certificates(dir.path());
+    let here = dir.path().display();
+    let tls = format!(
+        "  tls: {{cert_file: {here}/relay.pem, key_file: {here}/relay.key, client_ca_file: {here}/ca.pem}}\n"
+    );
+    let (port, _stop) = relay(&dir, "127.0.0.1", &tls).await;
+    let url = format!("https://127.0.0.1:{port}");
+    let own = format!(
+        "  tls: {{ca_file: {here}/ca.pem, cert_file: {here}/web-1.pem, key_file: {here}/web-1.key}}\n"
+    );
+    let (line, code) = relay_line(dir.path(), &url, &own).await;
+    assert!(
+        line.starts_with("takes this host's lines as source 127.0.0.1 of group web; "),
+        "{line}"
+    );
+    assert_eq!(code, 0, "{line}");
+    let without = format!("  tls: {{ca_file: {here}/ca.pem}}\n");
+    let (line, code) = relay_line(dir.path(), &url, &without).await;
+    assert_eq!(code, 1, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,13 @@
 //! - No module or type is named with a word that docs/glossary.md lists as given up (`names`).
 //! - A type's name means one thing in the workspace (`names`).
 //! - A path that ARCHITECTURE.md or CONTRIBUTING.md names exists (`documents`).
+//! - A link in a Markdown file leads to a file and a heading that are there (`links`).
 //!
 //! It prints one line for each fault, and exits with 1 if there is any.
 
 mod circles;
 mod documents;
+mod links;
 mod modules;
 mod names;
 mod sizes;
@@ -44,6 +46,7 @@ fn faults(root: &Path) -> Result<Vec<String>> {
     let files = files(root)?;
     let mut faults = sizes::faults(root, &files)?;
     faults.extend(documents::faults(root, &files)?);
+    faults.extend(links::faults(root, &files)?);
     let roots = crate_roots(root, &files).into_iter();
     let crates: Vec<_> = roots
         .map(|source| Crate::read(root, &source))

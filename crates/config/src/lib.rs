@@ -15,6 +15,8 @@ mod backoff;
 mod collector;
 mod console;
 mod cross_checks;
+#[cfg(test)]
+mod documented;
 mod error;
 mod formats;
 mod forwarder;

@@ -155,7 +155,7 @@ impl Evaluation {
     deny_unknown_fields,
     expecting = "the sections sender, relay, forwarder, monitor, housekeeper, indexer, collector, console"
 )]
-struct RawConfig {
+pub(crate) struct RawConfig {
     formats: Option<BTreeMap<String, String>>,
     sender: Section<RawSender>,
     relay: Section<RawRelay>,

@@ -1,10 +1,11 @@
-//! Fixtures for tests: a simulated disk, batches in a data folder, the fuzz corpora.
+//! Fixtures for tests: a simulated disk, batches in a data folder, the fuzz corpora, the documents.
 //!
 //! Invariant: every random choice comes from a seed that the test gives, so the same seed repeats a failure.
 
 pub mod batches;
 pub mod corpus;
 mod disk;
+pub mod documents;
 mod faults;
 pub mod relay_host;
 mod sim_contents;

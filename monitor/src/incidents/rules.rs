@@ -76,3 +76,33 @@ pub const BUILT_IN: [&str; 24] = [
     INDEXER,
     RECIPIENT,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use logferry_testkit::documents;
+
+    use super::BUILT_IN;
+
+    /// Alerts about configured rules and channels, which have no fixed condition.
+    const OF_YOUR_OWN: [&str; 2] = ["rules", "channel"];
+
+    #[test]
+    fn every_rule_has_its_entry_in_the_documents() {
+        let page = documents::page("docs/monitor/alerts.md");
+        let rows = page.text.lines().filter_map(|line| line.strip_prefix("| `"));
+        let entries: Vec<(&str, &str)> = rows.filter_map(|row| row.split_once("` | ")).collect();
+        for (rule, rest) in &entries {
+            let cells: Vec<_> = rest.trim_end_matches('|').split(" | ").map(str::trim).collect();
+            let is_filled = cells.len() >= 3 && cells.iter().all(|cell| !cell.is_empty());
+            assert!(
+                is_filled,
+                "{rule} lacks its severity, its meaning, or what to look at and to do"
+            );
+        }
+        let written: BTreeSet<_> = entries.iter().map(|(rule, _)| *rule).collect();
+        assert_eq!(written.len(), entries.len(), "a rule has two entries");
+        assert_eq!(written, BUILT_IN.into_iter().chain(OF_YOUR_OWN).collect());
+    }
+}
