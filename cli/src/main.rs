@@ -21,8 +21,8 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::args::{CliArgs, CliCommand, RunMode};
 use crate::commands::{
-    alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, status, summary,
-    tail, trust,
+    alerts, audit, backfill, check, fsck, generate, numbers, resend, retry, rules, search, simulate, status,
+    summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -65,7 +65,8 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Trust(options) => trust::run(file, &options),
         CliCommand::Resend(options) => resend::run(file, &options),
         CliCommand::Backfill(options) => backfill::run(file, options),
-        CliCommand::Generate(options) => generate::run(&options),
+        CliCommand::Generate(options) => generate::run(options),
+        CliCommand::Simulate(options) => simulate::run(options),
         CliCommand::Rules(options) => rules::run(file, &options),
         CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),
         CliCommand::Completions { shell } => completions(shell),

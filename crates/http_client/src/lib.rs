@@ -10,6 +10,7 @@ mod exchange;
 mod tls;
 
 pub use exchange::{HttpAnswer, HttpError, HttpMethod, HttpRequest, send};
+pub use tls::connect as connect_tls;
 
 #[cfg(test)]
 mod tests;
