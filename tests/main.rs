@@ -15,6 +15,7 @@
     reason = "tests fail by panicking, say why, lay out files and put paths in quotes"
 )]
 
+mod collector;
 mod commands;
 mod compatibility;
 mod delivery;

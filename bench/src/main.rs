@@ -6,6 +6,7 @@
 //! - A run counts only if the stored or delivered bytes are exactly the written ones. A fast wrong run fails with exit
 //!   code 1. A slow run is a result: no benchmark fails because of time.
 
+mod collector;
 mod delivery;
 mod measurement;
 mod peers;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 use logferry_config::units::parse_size;
 use tempfile::TempDir;
 
+use crate::collector::{PostLoad, collector};
 use crate::delivery::{Cases, DeliverySetup, delivery};
 use crate::peers::peers;
 use crate::relay_load::backlog::{ingest, senders};
@@ -128,6 +130,21 @@ enum Benchmark {
         /// Number of connections
         connections: u16,
     },
+    /// Posts records to a collector at a steady rate, and measures the time until each answer
+    Collector {
+        /// Clients, each with a connection of its own
+        #[arg(long, default_value_t = 100)]
+        clients: u32,
+        /// Records a second of all clients together
+        #[arg(long, default_value_t = 20_000)]
+        rate: u32,
+        /// Records in each request
+        #[arg(long, default_value_t = 20)]
+        batch: u32,
+        /// Seconds of the measurement
+        #[arg(long, default_value_t = 20)]
+        seconds: u32,
+    },
     /// Writes generated lines into a search store, and measures its cost and the time of searches, beside zgrep
     Search {
         /// Bytes of lines; the disk needs a quarter of it
@@ -200,6 +217,20 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         }
         Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
         Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
+        Benchmark::Collector {
+            clients,
+            rate,
+            batch,
+            seconds,
+        } => {
+            let load = PostLoad {
+                clients: *clients,
+                rate: *rate,
+                batch: *batch,
+                seconds: *seconds,
+            };
+            collector(binary, dir, load)?
+        }
         Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),
         Benchmark::Delivery {
             cases,

@@ -65,6 +65,8 @@ pub(crate) enum CliCommand {
     Housekeeper(RunMode),
     /// Count the lines that the relay has stored, and keep them for the search
     Indexer,
+    /// Take records from what is not a file (HTTP, TCP, syslog, journal, MySQL, Windows events) into files for the sender
+    Collector,
     /// Validate the configuration, and with --connect try the hosts in it
     Check(CheckArgs),
     /// Show the present state: sources, lag, batches, destinations
@@ -160,6 +162,7 @@ pub(crate) enum CheckedRole {
     Monitor,
     Housekeeper,
     Indexer,
+    Collector,
 }
 
 #[derive(Debug, Options)]

@@ -2,12 +2,14 @@
 //! libraries.
 
 mod args;
+mod collector_host;
 mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod output;
 mod owner;
+mod role_process;
 mod roles;
 mod sender_host;
 mod service_user;
@@ -51,6 +53,7 @@ fn run(args: CliArgs) -> Result {
         CliCommand::Housekeeper(RunMode { once: false }) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Housekeeper(RunMode { once: true }) => oneshot::housekeeper(file),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),
+        CliCommand::Collector => run_roles(Some(Role::Collector)),
         CliCommand::Check(options) => check::run(file, &options),
         CliCommand::Status(options) => status::run(file, &options),
         CliCommand::Alerts(options) => alerts::run(file, &options),
@@ -82,7 +85,8 @@ fn level(command: &CliCommand) -> Level {
         | CliCommand::Forwarder
         | CliCommand::Monitor(_)
         | CliCommand::Housekeeper(_)
-        | CliCommand::Indexer => Level::INFO,
+        | CliCommand::Indexer
+        | CliCommand::Collector => Level::INFO,
         // A warning, such as that the relay is not up yet, would break its table.
         #[cfg(feature = "demo")]
         CliCommand::Demo(_) => Level::ERROR,

@@ -11,85 +11,44 @@ use jiff::Timestamp;
 use logferry_protocol::heartbeat::{HostTime, LogProblem};
 use logferry_sender::{LogFileProgress, LogFileState, SenderState, read_sender_state};
 use logferry_text::{Table, count, count_of, duration, size};
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::output::exit::{Failure, Result};
+use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
 
-/// The sender writes every ten seconds. If it has not for so long, it hangs, or cannot write.
-const ACCOUNT_LIFETIME: Duration = Duration::from_secs(40);
 /// Files that have a row of their own; the others of their log are added up.
 const ROWS_MAX: usize = 20;
 /// Files and problems that are named in the list of what needs a look.
 const PROBLEMS_SHOWN: usize = 20;
 
-/// Whether the sender of this host runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SenderProcess {
-    Running,
-    Stopped,
-    /// It runs, but its account is old, or it has never written one.
-    Unknown,
+/// Whether the sender runs.
+fn process_of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: Timestamp) -> RoleProcess {
+    let account = state.map(|state| ProcessAccount {
+        pid: state.pid,
+        is_stopped: state.is_stopped,
+        age: age(state.written_at, now),
+    });
+    RoleProcess::of(account, is_alive)
 }
 
-impl SenderProcess {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    fn of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: Timestamp) -> Self {
-        let Some(state) = state else {
-            return Self::Unknown;
-        };
-        match (
-            state.is_stopped || !is_alive(state.pid),
-            age(state.written_at, now),
-        ) {
-            (true, _) => Self::Stopped,
-            (false, age) if age <= ACCOUNT_LIFETIME => Self::Running,
-            (false, _) => Self::Unknown,
-        }
-    }
-}
-
-/// The text or the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
-pub(crate) fn show(
-    state_dir: &Path,
-    is_json: bool,
-    find: impl FnOnce() -> Vec<String>,
-) -> Result<(String, bool)> {
+/// The text, the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
+pub(crate) fn show(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Result<(String, Value, bool)> {
     let state = read_sender_state(state_dir).map_err(|error| {
         let advice = "run this command as the sender's user or as root, for example `sudo logferry status`";
         Failure::Work(anyhow!(error).context(advice))
     })?;
     let now = Timestamp::now();
-    let process = SenderProcess::of(state.as_ref(), is_alive, now);
+    let process = process_of(state.as_ref(), is_alive, now);
     let mut problems = problems(state.as_ref(), process, state_dir, now);
     if state.is_none() {
         problems.extend(find());
     }
     let is_healthy = problems.is_empty();
-    let text = if is_json {
-        as_json(state.as_ref(), process).to_string() + "\n"
-    } else {
-        as_text(state.as_ref(), process, problems, now)
-    };
-    Ok((text, is_healthy))
+    let json = as_json(state.as_ref(), process);
+    Ok((as_text(state.as_ref(), process, problems, now), json, is_healthy))
 }
 
-fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
-    // Another user's process may not be signalled, but it is there.
-    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
-}
-
-fn as_json(state: Option<&SenderState>, process: SenderProcess) -> Value {
+fn as_json(state: Option<&SenderState>, process: RoleProcess) -> Value {
     let mut sender = json!({
         "state": process.as_str(), "relay": null, "source": null, "last_error": null, "logs": [], "held": [],
     });
@@ -122,7 +81,7 @@ fn as_json(state: Option<&SenderState>, process: SenderProcess) -> Value {
 
 fn as_text(
     state: Option<&SenderState>,
-    process: SenderProcess,
+    process: RoleProcess,
     problems: Vec<String>,
     now: Timestamp,
 ) -> String {
@@ -194,7 +153,7 @@ fn files(logs: &[LogFileState]) -> Table<6> {
 /// What a person should look at.
 fn problems(
     state: Option<&SenderState>,
-    process: SenderProcess,
+    process: RoleProcess,
     state_dir: &Path,
     now: Timestamp,
 ) -> Vec<String> {
@@ -207,11 +166,11 @@ fn problems(
     };
     let written = ago(state.written_at, now);
     let process = match process {
-        SenderProcess::Running => None,
-        SenderProcess::Stopped => Some(format!(
+        RoleProcess::Running => None,
+        RoleProcess::Stopped => Some(format!(
             "the sender does not run; what is shown here is what it said {written}; `systemctl start logferry-sender` starts it"
         )),
-        SenderProcess::Unknown => Some(format!(
+        RoleProcess::Unknown => Some(format!(
             "the sender runs, but last wrote to {dir} {written}: the folder is not writable, or the sender hangs; see \
              `journalctl -u logferry-sender`"
         )),
@@ -312,7 +271,7 @@ mod tests {
     }
 
     fn text(state: &SenderState) -> String {
-        let process = SenderProcess::of(Some(state), |_| true, now());
+        let process = process_of(Some(state), |_| true, now());
         let problems = problems(Some(state), process, Path::new("/state"), now());
         as_text(Some(state), process, problems, now())
     }
@@ -330,7 +289,7 @@ mod tests {
              sites  /log/1.log  current   1,000  1,000  0 B\n"
         );
         assert_eq!(
-            problems(Some(&state), SenderProcess::Running, Path::new("/state"), now()),
+            problems(Some(&state), RoleProcess::Running, Path::new("/state"), now()),
             [""; 0]
         );
     }
@@ -347,14 +306,14 @@ mod tests {
     #[test]
     fn a_dead_sender_a_silent_one_and_one_that_never_ran_are_told_apart() {
         let mut state = state(Vec::new());
-        let process = |state: &SenderState, is_alive| SenderProcess::of(Some(state), |_| is_alive, now());
-        assert_eq!(process(&state, true), SenderProcess::Running);
-        assert_eq!(process(&state, false), SenderProcess::Stopped);
+        let process = |state: &SenderState, is_alive| process_of(Some(state), |_| is_alive, now());
+        assert_eq!(process(&state, true), RoleProcess::Running);
+        assert_eq!(process(&state, false), RoleProcess::Stopped);
         state.written_at = at(100);
-        assert_eq!(process(&state, true), SenderProcess::Unknown);
+        assert_eq!(process(&state, true), RoleProcess::Unknown);
         state.is_stopped = true;
-        assert_eq!(process(&state, true), SenderProcess::Stopped);
-        let never = SenderProcess::of(None, |_| true, now());
+        assert_eq!(process(&state, true), RoleProcess::Stopped);
+        let never = process_of(None, |_| true, now());
         let told = problems(None, never, Path::new("/state"), now());
         assert!(told[0].contains("has never run here"), "{told:?}");
     }
@@ -379,7 +338,7 @@ mod tests {
             ),
             "{told}"
         );
-        let json = as_json(Some(&state), SenderProcess::Running);
+        let json = as_json(Some(&state), RoleProcess::Running);
         assert_eq!(json["sender"]["log_problems"][0]["kind"], "no_match");
         assert_eq!(json["sender"]["state"], "running");
         assert_eq!(json["sender"]["lag_bytes"], 0);

@@ -48,6 +48,11 @@ pub(crate) fn of_line(line: &[u8], origin: &LineOrigin<'_>) -> Record {
     {
         return of_members(members, origin);
     }
+    of_text(line, origin)
+}
+
+/// The record of a line of text, whatever it looks like.
+pub(crate) fn of_text(line: &[u8], origin: &LineOrigin<'_>) -> Record {
     let text = String::from_utf8_lossy(line);
     let mut record = Record::of_text(origin.arrival, origin.source, text);
     record.level = level_in(line).to_owned();
@@ -56,7 +61,7 @@ pub(crate) fn of_line(line: &[u8], origin: &LineOrigin<'_>) -> Record {
 }
 
 /// The record of a JSON object's members.
-fn of_members(members: Vec<(String, Value)>, origin: &LineOrigin<'_>) -> Record {
+pub(crate) fn of_members(members: Vec<(String, Value)>, origin: &LineOrigin<'_>) -> Record {
     let mut left: Vec<Option<(String, Value)>> = members.into_iter().map(Some).collect();
     let time = take(&mut left, &TIME_KEYS, |value| time_of(value, origin.zone));
     let level = take(&mut left, &LEVEL_KEYS, |value| match value {
@@ -151,7 +156,7 @@ pub(crate) fn fit(record: &mut Record, lost: u64, max: usize) -> bool {
 }
 
 /// The members of a JSON object in their order.
-struct Members(Vec<(String, Value)>);
+pub(crate) struct Members(pub(crate) Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

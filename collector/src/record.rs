@@ -6,6 +6,8 @@
 //! - A line has no line end inside and no key twice, whatever the record holds.
 //! - The message of a record that was cut ends in [`CUT_MARK`], and the record has the field `cut_bytes`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -61,20 +63,14 @@ impl Record {
         line.text("source", &self.source);
         line.value("id", &self.id);
         line.text("message", &self.message);
-        for (index, (name, value)) in self.fields.iter().enumerate() {
-            let is_taken = |name: &str| {
-                let earlier = self.fields.iter().take(index).map(|(name, _)| name.as_str());
-                OWN_KEYS.into_iter().chain(earlier).any(|taken| taken == name)
-            };
-            if is_taken(name) {
-                let mut other = name.clone();
-                while is_taken(&other) || self.fields.iter().any(|(later, _)| *later == other) {
-                    other.push('_');
-                }
-                line.value(&other, value);
-            } else {
-                line.value(name, value);
+        let mut taken: Vec<Cow<'_, str>> = Vec::with_capacity(self.fields.len());
+        for (name, value) in &self.fields {
+            let mut name = Cow::Borrowed(name.as_str());
+            while OWN_KEYS.contains(&&*name) || taken.contains(&name) {
+                name.to_mut().push('_');
             }
+            line.value(&name, value);
+            taken.push(name);
         }
         out.extend_from_slice(b"}\n");
     }
@@ -280,7 +276,7 @@ mod tests {
             ("a_", 4.into()),
         ];
         let line = line(&record("x", &fields));
-        assert!(line.contains(r#""time_":1,"a":2,"a__":3,"a_":4}"#), "{line}");
+        assert!(line.contains(r#""time_":1,"a":2,"a_":3,"a__":4}"#), "{line}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ mod tests {
         };
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("chain.pem");
-        crate::tests::relay_host::write(&file, &(pem(2031) + &pem(2027) + &pem(2029)));
+        logferry_testkit::relay_host::write(&file, &(pem(2031) + &pem(2027) + &pem(2029)));
         let read = |setting, file: &Path| {
             let file = file.to_owned();
             let facts = read(&[WatchedCertificate { setting, file }]);

@@ -21,7 +21,7 @@ use crate::mail::ledger_fault::LedgerFault;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
-use crate::sign_off::signer;
+use crate::sign_off;
 use crate::{channels, gauges, tick, upkeep};
 
 /// Held while a monitor runs, so that no second one runs on the same data folder.
@@ -164,7 +164,7 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
         let now = Timestamp::now();
         // Alerts do not wait for the trusted time.
         let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
-        signer::sign(ledger, &shared, now);
+        sign_off::sign(ledger, &shared, now);
         tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
             .and(looked)
             .and_then(|()| upkeep::forget_events(ledger, &shared.channels, now))

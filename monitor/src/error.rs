@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use logferry_durable::{DiskError, LockError};
+use logferry_durable::LockError;
 use logferry_ledger::LedgerError;
 use logferry_telemetry::HealthEndpointError;
 use logferry_text::count_of;
 use tokio::task::JoinError;
 
 use crate::channel_error::ChannelError;
-use crate::sign_off::KeyError;
 
 /// The monitor cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -192,18 +191,4 @@ const fn advice(code: u16) -> &'static str {
         530 | 534 | 535 | 538 => "; check monitor.smtp.user, password and tls",
         _ => "",
     }
-}
-
-/// The status or the audit cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum InspectionError {
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The spool cannot be read.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The public key of signed windows cannot be read.
-    #[error(transparent)]
-    Key(#[from] KeyError),
 }

@@ -15,8 +15,8 @@ use crate::incidents::machine::{LookOutcome, News, NewsKind, RELAPSE_WINDOW, adv
 use crate::incidents::mail::{OpenNow, mail};
 use crate::incidents::observe::{Facts, observe};
 use crate::incidents::{causes, rules};
-use crate::status::{self, StatusScope, WatchedRole};
 use crate::{certificate_expiry, channels, gauges};
+use logferry_inspection::status::{self, StatusScope, WatchedRole};
 
 /// The counts of all lines are added up once in so long: with a million batches it takes a second.
 const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(15);

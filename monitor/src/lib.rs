@@ -1,10 +1,7 @@
-//! The monitor: mails about what is wrong and about each hour, the status, and the audit.
+//! The monitor: mails about what is wrong and about each hour.
 //!
-//! All of it reads the ledger:
-//! - [`run`] and [`once`] decide what is wrong and which hours need a summary, and send the mails;
-//! - [`status::status`] is the present state;
-//! - [`audit::audit`] adds everything up and compares the ledger with the spool;
-//! - [`sign_off`] signs what is delivered, so that a later change is noticed.
+//! It reads the ledger, by `logferry_inspection` where others show the same. [`run`] and [`once`] decide what is wrong and
+//! which hours need a summary, send the mails, and sign off the delivered windows.
 //!
 //! Invariants:
 //! - **A decision and its mail are one transaction.** The decision is made once, and its mail is sent even after a crash
@@ -17,21 +14,17 @@
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
 //! - `incidents` and `summary` decide without I/O, and so does what follows from a summary's facts; the time is an argument.
 
-pub mod audit;
 mod certificate_expiry;
 mod channel_error;
 mod channels;
 mod daemon;
 mod error;
-mod expected_deliveries;
-mod gap;
 mod gauges;
 mod incident_look;
 pub mod incidents;
 mod mail;
 pub mod rules;
-pub mod sign_off;
-pub mod status;
+mod sign_off;
 mod summary;
 mod summary_mail;
 mod tick;
@@ -41,8 +34,7 @@ mod upkeep;
 pub use channel_error::ChannelError;
 pub use channels::{probe_channel, probe_heartbeat, test_channel};
 pub use daemon::{once, run, test_mail};
-pub use error::{InspectionError, MonitorError, SendError};
-pub use gap::GapReport;
+pub use error::{MonitorError, SendError};
 pub use mail::probe::{ProbedRecipients, probe_mail, smtp_finding};
 pub use summary::period::SummaryPeriod;
 pub use summary_mail::request::{send_summary, summarize, summary_page};

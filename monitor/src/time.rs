@@ -1,37 +1,9 @@
-//! Times for people, and the differences between them.
-
-use std::time::Duration;
+//! Times for people.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// How long ago `then` was. Zero if `then` is in the future: a clock may have been set back.
-pub(crate) fn age(then: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then)).unwrap_or_default()
-}
-
-/// The time so many seconds after 1970. A log line can claim an impossible year: its time becomes the nearest possible
-/// one.
-pub(crate) fn clamped_timestamp(second: i64) -> Timestamp {
-    let clamped = second.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
-    Timestamp::from_second(clamped).expect("clamped to what a Timestamp holds")
-}
-
 /// A time in the reader's zone: `2026-11-21 08:20:03 +06:00`.
 pub(crate) fn local_time(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T %:z").to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn impossible_years_are_clamped() {
-        let clamped = [i64::MAX, i64::MIN, 60].map(|second| clamped_timestamp(second).as_second());
-        assert_eq!(
-            clamped,
-            [Timestamp::MAX.as_second(), Timestamp::MIN.as_second(), 60]
-        );
-    }
 }

@@ -10,6 +10,7 @@
 //! | `backfill` | old files, shipped once | yes |
 //! | `relay_client` | HTTP to the relay | yes |
 //! | `relay_backoff`, `clock` | when to try again; the two clocks | none |
+//! | `captures` | the collector's captures as logs | yes |
 //! | `checkpoint` | the state file | yes |
 //! | `sender_state` | the sender's account of itself, for `status` on its host | yes |
 //! | `runner` | threads and tasks put together | yes |
@@ -20,6 +21,7 @@
 //! - A line counts as sent when the relay has it on disk.
 
 mod backfill;
+mod captures;
 mod checkpoint;
 mod chunks;
 mod clock;
@@ -39,6 +41,7 @@ pub use backfill::{
     BackfillError, BackfillEvent, BackfillPlan, BackfillPlanError, FileOutcome, FileRefusal, FileReport,
     backfill,
 };
+pub use captures::with_captures;
 pub use files::claims::{DoubleMatch, double_matches};
 pub use files::path_check::PathFinding;
 pub use files::{log_findings, neighbours};

@@ -12,6 +12,7 @@ use logferry_telemetry::{Readiness, SenderMetrics};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::captures::{self, ShippedReport, with_captures};
 use crate::checkpoint::CheckpointStore;
 use crate::clock::Now;
 use crate::files::RealFileSystem;
@@ -56,6 +57,32 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), SenderError> {
     let _lock = lock(&config.state_dir)?;
+    while !shutdown.is_cancelled() {
+        let settings = with_captures(config.clone());
+        let stop = shutdown.child_token();
+        let follow = follow(settings.clone(), metrics.clone(), ready.clone(), stop.clone());
+        let mut follow = std::pin::pin!(follow);
+        tokio::select! {
+            ended = &mut follow => ended?,
+            () = captures::changed(&settings, &stop) => {
+                if !shutdown.is_cancelled() {
+                    tracing::info!("the collector has a new source; its captures are shipped from now on");
+                }
+                stop.cancel();
+                follow.await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tails and ships these logs until `shutdown`.
+async fn follow(
+    config: config::SenderSettings,
+    metrics: SenderMetrics,
+    ready: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), SenderError> {
     let (events, inbox) = mpsc::channel();
     let (cut, mut tasks) = (CancellationToken::new(), JoinSet::new());
     let relay = relay_client::start(&config, ClientRole::Sender, &events, &cut, &mut tasks);
@@ -133,6 +160,7 @@ fn run_tailer(
     inbox: &Receiver<SenderEvent>,
 ) {
     let mut store = CheckpointStore::new(RealDisk, &config.state_dir);
+    let mut shipped = ShippedReport::new(config);
     let (checkpoint, seed) = (store.load(), rand::random());
     let mut tailer = Tailer::new(
         config,
@@ -185,6 +213,7 @@ fn run_tailer(
             && let Some(checkpoint) = tailer.take_checkpoint()
         {
             tailer.saved(store.save(&checkpoint), now);
+            shipped.save(&checkpoint, &config.state_dir);
             saved = now.instant;
         }
         let mut deadline = tailer.deadline(now);
@@ -204,6 +233,7 @@ fn run_tailer(
     }
     if let Some(checkpoint) = tailer.take_checkpoint() {
         store.save(&checkpoint);
+        shipped.save(&checkpoint, &config.state_dir);
     }
     state_file.save(&tailer.state(Now::read()));
 }

@@ -41,6 +41,8 @@ pub(crate) enum WrongResult {
     },
     #[error("lines of {found} sources were stored, {expected} senders sent lines")]
     Sources { found: usize, expected: usize },
+    #[error("{posted} records were acknowledged, the capture has {lines} lines with {ids} ids")]
+    Records { posted: usize, ids: usize, lines: usize },
     #[error("no batch was delivered for several minutes, at {at} of {of}")]
     Undelivered { at: u64, of: u64 },
     #[error("{found} files were delivered, {expected} were due; a wrong file: {example}")]

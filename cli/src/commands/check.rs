@@ -93,6 +93,7 @@ impl CheckedRole {
             Self::Monitor => Some(Role::Monitor),
             Self::Housekeeper => Some(Role::Housekeeper),
             Self::Indexer => Some(Role::Indexer),
+            Self::Collector => Some(Role::Collector),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `logferry status`: shows the present state. The text fits 80 columns.
 
+mod beside_relay;
 mod sections;
 
 use std::io::{self, IsTerminal};
@@ -11,17 +12,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
+use logferry_inspection::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_ledger::DestinationState;
-use logferry_monitor::status::{DiskState, SourceStatus, StatusReport, StatusScope, status};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, count_of, duration, size, wrapped};
 
+use self::beside_relay::{collector, status_beside_relay};
 use crate::args::StatusArgs;
+use crate::collector_host::CollectorHost;
 use crate::configuration;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::output::{console, paint, terminal};
-use crate::{sender_host, service_user};
 
 /// Time between two outputs with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,25 +44,26 @@ const MIN_FREE_DISK: u64 = 1 << 30;
 /// Prints the status once; with `--watch` until Ctrl-C or until the reader of stdout goes away.
 pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
     let config = configuration::load(file)?;
-    if let Some(sender) = config
-        .sender
-        .as_ref()
-        .filter(|_| config.data_dirs().next().is_none())
-    {
-        let find = || service_user::look(file, &config, Path::new("/")).findings;
-        return repeat(options, || {
-            sender_host::show(&sender.state_dir, options.json, find)
-        });
+    if config.data_dirs().next().is_none() {
+        return repeat(options, || status_beside_relay(file, &config, options));
     }
     let data_dir = configuration::data_dir(file, &config)?;
     repeat(options, || {
         let status = read_status(&data_dir, &config)?;
-        let text = if options.json {
-            serde_json::to_string(&status)? + "\n"
-        } else {
-            text(&status, Timestamp::now(), options.watch)
-        };
-        Ok((text, status.is_healthy()))
+        let collector = collector(file, &config)?;
+        let is_healthy = status.is_healthy() && collector.as_ref().is_none_or(CollectorHost::is_healthy);
+        if options.json {
+            let mut json = serde_json::to_value(&status)?;
+            if let Some(collector) = &collector {
+                json["collector"] = collector.as_json();
+            }
+            return Ok((json.to_string() + "\n", is_healthy));
+        }
+        let mut text = text(&status, Timestamp::now(), options.watch);
+        if let Some(collector) = &collector {
+            text = format!("{text}\n{}", collector.as_text());
+        }
+        Ok((text, is_healthy))
     })
 }
 
@@ -354,8 +357,8 @@ fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use logferry_config::{DeliveryFilter, Subscriber};
+    use logferry_inspection::status::{HeldBatch, InFlightStatus, WatchedRole};
     use logferry_ledger::Ledger;
-    use logferry_monitor::status::{HeldBatch, InFlightStatus, WatchedRole};
 
     /// Of a host whose relay never ran, with a source and a destination.
     fn status_before_the_first_start(dir: &Path, now: Timestamp) -> StatusReport {

@@ -21,19 +21,21 @@ pub(crate) enum Role {
     Monitor,
     Housekeeper,
     Indexer,
+    Collector,
 }
 
 /// Runs a role until its token is cancelled.
 pub(crate) type RoleFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Sender,
         Self::Relay,
         Self::Forwarder,
         Self::Monitor,
         Self::Housekeeper,
         Self::Indexer,
+        Self::Collector,
     ];
 
     /// The name of the role and of its section.
@@ -45,6 +47,7 @@ impl Role {
             Self::Monitor => "monitor",
             Self::Housekeeper => "housekeeper",
             Self::Indexer => "indexer",
+            Self::Collector => "collector",
         }
     }
 
@@ -57,6 +60,7 @@ impl Role {
             Self::Monitor => "logferry-monitor.service",
             Self::Housekeeper => "logferry-housekeeper.service",
             Self::Indexer => "logferry-indexer.service",
+            Self::Collector => "logferry-collector.service",
         }
     }
 
@@ -69,6 +73,7 @@ impl Role {
             Self::Monitor => config.monitor.is_some(),
             Self::Housekeeper => config.housekeeper.is_some(),
             Self::Indexer => config.indexer.is_some(),
+            Self::Collector => config.collector.is_some(),
         }
     }
 
@@ -81,6 +86,7 @@ impl Role {
             Self::Monitor => &config.monitor.as_ref()?.data_dir,
             Self::Housekeeper => &config.housekeeper.as_ref()?.data_dir,
             Self::Indexer => &config.indexer.as_ref()?.store_dir,
+            Self::Collector => &config.collector.as_ref()?.state_dir,
         };
         Some(folder)
     }
@@ -94,6 +100,7 @@ impl Role {
             Self::Monitor => old.monitor != new.monitor,
             Self::Housekeeper => old.housekeeper != new.housekeeper,
             Self::Indexer => old.indexer != new.indexer,
+            Self::Collector => old.collector != new.collector,
         }
     }
 
@@ -106,6 +113,7 @@ impl Role {
             Self::Monitor => self.with_name(logferry_monitor::run(config.monitor.clone()?, stop)),
             Self::Housekeeper => self.with_name(logferry_housekeeper::run(config.housekeeper.clone()?, stop)),
             Self::Indexer => self.with_name(logferry_indexer::run(config.indexer.clone()?, stop)),
+            Self::Collector => self.with_name(logferry_collector::run(config.collector.clone()?, stop)),
         })
     }
 

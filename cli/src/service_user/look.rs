@@ -30,7 +30,7 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
     let mut findings = Vec::new();
     if let Some(folder) = role.folder(config) {
         let setting = match role {
-            Role::Sender => "state_dir",
+            Role::Sender | Role::Collector => "state_dir",
             Role::Indexer => "store_dir",
             Role::Relay | Role::Forwarder | Role::Monitor | Role::Housekeeper => "data_dir",
         };
@@ -56,6 +56,13 @@ pub(super) fn file_findings(role: Role, config: &Config, unit: Option<&UnitFile>
         Role::Indexer => {
             let spool = config.indexer.as_ref().map(|indexer| indexer.data_dir.as_path());
             findings.extend(spool.and_then(check_spool));
+        }
+        Role::Collector => {
+            let folder = config
+                .collector
+                .as_ref()
+                .map(|collector| collector.sender_state_dir.as_path());
+            findings.extend(folder.and_then(check_sender_folder));
         }
         Role::Relay | Role::Housekeeper => {}
     }
@@ -138,6 +145,7 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         Role::Forwarder => &["forwarder.lock"],
         Role::Monitor => &["monitor.lock"],
         Role::Housekeeper => &["housekeeper.lock"],
+        Role::Collector => &["collector.lock", "status.json"],
         Role::Indexer => &["indexer.lock", "index.db", "index.db-wal", "index.db-shm"],
     };
     let paths = files.iter().map(|name| folder.join(name));
@@ -157,6 +165,19 @@ fn check_spool(folder: &Path) -> Option<String> {
         format!(
             "{shown} (indexer.data_dir) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
              group of the folder",
+            owner(folder)
+        )
+    })
+}
+
+/// The sender's folder, in which it says what of the captures the relay has. The sender makes it.
+fn check_sender_folder(folder: &Path) -> Option<String> {
+    let error = access(folder, AccessFlags::R_OK | AccessFlags::X_OK).err()?;
+    let (shown, user) = (folder.display(), this_user());
+    (error == Errno::EACCES).then(|| {
+        format!(
+            "{shown} (collector.sender_state_dir) belongs to {}, and user {user} may not read it, so captures that are shipped would \
+             stay; run `usermod -aG GROUP {user}` with the group of the folder",
             owner(folder)
         )
     })

@@ -78,10 +78,16 @@ fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
         return paths.read.extend(data_dir);
     }
     paths.written.extend(data_dir);
+    if let Some(collector) = config.collector.as_ref().filter(|_| role == Role::Collector) {
+        paths.written.push(resolved(&collector.state_dir));
+        paths.read.push(resolved(&collector.sender_state_dir));
+        return paths.read.extend(data_dir);
+    }
     let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) else {
         return;
     };
     paths.written.push(resolved(&sender.state_dir));
+    paths.read.extend(sender.captures.as_deref().map(resolved));
     let logs = sender.logs.iter();
     paths
         .read

@@ -8,8 +8,20 @@
 //! - After a crash [`CaptureHandle::position`] is that of the last records that are kept: a source that goes on from it loses
 //!   and doubles nothing.
 
+mod commit_log;
+mod error;
 mod handle;
+mod receipts;
+mod recovery;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
 
+pub use error::CaptureError;
 #[cfg(test)]
 pub(crate) use handle::testing;
+pub(crate) use handle::{Appended, CaptureReport};
 pub use handle::{CaptureHandle, Position, Refused};
+pub(crate) use receipts::{Receipt, RequestKey};
+pub(crate) use writer::{CaptureSettings, CaptureWriter};

@@ -5,6 +5,7 @@
 
 mod context;
 mod framing;
+pub mod http;
 pub mod journal;
 mod listener;
 pub mod syslog;
@@ -12,4 +13,5 @@ pub mod tcp;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use context::SourceReport;
 pub use context::{SourceContext, SourceError, SourceState, SourceStatus};

@@ -11,8 +11,8 @@ mod presence;
 pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
 pub use logs::{LogsError, init, journal_messages};
 pub use metrics::{
-    ForwarderMetrics, IndexerMetrics, Metrics, MonitorMetrics, ProcessMetrics, RelayMetrics, SenderMetrics,
-    SenderTotals, SinkMetrics, StoredChunks,
+    CollectorMetrics, CollectorTotals, ForwarderMetrics, IndexerMetrics, Metrics, MonitorMetrics,
+    ProcessMetrics, RelayMetrics, SenderMetrics, SenderTotals, SinkMetrics, StoredChunks,
 };
 pub use presence::{Presence, PresenceState, SIGN_INTERVAL, give_sign, presence};
 pub use tracing::Level;

@@ -6,6 +6,7 @@ pub mod batches;
 pub mod corpus;
 mod disk;
 mod faults;
+pub mod relay_host;
 mod sim_contents;
 
 pub use disk::{SimDisk, SimFile};

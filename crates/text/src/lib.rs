@@ -35,6 +35,13 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// Text for HTML, between tags or in a quoted attribute: it cannot become markup.
+pub fn escape_html(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let text = text.replace('>', "&gt;").replace('"', "&quot;");
+    text.replace('\'', "&#39;")
+}
+
 /// The candidate that is most like `word`, for "did you mean".
 pub fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let likeness = |candidate: &&str| strsim::jaro_winkler(word, candidate);

@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 use logferry_ledger::{AlertEvent, AlertEventKind};
 use logferry_text::{count_of, duration};
 
-use crate::time::{age, local_time};
+use crate::time::local_time;
+use logferry_inspection::time::age;
 
 /// Alerts that a text names; the rest are counted.
 const NAMED_MAX: usize = 30;

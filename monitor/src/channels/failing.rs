@@ -8,7 +8,7 @@ use logferry_ledger::{ChannelBacklog, ChannelRecord};
 use logferry_text::{count_of, duration};
 
 use crate::incidents::condition::{Condition, Severity};
-use crate::time::age;
+use logferry_inspection::time::age;
 
 /// The rule's name.
 const CHANNEL: &str = "channel";

@@ -7,7 +7,7 @@ mod over_http;
 use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::{AlertEvent, AlertEventKind};
 
-use crate::tests::relay_host::at;
+use logferry_testkit::relay_host::at;
 
 /// Seconds after a fixed time.
 fn second(seconds: i64) -> Timestamp {

@@ -13,7 +13,7 @@ use logferry_text::count;
 use super::condition::Observation;
 use super::observe::RuleFindings;
 use super::observe::finding::{Cause, unknown};
-use crate::time::age;
+use logferry_inspection::time::age;
 
 /// Subjects that the text of a cause names.
 const NAMED_MAX: usize = 5;

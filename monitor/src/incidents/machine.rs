@@ -19,7 +19,7 @@ use logferry_ledger::{Incident, IncidentUpdate, Silence, TimelineEntry, covers};
 use logferry_text::duration;
 
 use super::condition::{Condition, Observation, Unjudged};
-use crate::time::age;
+use logferry_inspection::time::age;
 
 /// What opens again within so long of its end comes and goes.
 pub(crate) const RELAPSE_WINDOW: Duration = Duration::from_hours(1);

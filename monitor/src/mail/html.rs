@@ -1,15 +1,10 @@
 //! HTML around the body of a mail. Styles are inline, since mail programs drop style sheets.
 
-/// Escapes text for HTML.
-pub(crate) fn escape(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let text = text.replace('>', "&gt;").replace('"', "&quot;");
-    text.replace('\'', "&#39;")
-}
+use logferry_text::escape_html;
 
 /// A paragraph to notice, on a line of its own: a mail may not have lines over 998 bytes (RFC 5322, 2.1.1).
 pub(crate) fn notice(text: &str) -> String {
-    let text = escape(text);
+    let text = escape_html(text);
     format!("<p style=\"margin:0 0 12px;font-weight:bold;\">{text}</p>\n")
 }
 

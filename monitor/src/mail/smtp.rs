@@ -14,7 +14,8 @@ use logferry_ledger::{MailPart, NewMail};
 use super::html;
 use super::session::{MailServer, RecipientRefusal, ReplyLimits, SmtpSession, one_line};
 use crate::error::{MonitorError, SendError};
-use crate::time::{age, local_time};
+use crate::time::local_time;
+use logferry_inspection::time::age;
 
 /// A mail sent so long after it was written begins with a delay notice.
 const DELAY_NOTICE_AFTER: Duration = Duration::from_mins(10);

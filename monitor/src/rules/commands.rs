@@ -11,7 +11,7 @@ use super::index_progress::FinishedMinutes;
 use super::observe::{behind_reason, index_reason};
 use super::replay::{RuleFiring, replay};
 use super::rule_reader::{RuleReadError, RuleReader};
-use crate::error::InspectionError;
+use logferry_inspection::InspectionError;
 
 /// A rule, and what it says now.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -11,7 +11,8 @@ use super::evaluate::{conditions, evaluate};
 use super::index_progress::FinishedMinutes;
 use super::rule_reader::{RuleReadError, RuleReader};
 use crate::incidents::condition::{Condition, Observation, Severity, Unjudged};
-use crate::time::{clamped_timestamp, local_time};
+use crate::time::local_time;
+use logferry_inspection::time::clamped_timestamp;
 
 /// The rule of the alert that rules are not evaluated, and its subject.
 const RULES: &str = "rules";

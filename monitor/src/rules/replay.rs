@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::evaluate::{RuleState, ValueState, evaluate_value, subject, text};
 use super::index_progress::seconds;
 use super::minute_sums::RuleNumbers;
-use crate::time::clamped_timestamp;
+use logferry_inspection::time::clamped_timestamp;
 
 /// A time in which people would have known of an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::period::SummaryPeriod;
-use crate::time::clamped_timestamp;
+use logferry_inspection::time::clamped_timestamp;
 
 const HOUR_SECONDS: i64 = 3600;
 

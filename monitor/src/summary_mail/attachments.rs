@@ -7,7 +7,7 @@ use logferry_ledger::{Batch, BatchState, MailPart};
 use super::facts::SummaryFacts;
 use super::report::SummaryReport;
 use super::source_rows::SummarySource;
-use crate::time::clamped_timestamp;
+use logferry_inspection::time::clamped_timestamp;
 
 const TYPE: &str = "text/csv; charset=utf-8";
 

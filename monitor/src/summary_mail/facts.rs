@@ -10,10 +10,10 @@ use logferry_protocol::names::SourceId;
 use logferry_text::error_chain;
 
 use super::index_numbers::IndexFacts;
-use crate::audit::{self, AuditScope, Discrepancy, FileCheck, Listing};
-use crate::error::InspectionError;
-use crate::status;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
+use logferry_inspection::InspectionError;
+use logferry_inspection::audit::{self, AuditScope, Discrepancy, FileCheck, Listing};
+use logferry_inspection::status;
 
 /// Days of the trend.
 const TREND_DAYS: usize = 8;

@@ -9,7 +9,8 @@ use super::line_totals::{LineTotals, change, share};
 use super::source_rows::{SummarySource, source_rows};
 use super::window_check::{WindowCheck, check_windows};
 use crate::summary::period::PeriodKind;
-use crate::time::{age, local_time};
+use crate::time::local_time;
+use logferry_inspection::time::age;
 
 /// The indexer's numbers are noted as incomplete below this share of the lines, in percent: the hour of a line and that of its
 /// window are not always the same.

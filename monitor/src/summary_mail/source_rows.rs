@@ -9,7 +9,7 @@ use logferry_protocol::names::SourceId;
 use super::facts::SummaryFacts;
 use super::index_numbers::StatusCount;
 use super::line_totals::LineTotals;
-use crate::status::{SourceState, watched_sources};
+use logferry_inspection::status::{SourceState, watched_sources};
 
 /// One source.
 #[derive(Debug, Clone)]

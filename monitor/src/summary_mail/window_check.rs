@@ -12,7 +12,7 @@ use logferry_text::{count, count_of};
 use super::facts::SummaryFacts;
 use super::line_totals::LineTotals;
 use crate::summary::period::later;
-use crate::time::clamped_timestamp;
+use logferry_inspection::time::clamped_timestamp;
 
 /// A source's report counts for a window only if it came this long after the window's end: it then includes the lines that
 /// were in the buffers of nginx and the sender.

@@ -8,8 +8,8 @@ use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, at, new_batch, source, subscriber, write};
-use crate::audit::{Audit, AuditScope, DiscrepancyKind, audit};
+use logferry_inspection::audit::{Audit, AuditScope, DiscrepancyKind, audit};
+use logferry_testkit::relay_host::{RelayHost, at, new_batch, source, subscriber, write};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
@@ -438,7 +438,8 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
         since: Some(at("2026-11-21T03:10:01Z")),
         ..BatchFilter::default()
     };
-    let audit = crate::audit::audit(host.data_dir(), &later, AuditScope::of(&[])).expect("audited");
+    let audit =
+        logferry_inspection::audit::audit(host.data_dir(), &later, AuditScope::of(&[])).expect("audited");
     assert_eq!(audit.warnings, []);
 }
 

@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_telemetry::Metrics;
 
-use super::relay_host::{RelayHost, at};
 use crate::summary::trusted_time::ClockReading;
+use crate::tests::settings::MonitoredHost as _;
 use crate::{tick, upkeep};
+use logferry_testkit::relay_host::{RelayHost, at};
 
 const START: &str = "2026-11-21T02:20:00Z";
 

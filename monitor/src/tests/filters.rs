@@ -7,9 +7,9 @@ use logferry_config::{DeliveryFilter, Subscriber};
 use logferry_ledger::{Batch, BatchFilter};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, at, destination, subscriber};
-use crate::audit::{Audit, AuditScope, DiscrepancyKind, audit};
-use crate::status::{StatusReport, StatusScope, status};
+use logferry_inspection::audit::{Audit, AuditScope, DiscrepancyKind, audit};
+use logferry_inspection::status::{StatusReport, StatusScope, status};
+use logferry_testkit::relay_host::{RelayHost, at, destination, subscriber};
 
 const EARLY: &str = "2026-11-21T01:00:00Z";
 const NOW: &str = "2026-11-21T03:10:00Z";

@@ -9,8 +9,9 @@ use logferry_ledger::{FailureKind, GroupReport, GroupState, NewMail, Severity, S
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, LogProblem, LogProblemKind};
 use logferry_telemetry::{Metrics, PresenceState, give_sign};
 
-use super::relay_host::{RelayHost, at, destination, source, subscriber};
 use crate::incident_look::{LookScope, look};
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::{RelayHost, at, destination, source, subscriber};
 
 const START: &str = "2026-11-21T08:00:00Z";
 
@@ -89,7 +90,7 @@ impl Looking {
 #[test]
 fn the_rules_that_the_status_tells_by_itself_are_rules() {
     let is_rule = |rule: &&str| crate::incidents::rules::BUILT_IN.contains(rule);
-    assert!(crate::status::TOLD_ANYWAY.iter().all(is_rule));
+    assert!(logferry_inspection::status::TOLD_ANYWAY.iter().all(is_rule));
 }
 
 fn with_problem(paths: &[&str]) -> Heartbeat {

@@ -6,10 +6,11 @@ use logferry_ledger::NewMail;
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
-use super::relay_host::RelayHost;
 use crate::mail::outbox::{Outbox, OutboxPass};
 use crate::mail::smtp::SmtpMailer;
-use crate::status::{StatusReport, StatusScope, status};
+use crate::tests::settings::MonitoredHost as _;
+use logferry_inspection::status::{StatusReport, StatusScope, status};
+use logferry_testkit::relay_host::RelayHost;
 
 const RECIPIENTS: [&str; 3] = ["a@example.com", "dead@example.com", "c@example.com"];
 

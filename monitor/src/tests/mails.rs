@@ -11,11 +11,12 @@ use logferry_ledger::NewMail;
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
-use super::relay_host::{RelayHost, at, source};
 use crate::error::{MonitorError, SendError};
 use crate::mail::outbox::Outbox;
 use crate::mail::smtp::SmtpMailer;
+use crate::tests::settings::MonitoredHost as _;
 use crate::{once, probe_mail, run, test_mail, tick};
+use logferry_testkit::relay_host::{RelayHost, at, source};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 

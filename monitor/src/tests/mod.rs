@@ -7,7 +7,7 @@ mod filters;
 mod incidents;
 mod mail_outcomes;
 mod mails;
-pub(crate) mod relay_host;
 mod roles;
 mod senders;
+pub(crate) mod settings;
 mod status;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_telemetry::{PresenceState, give_sign};
 
-use super::relay_host::RelayHost;
-use crate::status::{StatusScope, WatchedRole, status};
+use logferry_inspection::status::{StatusScope, WatchedRole, status};
+use logferry_testkit::relay_host::RelayHost;
 
 #[test]
 fn files_that_a_role_cannot_use_are_told_by_the_role_or_else_by_the_caller() {

@@ -7,9 +7,9 @@ use logferry_ledger::{BatchFilter, SenderRecord};
 use logferry_protocol::sender::{SenderId, SenderRun};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, source};
-use crate::audit::{AuditScope, DiscrepancyKind, audit};
-use crate::status::{SourceStatus, StatusScope, status};
+use logferry_inspection::audit::{AuditScope, DiscrepancyKind, audit};
+use logferry_inspection::status::{SourceStatus, StatusScope, status};
+use logferry_testkit::relay_host::{RelayHost, source};
 
 /// Notes a sender of `198.51.100.1`: its process began and was last heard from so many seconds ago.
 fn note_sender(host: &mut RelayHost, number: u128, address: &str, began: i64, heard: i64) {

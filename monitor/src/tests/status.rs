@@ -15,9 +15,9 @@ use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use logferry_telemetry::{PresenceState, give_sign};
 use serde_json::json;
 
-use super::relay_host::{RelayHost, at, destination, source, subscriber};
-use crate::error::InspectionError;
-use crate::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
+use logferry_inspection::InspectionError;
+use logferry_inspection::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
+use logferry_testkit::relay_host::{RelayHost, at, destination, source, subscriber};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 

@@ -15,9 +15,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use logferry_config::{GroupSettings, SourceList};
+use logferry_http_server::ClientConnection;
 use logferry_protocol::names::GroupName;
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -26,12 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::requests::{ConnectedPeer, handle_request};
 use super::{HttpContext, RejectionLog, TIMEOUTS};
-use crate::auth::Credentials;
+use crate::auth::{Credentials, FailedHandshake, TlsFailure};
 use crate::chunk::RelayBodies;
 use crate::commit::CommitQueue;
 use crate::health::SharedGroupStatus;
-use crate::http::connection::peer_slots::{PeerKind, PeerSlot, PeerSlots};
-use crate::http::connection::{ClientConnection, close_after_failed_handshake};
+use crate::http::peer_slots::{PeerKind, PeerSlot, PeerSlots};
 use crate::legacy_upload::{AckTracker, UnconfirmedResponse};
 use crate::senders::SharedSenders;
 
@@ -48,6 +49,10 @@ const READ_BUFFER: usize = 32 << 10;
 /// The answer to a connection above the bound of its client. It comes before the request, and with TLS not at all.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 39\r\n\r\ntoo many connections from this address\n";
+
+/// The response to HTTP on a port that requires TLS.
+const PLAIN_HTTP_RESPONSE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 48\r\nconnection: close\r\n\r\nthis port speaks TLS: write https:// in its URL\n";
 
 #[derive(Debug)]
 pub(crate) struct GroupListener {
@@ -255,6 +260,17 @@ async fn serve_connection(
         }
         tracing::debug!(peer = %peer.address, error = &error as &dyn std::error::Error, "connection ended");
     }
+}
+
+/// Closes a connection without TLS session so that the client can read why.
+async fn close_after_failed_handshake(failed: FailedHandshake) {
+    let Some(stream) = failed.stream else { return };
+    let mut connection = ClientConnection::new(Either::Left(stream), Arc::<UnconfirmedResponse>::default());
+    // The client may have disconnected already. On any other failure TLS has sent its alert.
+    if let TlsFailure::PlainHttp = failed.reason {
+        let _ = connection.write_all(PLAIN_HTTP_RESPONSE).await;
+    }
+    let _ = connection.shutdown().await;
 }
 
 async fn respond(

@@ -4,11 +4,10 @@
 //! that a client sends has a bound: connections, header size and time, body size, time between two pieces of a body, and
 //! the memory of all bodies together. A malformed request gets a 4xx response with one line that says why.
 
-mod body_timeout;
-mod connection;
 mod decode;
 mod error_response;
 mod listener;
+mod peer_slots;
 mod receive;
 mod rejection_log;
 mod requests;
@@ -49,7 +48,7 @@ struct ClientTimeouts {
     handshake: Duration,
     /// For the head of a request, counted from the end of the previous request. A connection may be idle for so long.
     head: Duration,
-    /// For the minimum progress of a body, see [`BodyTimeout`](body_timeout::BodyTimeout).
+    /// For the minimum progress of a body, see [`BodyTimeout`](logferry_http_server::BodyTimeout).
     body: Duration,
 }
 

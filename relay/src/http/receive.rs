@@ -7,12 +7,12 @@ use hyper::Request;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_ENCODING;
+use logferry_http_server::BodyTimeout;
 use logferry_protocol::PLAIN_LENGTH_HEADER;
 use serde::de::DeserializeOwned;
 
 use super::{HttpContext, text_header};
 use crate::chunk::RequestBody;
-use crate::http::body_timeout::BodyTimeout;
 use crate::http::decode::{BodyDecoder, BodyEncoding, DecodeError};
 use crate::http::error_response::ErrorResponse;
 

@@ -25,8 +25,8 @@ use crate::auth::{PeerIdentity, TokenOwner, Tokens, authorize, bearer_token, is_
 use crate::chunk::{BodyScan, Moment, ReceivedChunk};
 use crate::commit::CommitJob;
 use crate::health::without_control_characters;
-use crate::http::connection::peer_slots::PeerSlot;
 use crate::http::error_response::ErrorResponse;
+use crate::http::peer_slots::PeerSlot;
 use crate::legacy_upload::UnconfirmedResponse;
 use crate::senders::{Contact, ContactOutcome, RunConnection};
 

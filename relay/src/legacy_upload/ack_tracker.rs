@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use logferry_http_server::LastResponse;
 use logferry_ledger::UploadedBody;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -126,21 +127,21 @@ impl UnconfirmedResponse {
         *self.lock() = Some(pending);
     }
 
-    /// Whether there is an unconfirmed response.
-    pub(crate) fn is_pending(&self) -> bool {
+    fn lock(&self) -> MutexGuard<'_, Option<PendingAck>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LastResponse for UnconfirmedResponse {
+    fn is_pending(&self) -> bool {
         self.lock().is_some()
     }
 
-    /// The client has shown that it received the response.
-    pub(crate) fn confirm(&self) {
+    fn confirm(&self) {
         let pending = self.lock().take();
         if let Some(pending) = pending {
             pending.confirm();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<PendingAck>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) sources: &'static str,
     /// The `formats` section, in one line.
     pub(crate) formats: &'static str,
+    /// The collector's state folder and its settings below `collector:`, each line indented by two spaces.
+    pub(crate) collector: Option<(PathBuf, String)>,
 }
 
 impl Config {
@@ -98,6 +100,7 @@ impl Config {
             min_free_disk: "1MiB",
             sources: "127.0.0.1",
             formats: "{}",
+            collector: None,
         }
     }
 }
@@ -124,6 +127,7 @@ impl Display for Config {
             min_free_disk,
             sources,
             formats,
+            collector,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
         let entry = |path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}");
@@ -132,13 +136,21 @@ impl Display for Config {
         let sender_metrics = sender_metrics.unwrap_or_default();
         let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
         let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
+        let captures = collector
+            .as_ref()
+            .map(|(folder, _)| format!("\n  captures: {folder:?}"));
+        let captures = captures.unwrap_or_default();
+        let collector = collector
+            .as_ref()
+            .map(|(folder, settings)| format!("collector:\n  state_dir: {folder:?}\n{settings}"));
+        let collector = collector.unwrap_or_default();
         write!(
             f,
             r#"
 formats: {formats}
 sender:
   relay: "http://127.0.0.1:{sender_target_port}"
-  state_dir: {state_dir:?}{sender_metrics}
+  state_dir: {state_dir:?}{sender_metrics}{captures}
   logs:
     - path: {log:?}
       name: {log_name}
@@ -166,7 +178,7 @@ forwarder:
       known_hosts: {known_hosts:?}
       retry: {{attempts: 3, initial: 100ms, max: 1s}}
       failed_every: {failed_every}
-"#,
+{collector}"#,
             port = destination.port,
             user = destination.user,
             directory = destination.directory,

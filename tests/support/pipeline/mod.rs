@@ -27,12 +27,13 @@ pub(crate) enum Role {
     Sender,
     Relay,
     Forwarder,
+    Collector,
     /// All of them in one process.
     AllInOne,
 }
 
 impl Role {
-    /// The separate processes.
+    /// The separate processes between a log and the drop folder.
     pub(crate) const ALL: [Self; 3] = [Self::Sender, Self::Relay, Self::Forwarder];
 
     /// The command of the role.
@@ -41,6 +42,7 @@ impl Role {
             Self::Sender => "sender",
             Self::Relay => "relay",
             Self::Forwarder => "forwarder",
+            Self::Collector => "collector",
             Self::AllInOne => "run",
         }
     }
@@ -137,7 +139,7 @@ impl Pipeline {
     }
 
     /// The delivered files.
-    fn delivered(&self) -> DeliveredFiles {
+    pub(crate) fn delivered(&self) -> DeliveredFiles {
         DeliveredFiles::read(&self.config.destination.directory)
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use logferry_monitor::status::incident_list;
+use logferry_inspection::status::incident_list;
 
 use crate::args::alerts::{AlertsArgs, AlertsCommand};
 use crate::configuration;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logferry_inspection::status::{IncidentState, ListedIncident};
 use logferry_ledger::Silence;
-use logferry_monitor::status::{IncidentState, ListedIncident};
 use logferry_text::{count_of, duration, wrapped};
 
 /// Entries of an open incident's timeline that are shown, the latest; `--json` has all.
@@ -86,8 +86,8 @@ fn local(at: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
+    use logferry_inspection::status::IncidentStatus;
     use logferry_ledger::{Severity, TimelineEntry};
-    use logferry_monitor::status::IncidentStatus;
 
     use super::*;
 

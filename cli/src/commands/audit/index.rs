@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use logferry_config::{Config, OpenSearchSettings};
-use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
+use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_numbers::{IndexReader, SinkBatch};
 use logferry_opensearch::{OpenSearchClient, OpenSearchError};
 use logferry_text::{count, count_of, error_chain, size};

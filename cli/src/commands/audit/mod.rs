@@ -8,10 +8,10 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use logferry_config::Config;
-use logferry_ledger::{BatchFilter, BatchState, Ledger};
-use logferry_monitor::audit::{
+use logferry_inspection::audit::{
     self, Audit, AuditScope, AuditedBatch, AuditedDestination, AuditedSource, Discrepancy, Listing, RowCheck,
 };
+use logferry_ledger::{BatchFilter, BatchState, Ledger};
 use logferry_text::{Table, count, size};
 
 use crate::args::AuditArgs;
@@ -170,7 +170,7 @@ fn findings(title: &str, findings: &[Discrepancy]) -> Table<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use logferry_monitor::audit::DiscrepancyKind;
+    use logferry_inspection::audit::DiscrepancyKind;
 
     const SUMS: &str = "source  batches  sent  lines  delivered  size\n\
                         all           0     0      0          0   0 B\n\n\

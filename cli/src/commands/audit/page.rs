@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use logferry_durable::{Disk, RealDisk};
+use logferry_inspection::audit::{Audit, PageFacts, page};
+use logferry_inspection::sign_off::{PublicKey, SigningKeyFile, check_page, sign_page};
 use logferry_ledger::{BatchFilter, Ledger};
-use logferry_monitor::audit::{Audit, PageFacts, page};
-use logferry_monitor::sign_off::{PublicKey, SigningKeyFile, check_page, sign_page};
 
 use crate::args::AuditArgs;
 use crate::configuration;

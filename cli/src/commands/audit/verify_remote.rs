@@ -7,8 +7,8 @@ use logferry_config::{Config, Destination};
 use logferry_forwarder::{
     DeliveredFile, DeliveryDifference, DeliveryError, Sidecar, SidecarKind, VerifyProgress, sidecars,
 };
+use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_ledger::BatchFilter;
-use logferry_monitor::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_protocol::names::DestinationName;
 use logferry_text::{count, error_chain, size};
 use tokio_util::sync::CancellationToken;

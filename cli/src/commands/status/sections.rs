@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::Config;
-use logferry_monitor::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
+use logferry_inspection::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
 use logferry_text::{Table, count_of, duration, size, wrapped};
 
 use super::{ago, shorten};

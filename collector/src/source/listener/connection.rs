@@ -21,7 +21,7 @@ use crate::source::framing::{Framer, Framing, RawRecord};
 const BUFFER_MIN: usize = 8 << 10;
 const BUFFER_MAX: usize = 256 << 10;
 /// How long a client may take for the handshake of TLS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known of a client.
 pub(super) struct Client {

@@ -20,16 +20,17 @@ use logferry_config::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub(crate) use tls::ServerCertificates;
+pub(crate) use self::connection::HANDSHAKE_TIMEOUT;
+pub(crate) use self::seats::{Seat, Seats};
+pub(crate) use self::tls::ServerCertificates;
 
 use self::connection::{Client, serve_client};
-use self::seats::Seats;
 use crate::record::Record;
 use crate::source::framing::{Framing, RawRecord};
 use crate::source::{SourceContext, SourceError};
 
 /// How long running appends may take when the source stops.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 /// After so much time without a byte the kernel asks whether the client is still there (tcp(7)).
@@ -120,7 +121,7 @@ pub(crate) async fn serve_clients(
 }
 
 /// Cancel safe: a dropped wait has taken neither a seat nor a connection.
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     seats: &Arc<Seats>,
 ) -> io::Result<(TcpStream, SocketAddr, seats::Seat)> {
@@ -133,7 +134,7 @@ async fn accept(
     Ok((stream, peer, seat))
 }
 
-fn renew(tls: Option<&ServerCertificates>, context: &SourceContext) {
+pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext) {
     match tls.map(ServerCertificates::renew) {
         Some(Ok(true)) => tracing::info!(source = %context.name, "the renewed certificate is in use"),
         Some(Err(error)) => {

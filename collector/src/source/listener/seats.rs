@@ -15,7 +15,7 @@ const IDLE_MIN: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(crate) struct Seats {
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
@@ -34,7 +34,7 @@ struct SeatedClient {
 
 /// A client's seat; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     number: u64,
     seats: Arc<Seats>,
     closed: CancellationToken,
@@ -42,7 +42,7 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(most)),
             taken: Mutex::default(),
@@ -50,7 +50,7 @@ impl Seats {
     }
 
     /// A seat. Cancel safe.
-    pub(super) async fn take(self: &Arc<Self>) -> Seat {
+    pub(crate) async fn take(self: &Arc<Self>) -> Seat {
         let permit = loop {
             let free = Arc::clone(&self.free).acquire_owned();
             match tokio::time::timeout(LOOK_INTERVAL, free).await {
@@ -96,14 +96,14 @@ impl Seats {
 
 impl Seat {
     /// The client wrote something.
-    pub(super) fn was_read(&self) {
+    pub(crate) fn was_read(&self) {
         if let Some(client) = self.seats.lock().clients.get_mut(&self.number) {
             client.last_read = Instant::now();
         }
     }
 
     /// Ends when another client needs the seat. Cancel safe.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
     }
 }

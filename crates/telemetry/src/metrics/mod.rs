@@ -4,6 +4,7 @@
 //! name only once it has a value: a sender's page does not list the relay's names. Handles are cheap to clone and share
 //! their values; a role keeps its own and calls it once per chunk, commit or file, never per line.
 
+mod collector;
 mod forwarder;
 mod indexer;
 mod labels;
@@ -20,6 +21,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::collector::{CollectorMetrics, CollectorTotals};
 pub use self::forwarder::ForwarderMetrics;
 pub use self::indexer::IndexerMetrics;
 pub use self::monitor::MonitorMetrics;
@@ -47,6 +49,7 @@ struct Inner {
     forwarder: ForwarderFamilies,
     monitor: MonitorMetrics,
     indexer: IndexerMetrics,
+    collector: CollectorMetrics,
     process: ProcessMetrics,
     sink: SinkMetrics,
 }
@@ -67,6 +70,7 @@ impl Metrics {
             forwarder: ForwarderFamilies::register(&mut registry),
             monitor: MonitorMetrics::register(&mut registry),
             indexer: IndexerMetrics::register(&mut registry),
+            collector: CollectorMetrics::register(&mut registry),
             process: ProcessMetrics::register(&mut registry),
             sink: SinkMetrics::register(&mut registry),
             registry,
@@ -115,6 +119,11 @@ impl Metrics {
     /// The numbers of the indexer.
     pub fn indexer(&self) -> IndexerMetrics {
         self.0.indexer.clone()
+    }
+
+    /// The numbers of the collector's sources.
+    pub fn collector(&self) -> CollectorMetrics {
+        self.0.collector.clone()
     }
 
     /// The numbers of the sink to OpenSearch.

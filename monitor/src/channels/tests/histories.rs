@@ -15,7 +15,8 @@ use super::super::channel_outbox::{ChannelOutbox, PassEnd};
 use super::super::delivery::MessageTransport;
 use super::event;
 use crate::channel_error::ChannelError;
-use crate::tests::relay_host::RelayHost;
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::RelayHost;
 
 /// A small generator of numbers (xorshift), so that a seed names a history.
 #[derive(Debug)]

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{heartbeat, probe_channel, run, send_once, test_channel};
 use super::event;
-use crate::tests::relay_host::RelayHost;
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::RelayHost;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 

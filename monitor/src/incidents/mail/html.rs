@@ -4,16 +4,16 @@
 use std::fmt::Write as _;
 
 use super::MailItem;
-use crate::mail::html::escape;
+use logferry_text::escape_html;
 
 /// The body.
 pub(super) fn body(summary: &str, items: &[MailItem], end: &str) -> String {
     let mut html = format!(
         "<h2 style=\"margin:0 0 12px;font-size:18px;\">{}</h2>\n",
-        escape(summary)
+        escape_html(summary)
     );
     for item in items {
-        let (color, mark, title) = (item.color, escape(&item.mark), escape(&item.title));
+        let (color, mark, title) = (item.color, escape_html(&item.mark), escape_html(&item.title));
         // Writing to a string does not fail.
         let _ = write!(
             html,
@@ -37,7 +37,7 @@ pub(super) fn body(summary: &str, items: &[MailItem], end: &str) -> String {
 fn code(text: &str) -> String {
     let mut html = String::new();
     for (index, piece) in text.split('`').enumerate() {
-        let piece = escape(piece);
+        let piece = escape_html(piece);
         if index % 2 == 1 {
             let _ = write!(html, "<code style=\"font-size:13px;\">{piece}</code>");
         } else {

@@ -12,7 +12,8 @@ use logferry_text::{count, count_of, duration, wrapped};
 
 use super::machine::{News, NewsKind};
 use super::rules::{DISK, DISK_FULL, FILES};
-use crate::time::{age, local_time};
+use crate::time::local_time;
+use logferry_inspection::time::age;
 
 /// The channel that is always there.
 pub(crate) const MAIL: &str = "mail";

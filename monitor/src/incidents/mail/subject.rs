@@ -3,7 +3,7 @@
 use logferry_text::{count, duration};
 
 use super::{News, NewsKind, shown_subject, title};
-use crate::time::age;
+use logferry_inspection::time::age;
 
 /// Incidents named in a subject. The text names all.
 const NAMED_MAX: usize = 3;

@@ -8,7 +8,7 @@ use logferry_text::{count_of, duration};
 use super::finding::{Cause, RuleFinding, unknown};
 use super::{Facts, RuleFindings};
 use crate::incidents::rules::{DOWN, FULL, LATE, REFUSING, ROLE};
-use crate::status::{DestinationStatus, HeldBatch, is_forwarder_down};
+use logferry_inspection::status::{DestinationStatus, HeldBatch, is_forwarder_down};
 
 pub(super) fn observe(facts: &Facts<'_>, findings: &mut RuleFindings) {
     let is_forwarder_down = is_forwarder_down(&facts.status.roles);

@@ -11,8 +11,8 @@ use super::{Facts, RuleFindings};
 use crate::certificate_expiry::CertificateFact;
 use crate::incidents::condition::Unjudged;
 use crate::incidents::rules::{AUDIT, CERTIFICATE, DISK, DISK_FULL, GROUP, INDEXER, LEDGER, RECIPIENT, ROLE};
-use crate::status::{DiskState, GroupStatus, RoleState};
 use crate::time::local_time;
+use logferry_inspection::status::{DiskState, GroupStatus, RoleState};
 
 /// A relay reports on its groups at once when it starts, and every 30 s.
 const UNREPORTED_HOLD: Duration = Duration::from_mins(1);

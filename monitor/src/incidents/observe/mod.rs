@@ -19,7 +19,7 @@ use logferry_ledger::SourceLineTotals;
 use self::finding::RuleFinding;
 use crate::certificate_expiry::CertificateFact;
 use crate::incidents::condition::Unjudged;
-use crate::status::StatusReport;
+use logferry_inspection::status::StatusReport;
 
 /// What the rules decide on.
 #[derive(Debug, Clone, Copy)]

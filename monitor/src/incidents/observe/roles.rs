@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::finding::{RuleFinding, unknown};
 use super::{Facts, RuleFindings};
 use crate::incidents::rules::{FILES, ROLE};
-use crate::status::{RoleState, RoleStatus};
 use crate::time::local_time;
+use logferry_inspection::status::{RoleState, RoleStatus};
 
 /// A restart, or an upgrade, is over in less.
 const STOPPED_HOLD: Duration = Duration::from_mins(1);

@@ -15,8 +15,9 @@ use crate::incidents::rules::{
     ALL_SILENT, AT_RISK, BEHIND, CHECKPOINT, CLOCK, DISK, DISK_FULL, GROUP, HELD, LOSING, MISSING, ROLE,
     STALE, TWO_SENDERS,
 };
-use crate::status::{SourceState, SourceStatus};
-use crate::time::{age, local_time};
+use crate::time::local_time;
+use logferry_inspection::status::{SourceState, SourceStatus};
+use logferry_inspection::time::age;
 
 /// A sender reports every 10 s. What one has said that has not reported for so long is no news of today.
 const REPORT_FRESH: Duration = Duration::from_mins(1);

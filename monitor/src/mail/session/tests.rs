@@ -12,7 +12,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::relay_host::RelayHost;
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::RelayHost;
 
 const LIMITS: ReplyLimits = ReplyLimits {
     next_address: Duration::from_millis(50),
@@ -151,7 +152,7 @@ async fn a_server_without_starttls_gets_no_password() {
 fn a_ca_file_without_a_certificate_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("ca.pem");
-    crate::tests::relay_host::write(&path, "no certificate");
+    logferry_testkit::relay_host::write(&path, "no certificate");
     for path in [path, dir.path().join("none.pem")] {
         let smtp = Smtp {
             tls: SmtpTls::StartTls,
@@ -182,7 +183,7 @@ fn own_authority() -> (TempDir, PathBuf, Arc<ServerConfig>) {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("ca.pem");
     let pem = params.self_signed(&key).expect("a certificate").pem();
-    crate::tests::relay_host::write(&path, &pem);
+    logferry_testkit::relay_host::write(&path, &pem);
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().expect("randomness");
     let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");

@@ -14,7 +14,7 @@ use super::super::{list_rules, replay_rules};
 use super::{NOW, key, line, settings};
 use crate::incident_look::{LookScope, look};
 use crate::incidents::condition::Observation;
-use crate::tests::relay_host::RelayHost;
+use logferry_testkit::relay_host::RelayHost;
 
 const RULES: &str = "    - {name: errors, counter: status_5xx, measure: share, above: 5%, by: source, severity: critical, hold: 2m, channels: [mail]}\n    \
                      - {name: orders, counter: orders, below: 1, over: 15m}\n    - {name: silence, counter: lines, absent: true}";

@@ -21,7 +21,8 @@ use super::index_numbers::{IndexFacts, IndexNumbers, STEPS, StatusCount};
 use super::request::summary_page;
 use super::*;
 use crate::summary::period::{PeriodKind, SummaryPeriod, later};
-use crate::tests::relay_host::{RelayHost, at, source};
+use crate::tests::settings::MonitoredHost as _;
+use logferry_testkit::relay_host::{RelayHost, at, source};
 
 fn zone() -> TimeZone {
     TimeZone::fixed(Offset::constant(6))

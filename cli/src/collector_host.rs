@@ -1,0 +1,297 @@
+//! `logferry status` of the collector on this host: what it says of itself in its state folder.
+//!
+//! The JSON is `{"state", "sources": [{"name", "type", "state", "records_per_second", "behind", "last_error", …}]}`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use logferry_collector::{CollectedSource, CollectedState, CollectorState, read_collector_state};
+use logferry_text::{Table, count, count_of, duration};
+use serde_json::{Value, json};
+
+use crate::output::exit::{Failure, Result};
+use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
+
+/// An error is shown as what needs a look for so long after it was.
+const ERROR_SHOWN: Duration = Duration::from_hours(1);
+
+/// What is known of the collector of this host.
+pub(crate) struct CollectorHost {
+    process: RoleProcess,
+    state: Option<CollectorState>,
+    problems: Vec<String>,
+    now: Timestamp,
+}
+
+impl CollectorHost {
+    /// Reads the collector's account. `find`: what keeps it from its files, asked for if it has said nothing.
+    pub(crate) fn read(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Result<Self> {
+        let state = read_collector_state(state_dir).map_err(|error| {
+            let advice =
+                "run this command as the collector's user or as root, for example `sudo logferry status`";
+            Failure::Work(anyhow!(error).context(advice))
+        })?;
+        let mut host = Self::of(state, state_dir, is_alive, Timestamp::now());
+        if host.state.is_none() {
+            host.problems.extend(find());
+        }
+        Ok(host)
+    }
+
+    fn of(
+        state: Option<CollectorState>,
+        state_dir: &Path,
+        is_alive: impl Fn(u32) -> bool,
+        now: Timestamp,
+    ) -> Self {
+        let account = state.as_ref().map(|state| ProcessAccount {
+            pid: state.pid,
+            is_stopped: state.is_stopped,
+            age: age(state.written_at, now),
+        });
+        let process = RoleProcess::of(account, is_alive);
+        let problems = problems(state.as_ref(), process, state_dir, now);
+        Self {
+            process,
+            state,
+            problems,
+            now,
+        }
+    }
+
+    /// Whether nobody has to look at it.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(crate) fn as_json(&self) -> Value {
+        let Some(state) = &self.state else {
+            return json!({"state": self.process.as_str(), "sources": []});
+        };
+        json!({
+            "state": self.process.as_str(),
+            "version": state.version,
+            "started_at": state.started_at,
+            "written_at": state.written_at,
+            "sources": state.sources,
+        })
+    }
+
+    /// A line for each source.
+    pub(crate) fn as_text(&self) -> String {
+        let mut looks = Table::new(["needs a look"]);
+        for problem in &self.problems {
+            looks.row([problem.clone()]);
+        }
+        let Some(state) = &self.state else {
+            return format!("collector: {}\n{looks}", self.process.as_str());
+        };
+        let mut sources = Table::new([
+            "source",
+            "type",
+            "state",
+            ">records/s",
+            ">records",
+            ">behind",
+            ">last record",
+        ]);
+        for source in &state.sources {
+            sources.row([
+                source.name.to_string(),
+                source.r#type.clone(),
+                source.state.as_str().to_owned(),
+                format!("{:.1}", source.records_per_second),
+                count(source.records),
+                source.behind.map_or_else(|| "-".to_owned(), count),
+                source
+                    .last_record_at
+                    .map_or_else(|| "never".to_owned(), |at| ago(at, self.now)),
+            ]);
+        }
+        format!(
+            "collector: {}, version {}, started {}, as of {}\n{}\n{sources}",
+            self.process.as_str(),
+            state.version,
+            ago(state.started_at, self.now),
+            ago(state.written_at, self.now),
+            looks.section(),
+        )
+    }
+}
+
+/// What a person should look at.
+fn problems(
+    state: Option<&CollectorState>,
+    process: RoleProcess,
+    state_dir: &Path,
+    now: Timestamp,
+) -> Vec<String> {
+    let dir = state_dir.display();
+    let Some(state) = state else {
+        return vec![format!(
+            "there is no status.json in {dir}: the collector has never run here, or may not write there; start it with \
+             `systemctl start logferry-collector`, and see `journalctl -u logferry-collector`"
+        )];
+    };
+    let written = ago(state.written_at, now);
+    let process = match process {
+        RoleProcess::Running => None,
+        RoleProcess::Stopped => Some(format!(
+            "the collector does not run; what is shown here is what it said {written}; `systemctl start logferry-collector` \
+             starts it"
+        )),
+        RoleProcess::Unknown => Some(format!(
+            "the collector runs, but last wrote to {dir} {written}: the folder is not writable, or the collector hangs; see \
+             `journalctl -u logferry-collector`"
+        )),
+    };
+    let sources = state
+        .sources
+        .iter()
+        .flat_map(|source| source_problems(source, now));
+    process.into_iter().chain(sources).collect()
+}
+
+fn source_problems(source: &CollectedSource, now: Timestamp) -> Vec<String> {
+    let name = &source.name;
+    let refusing = source
+        .refusing
+        .as_ref()
+        .map(|reason| format!("{name}: no records are taken: {reason}"));
+    let is_down = source.state == CollectedState::Failing;
+    let error = source.last_error.as_ref().zip(source.last_error_at);
+    let error = error.filter(|(_, at)| is_down || age(*at, now) < ERROR_SHOWN);
+    let error = error.map(|(error, at)| match is_down {
+        true => format!(
+            "{name}: down for {}, and tried again: {error}",
+            duration(age(source.since, now))
+        ),
+        false => format!("{name}: {}: {error}", ago(at, now)),
+    });
+    let counted = |records: u64, what: &str| {
+        (records > 0).then(|| format!("{name}: {} {what}", count_of(records, "record")))
+    };
+    let dropped = counted(
+        source.dropped_records,
+        "were dropped before they could be read; see docs/sources/",
+    );
+    refusing.into_iter().chain(error).chain(dropped).collect()
+}
+
+fn age(at: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(at).try_into().unwrap_or_default()
+}
+
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", duration(age(at, now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-29T06:00:00Z".parse().unwrap()
+    }
+
+    fn at(seconds_ago: i64) -> Timestamp {
+        Timestamp::from_second(now().as_second() - seconds_ago).unwrap()
+    }
+
+    fn source() -> CollectedSource {
+        CollectedSource {
+            name: "api".parse().unwrap(),
+            r#type: "http".to_owned(),
+            state: CollectedState::Running,
+            since: at(600),
+            refusing: None,
+            records_per_second: 12.5,
+            records: 12_345,
+            bytes: 1_000_000,
+            repeats: 2,
+            last_record_at: Some(at(1)),
+            behind: None,
+            last_error: None,
+            last_error_at: None,
+            cut_records: 0,
+            dropped_records: 0,
+            gaps: 0,
+            rotated_files: 0,
+        }
+    }
+
+    fn host(source: CollectedSource, is_alive: bool) -> CollectorHost {
+        let state = CollectorState {
+            version: "0.1.0".to_owned(),
+            pid: 1,
+            is_stopped: false,
+            started_at: at(3600),
+            written_at: at(3),
+            sources: vec![source],
+        };
+        CollectorHost::of(Some(state), Path::new("/state"), |_| is_alive, now())
+    }
+
+    #[test]
+    fn collector_that_is_well_is_shown_with_a_line_a_source() {
+        let host = host(source(), true);
+        assert_eq!(
+            host.as_text(),
+            "collector: running, version 0.1.0, started 1 h ago, as of 3 s ago\n\
+             \n\
+             source  type  state    records/s  records  behind  last record\n\
+             api     http  running       12.5   12,345       -      1 s ago\n"
+        );
+        assert!(host.is_healthy());
+        let json = host.as_json();
+        assert_eq!(
+            (&json["state"], &json["sources"][0]["name"]),
+            (&"running".into(), &"api".into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_source_is_named() {
+        let failing = CollectedSource {
+            state: CollectedState::Failing,
+            last_error: Some("cannot listen on 0.0.0.0:5000".to_owned()),
+            last_error_at: Some(at(4000)),
+            ..source()
+        };
+        let text = host(failing, true).as_text();
+        assert!(
+            text.contains("api: down for 10 min, and tried again: cannot listen on 0.0.0.0:5000"),
+            "{text}"
+        );
+        let waiting = CollectedSource {
+            state: CollectedState::Waiting,
+            refusing: Some("the disk is full".to_owned()),
+            ..source()
+        };
+        let text = host(waiting, true).as_text();
+        assert!(
+            text.contains("api: no records are taken: the disk is full"),
+            "{text}"
+        );
+        let old = CollectedSource {
+            last_error: Some("a client was refused".to_owned()),
+            last_error_at: Some(at(4000)),
+            ..source()
+        };
+        assert!(host(old, true).is_healthy(), "what was an hour ago is over");
+    }
+
+    #[test]
+    fn dead_collector_and_one_that_never_ran_are_told_apart() {
+        assert!(
+            host(source(), false)
+                .as_text()
+                .contains("the collector does not run")
+        );
+        let never = CollectorHost::of(None, Path::new("/state"), |_| true, now());
+        assert!(never.as_text().contains("has never run here") && !never.is_healthy());
+        assert_eq!(never.as_json()["state"], "unknown");
+    }
+}

@@ -1,0 +1,55 @@
+//! Whether a role of this host runs, by the account that it writes into its state folder.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// A role writes every ten seconds. If it has not for so long, it hangs, or cannot write.
+const ACCOUNT_LIFETIME: Duration = Duration::from_secs(40);
+
+/// Whether a role of this host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoleProcess {
+    Running,
+    Stopped,
+    /// It runs, but its account is old, or it has never written one.
+    Unknown,
+}
+
+/// What an account says of the process that wrote it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessAccount {
+    pub(crate) pid: u32,
+    pub(crate) is_stopped: bool,
+    /// How long ago it was written.
+    pub(crate) age: Duration,
+}
+
+impl RoleProcess {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) fn of(account: Option<ProcessAccount>, is_alive: impl Fn(u32) -> bool) -> Self {
+        let Some(ProcessAccount { pid, is_stopped, age }) = account else {
+            return Self::Unknown;
+        };
+        match (is_stopped || !is_alive(pid), age) {
+            (true, _) => Self::Stopped,
+            (false, age) if age <= ACCOUNT_LIFETIME => Self::Running,
+            (false, _) => Self::Unknown,
+        }
+    }
+}
+
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    // Another user's process may not be signalled, but it is there.
+    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
+}

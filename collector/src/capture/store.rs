@@ -1,0 +1,322 @@
+//! The files of one capture: appends rounds, rotates, and repairs after an error or a crash.
+//!
+//! ```text
+//! <state_dir>/<source>/<source>.log             the capture; the sender reads it
+//! <state_dir>/<source>/<source>.log.00000007    a full one, which never changes
+//! <state_dir>/<source>/commits                  the commit log (`commit_log`)
+//! ```
+//!
+//! A round:
+//!
+//! 1. Its entry, with lines, position and receipts, is appended to the commit log and synced. A crash before the end of the sync
+//!    leaves all of it or nothing that counts; nobody was told that it is kept.
+//! 2. Its lines are appended to the capture, without a sync. A crash here leaves a part of them, which the next start completes
+//!    from the commit log.
+//! 3. Now its records are acknowledged.
+//!
+//! Sometimes, when the log has grown:
+//!
+//! 4. The capture is synced. A crash here changes nothing.
+//! 5. If the capture is full, it gets its number, and the next file begins. A crash here: the next start finds a file of this
+//!    number and goes on with 6.
+//! 6. A new log, which begins where the capture ends, replaces the old one. A crash leaves one of the two, and both say the same.
+//!
+//! Why not the lines first and then the position: the sender reads a capture while it grows, and a line that it has shipped must
+//! stay where it is whatever happens. Here no line stands in a capture before it is on stable storage, and a crash takes none
+//! away. One sync a round is enough.
+//!
+//! Invariants:
+//! - The bytes of a capture never change once somebody could read them. (After a power cut, bytes of step 2 that the file system
+//!   did not write are written again, the same ones, when the collector starts.)
+//! - An error counts as a crash: everything is dropped and read again from the disk, and what was refused is cut off first.
+
+use std::path::{Path, PathBuf};
+
+use logferry_captures::{live_path, rotated_number, rotated_path, source_dir};
+use logferry_durable::{Disk, DiskError, DiskFile};
+use logferry_protocol::names::LogName;
+
+use crate::capture::commit_log::{Entry, HEADER, entry_bytes};
+use crate::capture::error::CaptureError;
+use crate::capture::handle::Position;
+use crate::capture::receipts::{Receipt, Receipts, RequestKey};
+use crate::capture::recovery;
+
+/// The commit log is begun anew when it has grown by so much: what a start has to read.
+const LOG_GROWTH: u64 = 8 << 20;
+
+/// Where a capture is, and its bounds.
+#[derive(Debug, Clone)]
+pub(super) struct CapturePaths {
+    pub(super) state_dir: PathBuf,
+    pub(super) source: LogName,
+}
+
+impl CapturePaths {
+    pub(super) fn dir(&self) -> PathBuf {
+        source_dir(&self.state_dir, &self.source)
+    }
+
+    pub(super) fn live(&self) -> PathBuf {
+        live_path(&self.state_dir, &self.source)
+    }
+
+    pub(super) fn rotated(&self, number: u64) -> PathBuf {
+        rotated_path(&self.state_dir, &self.source, number)
+    }
+
+    pub(super) fn commits(&self) -> PathBuf {
+        self.dir().join("commits")
+    }
+
+    /// The numbers of the rotated captures, growing.
+    pub(super) fn rotated_numbers(&self, disk: &impl Disk) -> Result<Vec<u64>, DiskError> {
+        let names = disk.list(&self.dir())?.into_iter();
+        let mut numbers: Vec<u64> = names
+            .filter_map(|name| rotated_number(&self.source, &name))
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+/// What is made durable at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Round {
+    /// Whole lines.
+    pub(super) lines: Vec<u8>,
+    /// The source's position after them, if it is another.
+    pub(super) position: Option<Position>,
+    pub(super) receipts: Vec<Receipt>,
+    /// Requests whose answers have arrived; they count before `receipts`.
+    pub(super) confirmed: Vec<RequestKey>,
+}
+
+impl Round {
+    /// Whether somebody waits for it to be durable.
+    fn is_awaited(&self) -> bool {
+        !self.lines.is_empty() || self.position.is_some() || !self.receipts.is_empty()
+    }
+}
+
+/// What is known of a capture: what its commit log says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct CaptureState {
+    /// The number that the live file gets when it is rotated.
+    pub(super) file: u64,
+    /// Its length.
+    pub(super) len: u64,
+    pub(super) position: Option<Position>,
+    pub(super) receipts: Receipts,
+}
+
+impl CaptureState {
+    /// What is so after an entry with so many bytes of lines.
+    pub(super) fn apply(&mut self, entry: Entry, lines: u64) {
+        (self.file, self.len) = (entry.file, entry.at + lines);
+        self.position = entry.position.or_else(|| self.position.take());
+        for key in &entry.confirmed {
+            self.receipts.confirm(key);
+        }
+        for receipt in entry.receipts {
+            self.receipts.add(receipt);
+        }
+    }
+
+    /// The first entry of a log that begins here.
+    fn snapshot(&self) -> Entry {
+        Entry {
+            file: self.file,
+            at: self.len,
+            position: self.position.clone(),
+            receipts: self.receipts.all().cloned().collect(),
+            confirmed: Vec::new(),
+        }
+    }
+}
+
+/// The open files of a capture.
+#[derive(Debug)]
+struct OpenFiles<F> {
+    commits: F,
+    /// Bytes of the commit log.
+    commits_len: u64,
+    /// Those of them that are on stable storage.
+    synced_len: u64,
+    /// Bytes that it had when it was begun.
+    begun_len: u64,
+    live: F,
+}
+
+/// A capture on a disk.
+#[derive(Debug)]
+pub(super) struct CaptureStore<D: Disk> {
+    disk: D,
+    paths: CapturePaths,
+    rotate_max_bytes: u64,
+    state: CaptureState,
+    /// `None` after an error.
+    files: Option<OpenFiles<D::File>>,
+    /// After an error: where the commit log has to be cut, as what stands behind it was refused.
+    refused_from: Option<u64>,
+    /// Confirmations that were written and not synced: an error may have taken them away.
+    unsynced: Vec<RequestKey>,
+}
+
+impl<D: Disk> CaptureStore<D> {
+    /// Opens a capture, or makes it, and completes what a crash has cut off.
+    pub(super) fn open(disk: D, paths: CapturePaths, rotate_max_bytes: u64) -> Result<Self, CaptureError> {
+        let mut store = Self {
+            disk,
+            paths,
+            rotate_max_bytes,
+            state: CaptureState::default(),
+            files: None,
+            refused_from: None,
+            unsynced: Vec::new(),
+        };
+        store.recover()?;
+        Ok(store)
+    }
+
+    pub(super) fn state(&self) -> &CaptureState {
+        &self.state
+    }
+
+    /// Makes a round durable. After an error nothing of it is kept, and the next call repairs the files first.
+    pub(super) fn commit(&mut self, mut round: Round) -> Result<(), CaptureError> {
+        if self.files.is_none() {
+            self.recover()?;
+        }
+        let Some(files) = &mut self.files else {
+            return Ok(());
+        };
+        let is_awaited = round.is_awaited();
+        let lines = std::mem::take(&mut round.lines);
+        let mut confirmed = round.confirmed;
+        let entry = Entry {
+            file: self.state.file,
+            at: self.state.len,
+            position: round.position,
+            receipts: round.receipts,
+            confirmed: std::mem::take(&mut confirmed),
+        };
+        let bytes = entry_bytes(&entry, &lines).ok_or(CaptureError::TooLarge)?;
+        // 1.
+        let mut written = files.commits.append(&bytes);
+        if is_awaited {
+            written = written.and_then(|()| files.commits.sync());
+        }
+        if let Err(error) = written {
+            self.refused_from = Some(files.synced_len);
+            self.unsynced.extend(entry.confirmed);
+            self.files = None;
+            return Err(error.into());
+        }
+        files.commits_len += bytes.len() as u64;
+        if is_awaited {
+            files.synced_len = files.commits_len;
+            self.unsynced.clear();
+        } else {
+            self.unsynced.extend_from_slice(&entry.confirmed);
+        }
+        self.state.apply(entry, lines.len() as u64);
+        // 2.
+        let appended = if lines.is_empty() {
+            Ok(())
+        } else {
+            files.live.append(&lines)
+        };
+        let rest = appended.map_err(CaptureError::from);
+        if let Err(error) = rest.and_then(|()| self.begin_log_if_due()) {
+            // The round is durable. The rest is done from the disk, before the next round.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error, source = %self.paths.source,
+                "a capture cannot be written to; its last records are safe in the commit log, no others are taken until it can"
+            );
+            self.files = None;
+        }
+        Ok(())
+    }
+
+    /// Repairs the files after an error. Confirmations that the error took away are made again.
+    pub(super) fn repair(&mut self) -> Result<(), CaptureError> {
+        if self.files.is_none() {
+            self.recover()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the rotated captures of which the relay has all: how many, and how many are left.
+    pub(super) fn remove_shipped(
+        &mut self,
+        is_shipped: impl Fn(&Path) -> bool,
+    ) -> Result<(u64, u64), DiskError> {
+        // After an error it may not be recorded yet that the last file was rotated.
+        if self.files.is_none() {
+            return Ok((0, 0));
+        }
+        let numbers = self.paths.rotated_numbers(&self.disk)?.into_iter();
+        let numbers = numbers.filter(|number| *number < self.state.file);
+        let rotated = numbers.map(|number| self.paths.rotated(number));
+        let (shipped, left): (Vec<_>, Vec<_>) = rotated.partition(|path| is_shipped(path));
+        for path in &shipped {
+            self.disk.remove(path)?;
+        }
+        Ok((shipped.len() as u64, left.len() as u64))
+    }
+
+    fn recover(&mut self) -> Result<(), CaptureError> {
+        self.disk.create_dir_all(&self.paths.dir())?;
+        if let Some(len) = self.refused_from
+            && self.disk.len(&self.paths.commits())?.is_some()
+        {
+            // Until this has succeeded, a crash may keep what was refused. That is harmless: its position and its receipts are
+            // kept with it, so that its source does not bring it again.
+            self.disk.open_append(&self.paths.commits())?.truncate(len)?;
+        }
+        self.refused_from = None;
+        self.state = recovery::recover(&self.disk, &self.paths)?;
+        for key in std::mem::take(&mut self.unsynced) {
+            self.state.receipts.confirm(&key);
+        }
+        self.begin_log()?;
+        Ok(())
+    }
+
+    /// 4 to 6, if the capture is full or the log has grown.
+    fn begin_log_if_due(&mut self) -> Result<(), CaptureError> {
+        let is_full = self.state.len >= self.rotate_max_bytes;
+        let has_grown = |files: &OpenFiles<D::File>| files.commits_len - files.begun_len >= LOG_GROWTH;
+        if !is_full && !self.files.as_ref().is_some_and(has_grown) {
+            return Ok(());
+        }
+        if let Some(files) = &mut self.files {
+            // 4.
+            files.live.sync()?;
+        }
+        if is_full {
+            // 5.
+            let rotated = self.paths.rotated(self.state.file);
+            self.disk.rename(&self.paths.live(), &rotated)?;
+            (self.state.file, self.state.len) = (self.state.file + 1, 0);
+        }
+        self.begin_log()
+    }
+
+    /// 6. The capture is on stable storage as far as the state says.
+    fn begin_log(&mut self) -> Result<(), CaptureError> {
+        let snapshot = entry_bytes(&self.state.snapshot(), b"").ok_or(CaptureError::TooLarge)?;
+        let bytes = [HEADER, &snapshot].concat();
+        self.disk.replace(&self.paths.commits(), &bytes)?;
+        let len = bytes.len() as u64;
+        self.files = Some(OpenFiles {
+            commits: self.disk.open_append(&self.paths.commits())?,
+            commits_len: len,
+            synced_len: len,
+            begun_len: len,
+            live: self.disk.open_append(&self.paths.live())?,
+        });
+        Ok(())
+    }
+}

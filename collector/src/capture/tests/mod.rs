@@ -1,0 +1,4 @@
+//! Captures on the simulated disk, and writers on a real one.
+
+mod scenarios;
+mod writer;

@@ -1,0 +1,221 @@
+//! Whether the answer to a request has arrived.
+//!
+//! A client posts a body again if it did not get the answer, and only then is it the same body. Whether the answer has arrived
+//! shows in the connection: the client sends its next request on it, or closes it without an error after it has read the answer.
+//! A client that gave up before resets the connection when the answer reaches its host.
+//!
+//! Invariants:
+//! - Of equal requests one is worked on at a time, until it is known whether its answer has arrived. Only then the next one.
+//! - Only the latest claim on a request can say that its answer has arrived.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use logferry_http_server::LastResponse;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::{CaptureHandle, RequestKey};
+use crate::source::http::socket_table::{ConnectionAddresses, has_taken_all};
+
+/// How long a request waits for the end of an equal one. After that the answer counts as lost.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How often somebody who waits asks the kernel whether the answer was taken.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The requests that are worked on, or were answered and not confirmed.
+#[derive(Debug, Clone)]
+pub(super) struct Claims {
+    requests: Arc<Mutex<HashMap<RequestKey, Claim>>>,
+    /// The number of the next claim.
+    next: Arc<AtomicU64>,
+    capture: CaptureHandle,
+}
+
+#[derive(Debug)]
+struct Claim {
+    number: u64,
+    released: CancellationToken,
+    /// The connection on which it was answered.
+    answered: Option<ConnectionAddresses>,
+}
+
+impl Claims {
+    pub(super) fn new(capture: CaptureHandle) -> Self {
+        Self {
+            requests: Arc::default(),
+            next: Arc::default(),
+            capture,
+        }
+    }
+
+    /// Waits until no equal request is worked on, and claims this one.
+    ///
+    /// Cancel safe: a dropped wait has claimed nothing.
+    pub(super) async fn claim(&self, key: RequestKey) -> PendingAnswer {
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            let earlier = self
+                .lock()
+                .get(&key)
+                .map(|claim| (claim.released.clone(), claim.answered));
+            let Some((released, answered)) = earlier else {
+                break;
+            };
+            let until = deadline.min(Instant::now() + ASK_INTERVAL);
+            if tokio::time::timeout_at(until, released.cancelled()).await.is_ok() {
+                continue;
+            }
+            // Its connection is open and its host has all of the answer: it is another client, which posts an equal record.
+            if answered.is_some_and(has_taken_all) {
+                self.confirm(key, None);
+                break;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let claim = Claim {
+            number,
+            released: CancellationToken::new(),
+            answered: None,
+        };
+        self.lock().insert(key, claim);
+        PendingAnswer {
+            claims: self.clone(),
+            key,
+            number,
+        }
+    }
+
+    /// The answer to this request has arrived, if the claim on it is still this one.
+    fn confirm(&self, key: RequestKey, number: Option<u64>) {
+        let mut requests = self.lock();
+        let is_current = requests
+            .get(&key)
+            .is_some_and(|claim| number.is_none_or(|number| claim.number == number));
+        if is_current && let Some(claim) = requests.remove(&key) {
+            // Said before the next equal request can be appended.
+            self.capture.confirm(key);
+            claim.released.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestKey, Claim>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The claim on a request whose answer is not known to have arrived. Dropping it means that the answer is lost.
+#[derive(Debug)]
+pub(super) struct PendingAnswer {
+    claims: Claims,
+    key: RequestKey,
+    number: u64,
+}
+
+impl PendingAnswer {
+    /// The answer goes out on this connection now.
+    fn answered(&self, on: Option<ConnectionAddresses>) {
+        if let Some(claim) = self.claims.lock().get_mut(&self.key)
+            && claim.number == self.number
+        {
+            claim.answered = on;
+        }
+    }
+}
+
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        let mut requests = self.claims.lock();
+        let is_current = requests
+            .get(&self.key)
+            .is_some_and(|claim| claim.number == self.number);
+        if is_current && let Some(claim) = requests.remove(&self.key) {
+            claim.released.cancel();
+        }
+    }
+}
+
+/// The last answer on a connection, until it is known whether it has arrived.
+#[derive(Debug, Default)]
+pub(super) struct UnconfirmedAnswer {
+    pending: Mutex<Option<PendingAnswer>>,
+    connection: Option<ConnectionAddresses>,
+}
+
+impl UnconfirmedAnswer {
+    /// No answer yet on this connection.
+    pub(super) fn on(connection: Option<ConnectionAddresses>) -> Self {
+        Self {
+            pending: Mutex::default(),
+            connection,
+        }
+    }
+
+    /// The answer to this request goes out now.
+    pub(super) fn set(&self, pending: PendingAnswer) {
+        pending.answered(self.connection);
+        *self.lock() = Some(pending);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<PendingAnswer>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LastResponse for UnconfirmedAnswer {
+    fn is_pending(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn confirm(&self) {
+        let pending = self.lock().take();
+        if let Some(pending) = pending {
+            pending.claims.confirm(pending.key, Some(pending.number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::testing::memory_capture;
+
+    fn key(text: &str) -> RequestKey {
+        RequestKey::of(&[text.as_bytes()])
+    }
+
+    #[tokio::test]
+    async fn equal_request_waits_until_the_first_is_confirmed() {
+        let claims = Claims::new(memory_capture(None).0);
+        let answer = UnconfirmedAnswer::default();
+        answer.set(claims.claim(key("a")).await);
+        let (second, ()) = tokio::join!(claims.claim(key("a")), async {
+            drop(claims.claim(key("b")).await);
+            tokio::task::yield_now().await;
+            assert!(answer.is_pending());
+            answer.confirm();
+        });
+        assert!(!answer.is_pending());
+        drop(second);
+        assert!(claims.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn claim_that_was_replaced_confirms_nothing() {
+        let claims = Claims::new(memory_capture(None).0);
+        let (first, second) = (UnconfirmedAnswer::default(), UnconfirmedAnswer::default());
+        first.set(claims.claim(key("a")).await);
+        // Nobody knows what became of the first answer, so the wait ends with the time limit.
+        second.set(claims.claim(key("a")).await);
+        first.confirm();
+        assert_eq!(claims.lock().len(), 1, "the second claim is still there");
+        drop(second);
+        assert!(claims.lock().is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! Clients that post records: `/log`, `/api/logs`, `/lines`.
+//!
+//! What a body says is decided in `parse`; whether it came before in `claims` and by the capture's receipts. Every answer of 2xx
+//! means that the records are on stable storage, once.
+//!
+//! Everything that a client sends has a bound: connections, head, body before and after decompression, the memory of all bodies
+//! together, the time between two pieces, and, if wanted, requests a second.
+
+mod body;
+mod claims;
+mod keys;
+pub mod parse;
+mod rate_limit;
+mod rejection;
+mod requests;
+mod socket_table;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use jiff::tz::TimeZone;
+use logferry_config::HttpSourceSettings;
+use logferry_http_server::ClientConnection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+
+use self::body::BodyMemory;
+use self::claims::{Claims, UnconfirmedAnswer};
+use self::keys::ClientKeys;
+use self::rate_limit::RateLimit;
+use self::requests::{ConnectedClient, HttpContext};
+use self::socket_table::ConnectionAddresses;
+use crate::source::listener::{
+    HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Seat, Seats, ServerCertificates, accept, listen, renew,
+};
+use crate::source::{SourceContext, SourceError};
+
+/// How long the head of a request may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest head of a request in bytes: first line and headers.
+const HEAD_MAX: usize = 16 << 10;
+const HEADERS_MAX: usize = 64;
+/// Read buffer of a connection.
+const READ_BUFFER: usize = 32 << 10;
+/// How often keys and certificates are looked at.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Listens and serves clients until the shutdown.
+pub async fn run(settings: &HttpSourceSettings, context: &SourceContext) -> Result<(), SourceError> {
+    let listener = listen(settings.listen).await?;
+    serve(listener, settings, context.clone()).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    settings: &HttpSourceSettings,
+    source: SourceContext,
+) -> Result<(), SourceError> {
+    let tls = settings.tls.as_ref();
+    let tls = tls
+        .map(|tls| ServerCertificates::load(tls, &[b"http/1.1"]))
+        .transpose()?;
+    let keys = settings.keys_file.as_deref().map(ClientKeys::load).transpose()?;
+    let context = Arc::new(HttpContext {
+        claims: Claims::new(source.capture.clone()),
+        keys,
+        max_body: settings.max_body,
+        rate: settings.rate.map(|rate| Mutex::new(RateLimit::new(rate))),
+        memory: BodyMemory::default(),
+        zone: TimeZone::system(),
+        source,
+    });
+    let (status, shutdown) = (&context.source.status, &context.source.shutdown);
+    let (graceful, seats) = (
+        GracefulShutdown::new(),
+        Arc::new(Seats::new(settings.max_connections)),
+    );
+    let mut connections = JoinSet::new();
+    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    status.running();
+    loop {
+        let (stream, _, seat) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            _ = renewal.tick() => {
+                renew(tls.as_ref(), &context.source);
+                renew_keys(&context);
+                continue;
+            }
+            accepted = accept(&listener, &seats) => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // No file descriptors left, or the client has gone. The pause prevents a busy loop.
+                    status.problem(format!("cannot accept a connection: {error}; trying again"));
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let acceptor = tls.as_ref().map(ServerCertificates::acceptor);
+        connections.spawn(serve_connection(
+            Arc::clone(&context),
+            stream,
+            acceptor,
+            seat,
+            graceful.watcher(),
+        ));
+    }
+    drop(listener);
+    // Running requests end; what does not end in time was not answered, and comes again.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
+    connections.shutdown().await;
+    Ok(())
+}
+
+fn renew_keys(context: &HttpContext) {
+    match context.keys.as_ref().map(ClientKeys::renew) {
+        Some(Ok(true)) => tracing::info!(source = %context.source.name, "the changed keys are in use"),
+        Some(Err(error)) => {
+            let text = format!("{error}; the keys that were read before stay in use");
+            context.source.status.problem(text);
+        }
+        _ => {}
+    }
+}
+
+/// Serves one connection until it ends, another client needs its seat, or the source stops and the running request is answered.
+async fn serve_connection(
+    context: Arc<HttpContext>,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    seat: Seat,
+    watcher: Watcher,
+) {
+    // Without TCP_NODELAY small answers are delayed (RFC 896). If it fails they are only slower.
+    let _ = stream.set_nodelay(true);
+    let (Ok(peer), local) = (stream.peer_addr(), stream.local_addr()) else {
+        return;
+    };
+    let addresses = local.ok().map(|local| ConnectionAddresses { local, peer });
+    let transport = match tls {
+        None => Either::Left(stream),
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Either::Right(Box::new(stream)),
+            Ok(Err(error)) => {
+                let text = format!(
+                    "the client {peer} was refused, its TLS handshake failed: {error}; it must speak TLS (https://), and have a \
+                     certificate if tls.client_ca_file is set"
+                );
+                return context.source.status.problem(text);
+            }
+            Err(_) => return,
+        },
+    };
+    let unconfirmed = Arc::new(UnconfirmedAnswer::on(addresses));
+    let connection = ClientConnection::new(transport, Arc::clone(&unconfirmed));
+    let client = Arc::new(ConnectedClient {
+        address: peer.ip(),
+        unconfirmed,
+    });
+    let (context, seat) = (&context, &seat);
+    let service = service_fn(move |request| {
+        seat.was_read();
+        let (context, client) = (Arc::clone(context), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(context.respond(&client, request).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(HEAD_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(READ_BUFFER);
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(connection), service));
+    tokio::select! {
+        () = seat.closed() => {}
+        // A broken connection needs no action: the client posts again.
+        ended = connection => if let Err(error) = ended {
+            tracing::debug!(client = %peer, error = &error as &dyn std::error::Error, "a connection ended");
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The incidents, as the monitor has recorded them: the open ones for the status, and all of a time for `logferry alerts`.
+
+use std::cmp::Reverse;
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_ledger::{Incident, Ledger, LedgerError, Severity, Silence, TimelineEntry};
+use serde::Serialize;
+
+/// An open incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IncidentStatus {
+    /// The rule that found it.
+    pub rule: String,
+    /// What it is about.
+    pub subject: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub advice: String,
+    /// Until when it is silenced, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_until: Option<Timestamp>,
+    /// Why it is silenced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_why: Option<String>,
+}
+
+/// Whether an incident goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IncidentState {
+    /// It is open.
+    Open,
+    /// It is open, and silenced.
+    Silenced,
+    /// It is over.
+    Closed,
+}
+
+/// An incident with its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedIncident {
+    /// What is wrong, or was.
+    #[serde(flatten)]
+    pub incident: IncidentStatus,
+    /// Whether it goes on.
+    pub state: IncidentState,
+    /// When it ended.
+    pub until: Option<Timestamp>,
+    /// What happened, oldest first.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// The open ones, the worst first, then the oldest.
+pub fn statuses(ledger: &Ledger, now: Timestamp) -> Result<Vec<IncidentStatus>, LedgerError> {
+    let silences = ledger.silences(now)?;
+    let mut incidents = ledger.incidents(Timestamp::MAX)?;
+    incidents.retain(Incident::is_open);
+    incidents.sort_by_key(|it| (Reverse(it.severity), it.since));
+    let statuses = incidents.into_iter().map(|it| status(it, &silences, now));
+    Ok(statuses.collect())
+}
+
+/// The open incidents, the worst first, then those closed since then, the latest first; and what is silenced.
+pub fn incident_list(
+    data_dir: &Path,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(Vec<ListedIncident>, Vec<Silence>), LedgerError> {
+    let ledger = Ledger::open(data_dir)?;
+    let silences = ledger.silences(now)?;
+    let mut incidents = ledger.incidents(since)?;
+    incidents.retain(|it| it.opened_at.is_some());
+    incidents.sort_by_key(|it| match it.closed_at {
+        None => (0, Reverse(it.severity), Reverse(Timestamp::MAX), it.since),
+        Some(closed) => (1, Reverse(Severity::Warning), Reverse(closed), it.since),
+    });
+    let listed = incidents
+        .into_iter()
+        .map(|it| listed(&ledger, it, &silences, now));
+    Ok((listed.collect::<Result<_, _>>()?, silences))
+}
+
+fn listed(
+    ledger: &Ledger,
+    it: Incident,
+    silences: &[Silence],
+    now: Timestamp,
+) -> Result<ListedIncident, LedgerError> {
+    let timeline = it.id.map_or_else(|| Ok(Vec::new()), |id| ledger.timeline(id))?;
+    let is_closed = it.closed_at.is_some();
+    let until = it.gone_since.filter(|_| is_closed);
+    let mut incident = status(it, silences, now);
+    if is_closed {
+        (incident.silenced_until, incident.silenced_why) = (None, None);
+    }
+    let state = match (is_closed, incident.silenced_until) {
+        (true, _) => IncidentState::Closed,
+        (false, Some(_)) => IncidentState::Silenced,
+        (false, None) => IncidentState::Open,
+    };
+    Ok(ListedIncident {
+        incident,
+        state,
+        until,
+        timeline,
+    })
+}
+
+fn status(it: Incident, silences: &[Silence], now: Timestamp) -> IncidentStatus {
+    let silence = silences
+        .iter()
+        .find(|silence| silence.holds_for(&it.subject, now));
+    IncidentStatus {
+        silenced_until: silence.map(|silence| silence.until),
+        silenced_why: silence.map(|silence| silence.why.clone()),
+        rule: it.rule,
+        subject: it.subject,
+        severity: it.severity,
+        since: it.since,
+        text: it.text,
+        advice: it.advice,
+    }
+}

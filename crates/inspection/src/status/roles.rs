@@ -1,0 +1,135 @@
+//! Which roles run, by their signs of life.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use logferry_telemetry::{PresenceState, presence};
+use logferry_text::{count_of, duration};
+use serde::Serialize;
+
+use crate::time::age;
+
+/// The name of the role whose record of the destinations counts only while it runs.
+const FORWARDER: &str = "forwarder";
+
+/// A role that this host may run.
+#[derive(Debug, Clone)]
+pub struct WatchedRole<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// The folder that it keeps its files in.
+    pub folder: &'a Path,
+    /// Whether it has a section in the configuration. A role without one is shown if it ever ran.
+    pub is_configured: bool,
+    /// The folders and keys that it cannot use, as far as the caller can tell. What the role says itself is preferred.
+    pub file_problems: Vec<String>,
+}
+
+/// Whether a role runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleState {
+    /// It gave a sign within the last 30 s.
+    Running,
+    /// It gave one before.
+    Stopped,
+    /// It never ran here.
+    Unknown,
+}
+
+impl RoleState {
+    /// The state's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The state of one role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RoleStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// The host that it last ran on.
+    pub host: Option<String>,
+    /// Whether it runs.
+    pub state: RoleState,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Its last sign.
+    pub last_seen_at: Option<Timestamp>,
+    /// Whether its last run was a single pass, as cron makes them: it need not run now.
+    pub once: bool,
+    /// The folders and keys that it cannot use, a sentence each.
+    pub problems: Vec<String>,
+}
+
+impl RoleStatus {
+    fn of(role: &WatchedRole<'_>, now: Timestamp) -> Option<Self> {
+        let sign = presence(role.folder, role.name, now);
+        if sign.is_none() && !role.is_configured {
+            return None;
+        }
+        let state = sign.as_ref().map_or(RoleState::Unknown, |sign| match sign.state {
+            PresenceState::Running => RoleState::Running,
+            PresenceState::Stopped | PresenceState::Once => RoleState::Stopped,
+        });
+        Some(Self {
+            name: role.name,
+            state,
+            since: sign.as_ref().map(|sign| sign.since),
+            last_seen_at: sign.as_ref().map(|sign| sign.last_seen),
+            once: sign
+                .as_ref()
+                .is_some_and(|sign| sign.state == PresenceState::Once),
+            problems: match &sign {
+                Some(sign) if state == RoleState::Running => sign.problems.clone(),
+                _ => role.file_problems.clone(),
+            },
+            host: sign.map(|sign| sign.host),
+        })
+    }
+
+    /// Why an operator has to act, if so.
+    pub(super) fn problems(&self, now: Timestamp) -> impl Iterator<Item = String> {
+        let (name, files) = (self.name, self.problems.len() as u64);
+        let files = (files > 0).then(|| {
+            let files = count_of(files, "path");
+            format!("the {name} cannot use {files} of its configuration: see above, and run `logferry check`")
+        });
+        self.absence(now).into_iter().chain(files)
+    }
+
+    /// That the role does not run though it should.
+    fn absence(&self, now: Timestamp) -> Option<String> {
+        let name = self.name;
+        match (self.state, self.last_seen_at) {
+            (RoleState::Running, _) => None,
+            _ if self.once => None,
+            (_, None) => Some(format!("the {name} has a section and never ran here: start it")),
+            (_, Some(seen)) => {
+                let ago = duration(age(seen, now));
+                Some(format!(
+                    "the {name} does not run, it was last seen {ago} ago: start it, or read its log"
+                ))
+            }
+        }
+    }
+}
+
+/// The roles that are configured or ever ran here.
+pub(super) fn statuses(roles: &[WatchedRole<'_>], now: Timestamp) -> Vec<RoleStatus> {
+    roles
+        .iter()
+        .filter_map(|role| RoleStatus::of(role, now))
+        .collect()
+}
+
+/// Whether what the forwarder last said of its destinations may be out of date, as it does not run.
+pub fn is_forwarder_down(roles: &[RoleStatus]) -> bool {
+    let forwarder = roles.iter().find(|role| role.name == FORWARDER);
+    forwarder.is_some_and(|role| role.state != RoleState::Running)
+}
