@@ -54,10 +54,10 @@ class Backlog:
                 self._folders.insert(len(self._folders) - 1, folder)
                 self._locks.append(lock)
 
-    def add(self, body: bytes, key: str) -> bool:
-        """Keeps a request; `False` if there is no room. When it returns, the file is on stable storage."""
+    def add(self, body: bytes, key: str) -> Optional[Waiting]:
+        """Keeps a request; `None` if there is no room. When it returns, the file is on stable storage."""
         if self.size() + len(body) > self.max_bytes:
-            return False
+            return None
         self._number += 1
         path = self._own / f"{self._number:012}-{key}.ndjson"
         temporary = path.with_suffix(".tmp")
@@ -71,8 +71,8 @@ class Backlog:
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            return False
-        return True
+            return None
+        return Waiting(path, key)
 
     def waiting(self) -> Iterator[Waiting]:
         """The requests, the oldest first."""

@@ -164,13 +164,14 @@ class Worker:
             if not lines:
                 return
             key = uuid.uuid4().hex
-            if self._post(b"".join(lines), key) is Outcome.TAKEN:
+            body = b"".join(lines)
+            outcome = self._post(body, key)
+            if outcome is Outcome.TAKEN:
                 self.counts.taken += len(lines)
-            else:
-                # The file decides what becomes of it, after a restart too.
-                self._keep(lines, key)
-                if self._collector.retry_after is None and self._next_try == 0.0:
-                    return
+                continue
+            request = self._keep(lines, key)
+            if request is not None and outcome is not Outcome.LATER:
+                self._settle(request, body, outcome)
 
     def _post(self, body: bytes, key: str) -> Outcome:
         outcome = self._collector.post(body, key)
@@ -203,6 +204,8 @@ class Worker:
                     return
                 self._keep(lines, uuid.uuid4().hex)
 
-    def _keep(self, lines: List[bytes], key: str) -> None:
-        if not self._backlog.add(b"".join(lines), key):
+    def _keep(self, lines: List[bytes], key: str) -> Optional[Waiting]:
+        request = self._backlog.add(b"".join(lines), key)
+        if request is None:
             self.counts.dropped += len(lines)
+        return request
