@@ -130,6 +130,9 @@ pub(crate) struct DemoArgs {
     /// Lines per second, all sources together
     #[arg(long, default_value = "300", value_name = "LINES_PER_S")]
     pub(crate) rate: NonZeroU32,
+    /// Also a host with a collector, and programs that send it records by HTTP, TCP and syslog
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Options)]

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! DIR/hosts/<address>/access.log, sender.yaml, state/
+//! DIR/hosts/127.0.0.14/sender.yaml, collector/   with --all: a host whose programs write no files
 //! DIR/middle/logferry.yaml, known_hosts, relay/ (the spool and the ledger)
 //! DIR/delivered/   the destination
 //! DIR/mails/       the mails
@@ -39,6 +40,9 @@ impl LogHost {
 const GROUPS: [&str; 2] = ["web-1", "web-2"];
 
 pub(crate) const HOSTS: [LogHost; 3] = [host(11, 0), host(12, 0), host(13, 1)];
+
+/// The host of programs that write no files, with `--all`.
+pub(crate) const RECORD_HOST: LogHost = host(14, 1);
 
 const fn host(last: u8, group: usize) -> LogHost {
     LogHost {
@@ -109,13 +113,24 @@ impl DemoFolder {
     }
 
     /// Writes the configuration of every host and loads it: that of the relay host first, then one per sender.
-    pub(crate) fn configure(&self, sftp: &SftpServer, mail: &MailSink) -> anyhow::Result<Vec<Config>> {
+    /// With `records` also that of the host with the collector.
+    pub(crate) fn configure(
+        &self,
+        sftp: &SftpServer,
+        mail: &MailSink,
+        records: Option<RecordPorts>,
+    ) -> anyhow::Result<Vec<Config>> {
         let ports = free_ports().context("cannot find a free port on loopback")?;
         write_file(&self.relay_host().join("known_hosts"), sftp.known_hosts_line())?;
         let mut files = vec![(self.relay_config(), self.relay_yaml(ports, sftp, mail)?)];
         for host in HOSTS {
             let file = self.log_host(host).join("sender.yaml");
             files.push((file, self.sender_yaml(ports, host)?));
+        }
+        if let Some(records) = records {
+            create_folder(&self.log_host(RECORD_HOST))?;
+            let file = self.log_host(RECORD_HOST).join("sender.yaml");
+            files.push((file, self.record_yaml(ports, records)?));
         }
         let load = |(file, text): (PathBuf, String)| {
             write_file(&file, &text)?;
@@ -171,13 +186,72 @@ impl DemoFolder {
             path = quoted(&self.log(host))?,
         ))
     }
+
+    fn record_yaml(&self, ports: Ports, records: RecordPorts) -> anyhow::Result<String> {
+        let captures = quoted(&self.log_host(RECORD_HOST).join("collector"))?;
+        Ok(format!(
+            "# Written by `logferry demo --all`.\n\
+             sender:\n  \
+               relay: http://{relay}\n  \
+               local_address: {address}\n  \
+               state_dir: {state_dir}\n  \
+               chunk: {{max_delay: 200ms}}\n  \
+               captures: {captures}\n\
+             collector:\n  \
+               state_dir: {captures}\n  \
+               min_free_disk: 64MiB\n  \
+               sources:\n    \
+                 - {{type: http, name: http, listen: \"{http}\"}}\n    \
+                 - {{type: tcp, name: tcp, listen: \"{tcp}\"}}\n    \
+                 - {{type: syslog, name: syslog, listen: \"{syslog}\"}}\n",
+            relay = ports.groups[RECORD_HOST.group],
+            address = RECORD_HOST.address,
+            state_dir = quoted(&self.log_host(RECORD_HOST).join("state"))?,
+            http = records.http,
+            tcp = records.tcp,
+            syslog = records.syslog,
+        ))
+    }
 }
 
 fn group_yaml(group: usize, ports: Ports) -> String {
-    let hosts = HOSTS.iter().filter(|host| host.group == group);
+    let hosts = HOSTS
+        .iter()
+        .chain([&RECORD_HOST])
+        .filter(|host| host.group == group);
     let sources: Vec<_> = hosts.map(|host| host.address.to_string()).collect();
     let (name, listen, sources) = (GROUPS[group], ports.groups[group], sources.join(", "));
     format!("    - {{name: {name}, listen: \"{listen}\", sources: [{sources}]}}\n")
+}
+
+/// The collector's ports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordPorts {
+    http: SocketAddr,
+    tcp: SocketAddr,
+    syslog: SocketAddr,
+}
+
+impl RecordPorts {
+    /// Ports that are free now.
+    pub(crate) fn free() -> anyhow::Result<Self> {
+        let listeners = [free_port()?, free_port()?, free_port()?];
+        let [http, tcp, syslog] = listeners.each_ref().map(TcpListener::local_addr);
+        Ok(Self {
+            http: http?,
+            tcp: tcp?,
+            syslog: syslog?,
+        })
+    }
+
+    /// The port of the source of this name.
+    pub(crate) fn of(self, source: &str) -> SocketAddr {
+        match source {
+            "http" => self.http,
+            "tcp" => self.tcp,
+            _ => self.syslog,
+        }
+    }
 }
 
 /// The relay host's ports.

@@ -8,8 +8,10 @@ mod delivered_lines;
 mod demo_folder;
 mod demo_roles;
 mod progress_table;
+mod records;
 mod writers;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,9 +25,10 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::delivered_lines::DeliveredLines;
-use self::demo_folder::{DemoFolder, HOSTS, SFTP_LOGIN};
+use self::demo_folder::{DemoFolder, HOSTS, RECORD_HOST, RecordPorts, SFTP_LOGIN};
 use self::demo_roles::DemoRoles;
 use self::progress_table::{ProgressTable, SourceRow};
+use self::records::RecordWriters;
 use self::writers::Writers;
 use crate::args::{CliArgs, CliCommand, DemoArgs};
 use crate::commands::{audit, search};
@@ -37,6 +40,9 @@ use crate::roles::signals::{SignalRequest, Signals};
 /// Time limit, after the writers stop, for the last windows to end, be sealed and be delivered.
 const DRAIN_TIME_MAX: Duration = Duration::from_mins(1);
 
+/// Records a second of each program of `--all`.
+const RECORD_RATE: NonZeroU32 = NonZeroU32::new(25).expect("not zero");
+
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the demo.
@@ -44,8 +50,8 @@ pub(crate) fn run(options: &DemoArgs) -> Result {
     let folder = DemoFolder::create(&choose_folder(options.dir.clone())?).map_err(Failure::Configuration)?;
     console::print(&format!("logferry demo in {}\n\n", folder.path().display()))?;
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let writers = runtime.block_on(run_pipeline(&folder, options))?;
-    check_result(&folder, &writers)
+    let (writers, records) = runtime.block_on(run_pipeline(&folder, options))?;
+    check_result(&folder, &writers, records.as_ref())
 }
 
 /// The folder of the option, or a new temporary one.
@@ -60,7 +66,10 @@ fn choose_folder(dir: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// Starts everything, ships what the writers write, and stops everything.
-async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result<Writers> {
+async fn run_pipeline(
+    folder: &DemoFolder,
+    options: &DemoArgs,
+) -> anyhow::Result<(Writers, Option<RecordWriters>)> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let sftp = SftpServer::start(SftpOptions {
         root: folder.path().to_owned(),
@@ -70,10 +79,12 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
     });
     let sftp = sftp.await.context("cannot start the SFTP server")?;
     let mail = MailSink::start().await.context("cannot start the mail server")?;
-    let configs = folder.configure(&sftp, &mail)?;
+    let ports = options.all.then(RecordPorts::free).transpose()?;
+    let configs = folder.configure(&sftp, &mail, ports)?;
     let mut demo = DemoRun {
         roles: DemoRoles::start(&configs),
         writers: Writers::start(folder, options.rate)?,
+        records: ports.map(|ports| RecordWriters::start(ports, RECORD_RATE)),
         table: ProgressTable::new(),
         signals,
         folder,
@@ -86,13 +97,15 @@ async fn run_pipeline(folder: &DemoFolder, options: &DemoArgs) -> anyhow::Result
     }
     mail.stop().await;
     sftp.stop().await;
-    Ok(demo.writers)
+    Ok((demo.writers, demo.records))
 }
 
 /// The running demo.
 struct DemoRun<'a> {
     roles: DemoRoles,
     writers: Writers,
+    /// With `--all`.
+    records: Option<RecordWriters>,
     table: ProgressTable,
     signals: Signals,
     folder: &'a DemoFolder,
@@ -112,6 +125,7 @@ impl DemoRun<'_> {
             (left != Some(Duration::ZERO)).then(|| phase(left))
         })
         .await?;
+        self.records.as_mut().map_or(Ok(()), RecordWriters::stop)?;
         self.writers.stop()
     }
 
@@ -174,6 +188,19 @@ impl DemoRun<'_> {
                 delivered,
             });
         }
+        if let Some(records) = &self.records {
+            let (received, delivered) = match &ledger {
+                Some(ledger) => lines(ledger, RECORD_HOST.source())?,
+                None => (0, 0),
+            };
+            progress.push(SourceRow {
+                source: RECORD_HOST.source().to_string(),
+                written: records.sent().map(|(_, sent)| sent).sum(),
+                health_checks: 0,
+                received,
+                delivered,
+            });
+        }
         Ok(progress)
     }
 }
@@ -204,7 +231,7 @@ fn search_once(file: &Path) -> Result {
 }
 
 /// Checks the audit and the independent count of delivered lines.
-fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
+fn check_result(folder: &DemoFolder, writers: &Writers, records: Option<&RecordWriters>) -> Result {
     let file = folder.relay_config();
     let audit = audit::audit(&file, &configuration::load(&file)?, &BatchFilter::default())?;
     let delivered = DeliveredLines::count(&folder.delivered())?;
@@ -213,6 +240,10 @@ fn check_result(folder: &DemoFolder, writers: &Writers) -> Result {
     for (host, written) in HOSTS.iter().zip(writers.written()) {
         lines += written.requests();
         problems.extend(delivered.difference(host.source().as_str(), written.requests()));
+    }
+    for (way, sent) in records.into_iter().flat_map(RecordWriters::sent) {
+        lines += sent;
+        problems.extend(delivered.difference(way, sent));
     }
     match delivered.without_id {
         0 => {}

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use logferry_config::Config;
+use logferry_config::{CollectorSourceKind, Config};
 
 use super::port_holder::{PortHolder, find};
 
@@ -21,6 +21,10 @@ fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
         ("sender.metrics", config.sender.as_ref().and_then(|it| it.metrics)),
         ("relay.metrics", config.relay.as_ref().and_then(|it| it.metrics)),
         (
+            "collector.metrics",
+            config.collector.as_ref().and_then(|it| it.metrics),
+        ),
+        (
             "monitor.metrics",
             config.monitor.as_ref().and_then(|it| it.metrics),
         ),
@@ -30,7 +34,17 @@ fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
         .filter_map(|(setting, address)| Some((setting.to_owned(), address?)));
     let groups = config.relay.iter().flat_map(|relay| &relay.groups);
     let groups = groups.map(|group| (format!("port of group {}", group.name), group.listen));
-    metrics.chain(groups).collect()
+    let sources = config.collector.iter().flat_map(|collector| &collector.sources);
+    let sources = sources.filter_map(|source| {
+        let listen = match &source.kind {
+            CollectorSourceKind::Http(http) => http.listen,
+            CollectorSourceKind::Tcp(tcp) => tcp.listen,
+            CollectorSourceKind::Syslog(syslog) if syslog.tcp => syslog.listen,
+            _ => return None,
+        };
+        Some((format!("port of source {}", source.name), listen))
+    });
+    metrics.chain(groups).chain(sources).collect()
 }
 
 fn try_port(address: SocketAddr, file: &Path) -> Result<String, String> {

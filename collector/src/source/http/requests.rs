@@ -134,6 +134,7 @@ impl HttpContext {
             cut += u64::from(fit(record, 0, limit));
         }
         self.source.status.count_cut(cut);
+        let contents = RequestKey::of(&[path.as_str().as_bytes(), &body.bytes]);
         let sent = RequestKey::of(&[path.as_str().as_bytes(), address.as_bytes(), &body.bytes]);
         let given = parts.headers.get(IDEMPOTENCY_KEY);
         let given = given
@@ -141,18 +142,24 @@ impl HttpContext {
             .transpose()?;
         drop(body);
         let answer = self
-            .store(path, records, (sent, given), origin.arrival, client)
+            .store(
+                path,
+                records,
+                (sent, given.map(|given| (given, contents))),
+                origin.arrival,
+                client,
+            )
             .await?;
         Ok(answer)
     }
 
     /// Appends the records unless they were before, and answers. `sent`: by what was posted and from where; `given`: by the
-    /// client's own key.
+    /// client's own key, with what was posted.
     async fn store(
         &self,
         path: PostPath,
         records: Vec<Record>,
-        (sent, given): (RequestKey, Option<RequestKey>),
+        (sent, given): (RequestKey, Option<(RequestKey, RequestKey)>),
         now: Timestamp,
         client: &ConnectedClient,
     ) -> Result<Response<Full<Bytes>>, Rejection> {
@@ -162,12 +169,12 @@ impl HttpContext {
                 Some(record) if path == PostPath::Log => record.id.as_str().map(str::to_owned),
                 _ => None,
             },
-            body: given.map(|_| sent),
+            body: given.map(|(_, contents)| contents),
         };
         if records.is_empty() {
             return Ok(response(path, &answer));
         }
-        let key = given.unwrap_or(sent);
+        let key = given.map_or(sent, |(given, _)| given);
         let pending: PendingAnswer = self.claims.claim(key).await;
         let receipt = Receipt {
             key,
@@ -184,7 +191,10 @@ impl HttpContext {
             Appended::Stored => answer,
             Appended::Before(before) => {
                 let before: StoredAnswer = serde_json::from_str(&before).unwrap_or(answer);
-                if before.body.is_some_and(|body| body != sent) {
+                if before
+                    .body
+                    .is_some_and(|body| given.is_some_and(|(_, contents)| body != contents))
+                {
                     return Err(Rejection::bad_request(
                         "this Idempotency-Key came before with another body; give each request a key of its own",
                     ));
