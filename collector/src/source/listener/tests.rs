@@ -278,7 +278,10 @@ async fn tls_client_needs_a_certificate_of_the_authority() {
         error.contains("127.0.0.1") && error.contains("certificate"),
         "{error}"
     );
-    served.send(b"not tls at all\n").await;
+    let mut plain = served.connect().await;
+    plain.write_all(b"not tls at all\n").await.expect("sent");
+    // What comes back is an alert of TLS, or nothing.
+    let _ = plain.read_to_end(&mut rest).await;
     assert_eq!(served.stop().await.records().len(), 1);
 }
 

@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::kernel_drops::KernelDrops;
-use super::record::record;
+use super::record::message_record;
 use crate::line_record;
 use crate::record::Record;
 use crate::source::listener::ListenError;
@@ -112,7 +112,7 @@ fn of_datagram(datagram: &[u8], peer: IpAddr, zone: &TimeZone, context: &SourceC
     if datagram.trim_ascii_end().is_empty() {
         return None;
     }
-    let mut record = record(datagram, peer, Timestamp::now(), zone);
+    let mut record = message_record(datagram, peer, Timestamp::now(), zone);
     let is_cut = line_record::fit(&mut record, 0, context.max_record);
     context.status.count_cut(u64::from(is_cut));
     Some(record)
