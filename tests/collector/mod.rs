@@ -2,5 +2,6 @@
 
 mod crashes;
 mod full_disk;
+mod many_sources;
 mod posting;
 mod stalled_clients;
