@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{CaptureError, CaptureHandle, CaptureSettings, CaptureWriter};
 use crate::error::CollectorError;
-use crate::source::{SourceContext, SourceError, SourceStatus, http, journal, syslog, tcp};
+use crate::source::{SourceContext, SourceError, SourceStatus, http, journal, mysql, syslog, tcp};
 use crate::state_file::{CollectedSource, CollectorState, CollectorStateFile};
 
 /// How often it is looked whether a source's state has changed.
@@ -166,7 +166,8 @@ async fn run_source(kind: &CollectorSourceKind, context: &SourceContext) -> Resu
         CollectorSourceKind::Tcp(settings) => tcp::run(settings, context).await,
         CollectorSourceKind::Syslog(settings) => syslog::run(settings, context).await,
         CollectorSourceKind::Journal(settings) => journal::run(settings, context).await,
-        CollectorSourceKind::Mysql(_) | CollectorSourceKind::WindowsEvents(_) => {
+        CollectorSourceKind::Mysql(settings) => mysql::run(settings, context).await,
+        CollectorSourceKind::WindowsEvents(_) => {
             context.shutdown.cancelled().await;
             pending().await
         }

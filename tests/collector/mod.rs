@@ -3,5 +3,6 @@
 mod crashes;
 mod full_disk;
 mod many_sources;
+mod mysql;
 mod posting;
 mod stalled_clients;

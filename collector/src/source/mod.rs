@@ -4,10 +4,11 @@
 //! use: `listener` (clients by TCP and TLS) and `framing` (where a record ends).
 
 mod context;
-mod framing;
+pub(crate) mod framing;
 pub mod http;
 pub mod journal;
 mod listener;
+pub mod mysql;
 pub mod syslog;
 pub mod tcp;
 #[cfg(test)]

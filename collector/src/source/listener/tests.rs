@@ -133,6 +133,7 @@ async fn full_disk_holds_the_client_and_loses_nothing() {
     // While the disk is full, others connect and wait, too.
     let mut other = served.connect().await;
     other.write_all(b"other\n").await.expect("sent");
+    until(|| served.kept.refusals.load(Ordering::Relaxed) > 2).await;
     assert!(!finished.is_finished() && served.messages().is_empty());
     served.kept.is_full.store(false, Ordering::Relaxed);
     finished.await.expect("no panic");
