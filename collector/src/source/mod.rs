@@ -13,6 +13,7 @@ pub mod syslog;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
+pub mod windows_events;
 
 pub(crate) use context::SourceReport;
 pub use context::{SourceContext, SourceError, SourceState, SourceStatus};

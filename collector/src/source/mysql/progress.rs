@@ -7,7 +7,7 @@
 //! - A row that is unchanged is new at most once between the time it is captured and the time it is marked.
 //! - Only a row that says what was captured is marked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 /// Rows that are read and captured at one time: their keys fit into a position.
 pub(super) const ROUND_MAX: u32 = 500;
 
-/// The id of a row, as text that sorts as nothing in particular, and the hash of the row.
+/// The id of a row as JSON, and the hash of the row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowKey {
     id: String,
@@ -137,8 +137,8 @@ impl TrailingProgress {
 
     /// Rows from the floor on, by id: for each whether it is new.
     pub(super) fn new_rows(&self, rows: &[RowKey]) -> Vec<bool> {
-        let known: BTreeMap<&RowKey, ()> = self.trail.iter().map(|(_, key)| (key, ())).collect();
-        rows.iter().map(|row| !known.contains_key(row)).collect()
+        let known: BTreeSet<&RowKey> = self.trail.iter().map(|(_, key)| key).collect();
+        rows.iter().map(|row| !known.contains(row)).collect()
     }
 
     /// Rows from the floor on, by id, are captured.
