@@ -6,21 +6,30 @@ process that is gone is taken over by another one. The name of a file is `NUMBER
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
 import shutil
+import threading
 import uuid
 from pathlib import Path
-from typing import IO, Iterator, List, NamedTuple, Optional
+from typing import IO, List, NamedTuple, Optional, Tuple
 
 LOCK_NAME = "lock"
 
 
 class Waiting(NamedTuple):
-    """A request that waits."""
+    """A request that waits. They are ordered as they are to be sent: those of processes that are gone come first."""
 
-    path: Path
+    order: Tuple[int, str, int]
     key: str
+    path: Path
+    size: int
+
+    @property
+    def number(self) -> int:
+        """Its place among the requests of its process."""
+        return self.order[2]
 
     def body(self) -> bytes:
         """Its records."""
@@ -28,7 +37,7 @@ class Waiting(NamedTuple):
 
 
 class Backlog:
-    """The waiting requests of this process, and of those before it that are gone."""
+    """The waiting requests of this process, and of those before it that are gone. Any thread may use it."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
@@ -41,25 +50,35 @@ class Backlog:
             raise OSError(f"cannot lock {self._own / LOCK_NAME}, which nobody else can know")
         self._locks: List[IO[bytes]] = [lock]
         self._folders: List[Path] = [self._own]
-        self._number = 0
+        self._waiting: List[Waiting] = []
+        self._bytes = 0
+        self._changing = threading.Lock()
         self.take_over()
 
     def take_over(self) -> None:
-        """Takes the folders of processes that are gone. Their requests come before our own."""
+        """Takes the folders of processes that are gone."""
         for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             if folder in self._folders:
                 continue
             lock = _lock(folder / LOCK_NAME)
-            if lock is not None:
-                self._folders.insert(len(self._folders) - 1, folder)
-                self._locks.append(lock)
+            if lock is None:
+                continue
+            self._folders.append(folder)
+            self._locks.append(lock)
+            for path in folder.glob("*.ndjson"):
+                number, key = path.stem.split("-", 1)
+                with contextlib.suppress(OSError, ValueError):
+                    self._insert(Waiting((0, folder.name, int(number)), key, path, path.stat().st_size))
 
-    def add(self, body: bytes, key: str) -> Optional[Waiting]:
-        """Keeps a request; `None` if there is no room. When it returns, the file is on stable storage."""
-        if self.size() + len(body) > self.max_bytes:
+    def add(self, body: bytes, key: str, number: int, after: Optional[Waiting] = None) -> Optional[Waiting]:
+        """Keeps a request; `None` if there is no room. When it returns, the file is on stable storage. `after`: the request
+        that it is a part of, in whose folder it goes.
+        """
+        if self._bytes + len(body) > self.max_bytes:
             return None
-        self._number += 1
-        path = self._own / f"{self._number:012}-{key}.ndjson"
+        order = (1, "", number) if after is None else after.order
+        folder = self._own if after is None else after.path.parent
+        path = folder / f"{number:012}-{key}.ndjson"
         temporary = path.with_suffix(".tmp")
         try:
             with open(temporary, "wb") as file:
@@ -67,40 +86,35 @@ class Backlog:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(self._own)
+            _sync_folder(folder)
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             return None
-        return Waiting(path, key)
+        request = Waiting(order, key, path, len(body))
+        self._insert(request)
+        return request
 
-    def waiting(self) -> Iterator[Waiting]:
-        """The requests, the oldest first."""
-        for folder in self._folders:
-            for path in sorted(folder.glob("*.ndjson")):
-                yield Waiting(path, path.stem.split("-", 1)[1])
+    def next(self) -> Optional[Waiting]:
+        """The request that is to be sent next."""
+        with self._changing:
+            return self._waiting[0] if self._waiting else None
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return next(self.waiting(), None) is None
-
-    def size(self) -> int:
-        """Bytes of all that waits."""
-        total = 0
-        for request in self.waiting():
-            with contextlib.suppress(OSError):
-                total += request.path.stat().st_size
-        return total
+        return self.next() is None
 
     def done(self, request: Waiting) -> None:
         """The request was taken."""
         with contextlib.suppress(OSError):
             request.path.unlink()
+        self._remove(request)
 
     def refuse(self, request: Waiting) -> None:
         """The collector does not want the request: it stays as a file for people, `NAME.refused`."""
         with contextlib.suppress(OSError):
             os.replace(request.path, self.folder / (request.path.stem + ".refused"))
+        self._remove(request)
 
     def close(self) -> None:
         """Gives up the folders; empty ones go."""
@@ -110,6 +124,17 @@ class Backlog:
         for lock in self._locks:
             lock.close()
         self._locks.clear()
+
+    def _insert(self, request: Waiting) -> None:
+        with self._changing:
+            bisect.insort(self._waiting, request)
+            self._bytes += request.size
+
+    def _remove(self, request: Waiting) -> None:
+        with self._changing:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                self._bytes -= request.size
 
 
 def _sync_folder(folder: Path) -> None:

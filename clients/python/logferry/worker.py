@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import Deque, List, Optional
+from typing import Deque, List, Optional, Tuple
 
 from .backlog import Backlog, Waiting
 from .transport import Collector, Outcome
@@ -29,7 +29,7 @@ class Worker:
     """Sends lines in batches, in their order.
 
     `put` never waits for the network. A line is in memory first; it is in a file when the collector did not take it, when the
-    queue is full, and at the end of the process.
+    queue is full, within a second while the collector is away, and at the end of the process.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Worker:
         batch_records: int = 500,
         batch_bytes: int = 512 * 1024,
         delay: float = 0.2,
+        file_delay: float = 1.0,
         retry_first: float = 0.5,
         retry_longest: float = 30.0,
     ) -> None:
@@ -51,14 +52,16 @@ class Worker:
         self._batch_records = batch_records
         self._batch_bytes = batch_bytes
         self._delay = delay
+        self._file_delay = file_delay
         self._retry_first = retry_first
         self._retry_longest = retry_longest
         self._retry = retry_first
         self._next_try = 0.0
+        self._next_file = 0.0
         self._queue: Deque[bytes] = deque()
+        # Batches are numbered when they are taken from the queue: that is their order, in files too.
+        self._number = 0
         self._changed = threading.Condition()
-        # Held while lines are between queue and file or collector, so that their order stays.
-        self._order = threading.Lock()
         self._is_idle = True
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="logferry", daemon=True)
@@ -107,37 +110,43 @@ class Worker:
             with self._changed:
                 self._is_idle = True
                 self._changed.notify_all()
-                while not self._is_closing and not self._is_due():
-                    self._changed.wait(self._wait_time())
+                while not self._is_closing:
+                    wait = self._wait_time(time.monotonic())
+                    if wait is not None and wait <= 0:
+                        break
+                    self._changed.wait(wait)
                 if self._is_closing:
                     return
                 self._is_idle = False
-            if not self._queue_is_ready():
+                is_small = 0 < len(self._queue) < self._batch_records
+            if is_small and self._delay > 0:
                 # A burst becomes one request.
                 time.sleep(self._delay)
-            with self._order:
+            if time.monotonic() >= self._next_try:
                 self._send_backlog()
                 self._send_queue()
+            else:
+                self._spill()
+                self._next_file = time.monotonic() + self._file_delay
 
-    def _is_due(self) -> bool:
-        is_waiting = bool(self._queue) or not self._backlog.is_empty()
-        return is_waiting and time.monotonic() >= self._next_try
-
-    def _wait_time(self) -> Optional[float]:
-        if not self._queue and self._backlog.is_empty():
-            return None
-        return max(0.01, self._next_try - time.monotonic())
-
-    def _queue_is_ready(self) -> bool:
-        with self._changed:
-            return len(self._queue) >= self._batch_records or not self._queue
+    def _wait_time(self, now: float) -> Optional[float]:
+        """How long nothing is to be done; `None`: until something changes."""
+        if self._queue:
+            return min(self._next_try, self._next_file) - now
+        return None if self._backlog.is_empty() else self._next_try - now
 
     def _send_backlog(self) -> None:
         self._backlog.take_over()
-        for request in self._backlog.waiting():
-            if time.monotonic() < self._next_try:
+        while time.monotonic() >= self._next_try:
+            request = self._backlog.next()
+            if request is None:
                 return
-            body = request.body()
+            try:
+                body = request.body()
+            except OSError:
+                # Somebody has removed the file.
+                self._backlog.done(request)
+                continue
             outcome = self._post(body, request.key)
             if outcome is Outcome.LATER:
                 return
@@ -149,18 +158,18 @@ class Worker:
             self.counts.taken += len(lines)
             self._backlog.done(request)
         elif outcome is Outcome.TOO_LARGE and len(lines) > 1:
-            # The same halves have the same keys, should this process end between them.
+            # The same halves have the same keys, should this process end between them. The whole goes first, to make room.
             middle = len(lines) // 2
-            for part, half in (("a", lines[:middle]), ("b", lines[middle:])):
-                self._keep(half, f"{request.key}{part}")
             self._backlog.done(request)
+            for part, half in (("a", lines[:middle]), ("b", lines[middle:])):
+                self._keep(request.number, half, f"{request.key}{part}", request)
         else:
             self.counts.refused += len(lines)
             self._backlog.refuse(request)
 
     def _send_queue(self) -> None:
         while time.monotonic() >= self._next_try and self._backlog.is_empty():
-            lines = self._take()
+            number, lines = self._take()
             if not lines:
                 return
             key = uuid.uuid4().hex
@@ -169,7 +178,7 @@ class Worker:
             if outcome is Outcome.TAKEN:
                 self.counts.taken += len(lines)
                 continue
-            request = self._keep(lines, key)
+            request = self._keep(number, lines, key)
             if request is not None and outcome is not Outcome.LATER:
                 self._settle(request, body, outcome)
 
@@ -184,28 +193,28 @@ class Worker:
             self._next_try = 0.0
         return outcome
 
-    def _take(self) -> List[bytes]:
+    def _take(self) -> Tuple[int, List[bytes]]:
         lines: List[bytes] = []
         size = 0
         with self._changed:
+            self._number += 1
             while self._queue and len(lines) < self._batch_records:
                 size += len(self._queue[0])
                 if lines and size > self._batch_bytes:
                     break
                 lines.append(self._queue.popleft())
-        return lines
+            return self._number, lines
 
     def _spill(self) -> None:
         """Puts the whole queue into files."""
-        with self._order:
-            while True:
-                lines = self._take()
-                if not lines:
-                    return
-                self._keep(lines, uuid.uuid4().hex)
+        while True:
+            number, lines = self._take()
+            if not lines:
+                return
+            self._keep(number, lines, uuid.uuid4().hex)
 
-    def _keep(self, lines: List[bytes], key: str) -> Optional[Waiting]:
-        request = self._backlog.add(b"".join(lines), key)
+    def _keep(self, number: int, lines: List[bytes], key: str, after: Optional[Waiting] = None) -> Optional[Waiting]:
+        request = self._backlog.add(b"".join(lines), key, number, after)
         if request is None:
             self.counts.dropped += len(lines)
         return request

@@ -41,7 +41,7 @@ class ClientTest(unittest.TestCase):
         self.addCleanup(self.collector.close)
 
     def worker(self, url: str, **options: Any) -> Worker:
-        options = {"delay": 0.0, "retry_first": 0.02, "retry_longest": 0.05, **options}
+        options = {"delay": 0.0, "file_delay": 0.01, "retry_first": 0.02, "retry_longest": 0.05, **options}
         worker = Worker(Collector(url, timeout=5), Backlog(self.folder, 10_000_000), **options)
         self.addCleanup(worker.close, 0.1)
         return worker
@@ -146,8 +146,7 @@ class DeliveryTest(ClientTest):
     def test_body_that_is_too_large_is_sent_in_parts(self) -> None:
         self.collector.take = self._at_most(3)  # type: ignore
         worker = self.worker(self.collector.url)
-        with worker._order:
-            self.put(worker, range(20))
+        self.put(worker, range(20))
         self.assertTrue(worker.flush(30))
         self.assertEqual(self.collector.messages(), [str(number) for number in range(20)])
 
@@ -212,7 +211,7 @@ class ProcessTest(ClientTest):
 
     def test_files_of_a_process_that_lives_are_its_own(self) -> None:
         backlog = Backlog(self.folder, 1000)
-        self.assertIsNotNone(backlog.add(b"{}\n", "key"))
+        self.assertIsNotNone(backlog.add(b"{}\n", "key", 1))
         ended = self.run_program(self.collector.url, "log.info('x')")
         self.assertEqual(ended.returncode, 0)
         self.assertEqual(self.collector.messages(), ["x"])
