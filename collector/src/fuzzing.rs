@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::line_record::{LineOrigin, fit, of_line};
+use crate::line_record::{RecordOrigin, fit, of_line};
 use crate::record::Record;
 use crate::source::framing::{Framer, Framing};
 use crate::source::http::parse::{BodyOrigin, PostPath, records};
@@ -79,7 +79,7 @@ pub fn received_bytes(data: &[u8]) {
         "other reads, other records"
     );
     let peer = std::net::Ipv4Addr::LOCALHOST.into();
-    let origin = LineOrigin {
+    let origin = RecordOrigin {
         arrival: Timestamp::UNIX_EPOCH,
         zone: &TimeZone::UTC,
         source: "192.0.2.7",

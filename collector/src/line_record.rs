@@ -29,7 +29,7 @@ const MESSAGE_KEYS: [&str; 3] = ["message", "msg", "text"];
 
 /// What a line does not say of itself.
 #[derive(Debug, Clone)]
-pub(crate) struct LineOrigin<'a> {
+pub(crate) struct RecordOrigin<'a> {
     /// When it came.
     pub(crate) arrival: Timestamp,
     /// The zone of times that name none.
@@ -42,7 +42,7 @@ pub(crate) struct LineOrigin<'a> {
 ///
 /// A member with one of the record's own names (`time`, `level`, `source`, `id`, `message`) becomes that part of the record.
 /// A member with another name for it (`timestamp`, `service`, `msg`, …) does too, and stays a field.
-pub(crate) fn of_line(line: &[u8], origin: &LineOrigin<'_>) -> Record {
+pub(crate) fn of_line(line: &[u8], origin: &RecordOrigin<'_>) -> Record {
     if line.trim_ascii_start().first() == Some(&b'{')
         && let Ok(Members(members)) = serde_json::from_slice(line)
     {
@@ -52,7 +52,7 @@ pub(crate) fn of_line(line: &[u8], origin: &LineOrigin<'_>) -> Record {
 }
 
 /// The record of a line of text, whatever it looks like.
-pub(crate) fn of_text(line: &[u8], origin: &LineOrigin<'_>) -> Record {
+pub(crate) fn of_text(line: &[u8], origin: &RecordOrigin<'_>) -> Record {
     let text = String::from_utf8_lossy(line);
     let mut record = Record::of_text(origin.arrival, origin.source, text);
     record.level = level_in(line).to_owned();
@@ -61,7 +61,7 @@ pub(crate) fn of_text(line: &[u8], origin: &LineOrigin<'_>) -> Record {
 }
 
 /// The record of a JSON object's members.
-pub(crate) fn of_members(members: Vec<(String, Value)>, origin: &LineOrigin<'_>) -> Record {
+pub(crate) fn of_members(members: Vec<(String, Value)>, origin: &RecordOrigin<'_>) -> Record {
     let mut left: Vec<Option<(String, Value)>> = members.into_iter().map(Some).collect();
     let time = take(&mut left, &TIME_KEYS, |value| time_of(value, origin.zone));
     let level = take(&mut left, &LEVEL_KEYS, |value| match value {
@@ -189,7 +189,7 @@ mod tests {
     fn record(line: &[u8]) -> Record {
         of_line(
             line,
-            &LineOrigin {
+            &RecordOrigin {
                 arrival: "2026-11-29T18:05:28Z".parse().expect("a time"),
                 zone: &TimeZone::fixed(jiff::tz::offset(6)),
                 source: "192.0.2.7",

@@ -38,7 +38,8 @@ fn pipeline(test: &str) -> (Pipeline, Ports) {
 
 /// Runs `simulate`, and returns how many records were sent and acknowledged.
 fn simulate(to: &str, ids: &str, more: &[&str]) -> std::thread::JoinHandle<(u64, u64)> {
-    let mut command = logferry(&[
+    let mut command = logferry();
+    command.args([
         "simulate",
         "--to",
         to,

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::framing::{Framing, RawRecord};
 use super::listener::{ClientSettings, RecordMaker, listen, serve_clients};
 use super::{SourceContext, SourceError};
-use crate::line_record::{LineOrigin, of_line};
+use crate::line_record::{RecordOrigin, of_line};
 use crate::record::Record;
 
 /// How long a client may stop in the middle of a line.
@@ -48,7 +48,7 @@ struct LineMaker {
 impl RecordMaker for LineMaker {
     fn record(&self, raw: &RawRecord<'_>, peer: IpAddr) -> Record {
         let source = peer.to_canonical().to_string();
-        let origin = LineOrigin {
+        let origin = RecordOrigin {
             arrival: Timestamp::now(),
             zone: &self.zone,
             source: &source,

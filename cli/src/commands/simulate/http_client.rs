@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use logferry_traffic::ApplicationTraffic;
 use tokio::time::{sleep, sleep_until, timeout_at};
 
-use super::report::Tally;
+use super::report::SimulationTally;
 use super::schedule::Schedule;
-use super::target::{HttpTarget, Target};
-use super::{GRACE, Simulation};
+use super::target::{HttpTarget, SimulationTarget};
+use super::{ClientSimulation, GRACE};
 
 const ANSWER_MAX: usize = 64 << 10;
 /// Waits between two attempts: the first, and the longest.
@@ -23,7 +23,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// What a request came to.
-enum Answer {
+enum RequestAnswer {
     Taken,
     Refused(String),
     /// Try again, after so long if the source said so.
@@ -31,27 +31,27 @@ enum Answer {
 }
 
 struct HttpClient<'a> {
-    simulation: &'a Simulation,
+    simulation: &'a ClientSimulation,
     target: &'a HttpTarget,
     connection: Option<SendRequest<Full<Bytes>>>,
-    tally: Tally,
+    tally: SimulationTally,
 }
 
 /// Sends the client's records, and counts.
 pub(super) async fn run(
-    simulation: &Simulation,
+    simulation: &ClientSimulation,
     number: usize,
     mut schedule: Schedule,
     mut traffic: ApplicationTraffic,
-) -> Tally {
-    let Target::Http(target) = &simulation.target else {
-        return Tally::default();
+) -> SimulationTally {
+    let SimulationTarget::Http(target) = &simulation.target else {
+        return SimulationTally::default();
     };
     let mut client = HttpClient {
         simulation,
         target,
         connection: None,
-        tally: Tally::default(),
+        tally: SimulationTally::default(),
     };
     let batch = simulation.options.batch.get().min(simulation.shape.batch_max());
     let mut requests = 0_u64;
@@ -90,20 +90,20 @@ impl HttpClient<'_> {
             let exchange = timeout_at(end, self.exchange(body.clone(), key)).await;
             let answer = match exchange {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => Answer::Later(None, error),
-                Err(_) => Answer::Later(None, "no answer in time".to_owned()),
+                Ok(Err(error)) => RequestAnswer::Later(None, error),
+                Err(_) => RequestAnswer::Later(None, "no answer in time".to_owned()),
             };
             match answer {
-                Answer::Taken => {
+                RequestAnswer::Taken => {
                     self.tally.answered(records, begun.elapsed());
                     return true;
                 }
-                Answer::Refused(reason) => {
+                RequestAnswer::Refused(reason) => {
                     self.tally.refused += records as u64;
                     self.tally.problem = Some(reason);
                     return true;
                 }
-                Answer::Later(after, problem) => {
+                RequestAnswer::Later(after, problem) => {
                     self.tally.problem = Some(problem);
                     let pause = after.unwrap_or(wait);
                     if tokio::time::Instant::now() + pause >= end {
@@ -118,7 +118,7 @@ impl HttpClient<'_> {
     }
 
     /// One attempt. After an error the next one has a new connection.
-    async fn exchange(&mut self, body: Bytes, key: &str) -> Result<Answer, String> {
+    async fn exchange(&mut self, body: Bytes, key: &str) -> Result<RequestAnswer, String> {
         let mut connection = match self
             .connection
             .take()
@@ -145,20 +145,20 @@ impl HttpClient<'_> {
         let text = text.map_err(|error| error.to_string())?.to_bytes();
         self.connection = Some(connection);
         if head.status.is_success() {
-            return Ok(Answer::Taken);
+            return Ok(RequestAnswer::Taken);
         }
         let text = String::from_utf8_lossy(&text);
         let reason = format!("{}: {}", head.status, text.lines().next().unwrap_or_default());
         let is_later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&head.status)
             || head.status.is_server_error();
         if !is_later {
-            return Ok(Answer::Refused(reason));
+            return Ok(RequestAnswer::Refused(reason));
         }
         let after = head
             .headers
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answer::Later(after.map(Duration::from_secs), reason))
+        Ok(RequestAnswer::Later(after.map(Duration::from_secs), reason))
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {

@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::tz::TimeZone;
-use logferry_traffic::{ApplicationOptions, ApplicationTraffic, Pace, RecordFormat};
+use logferry_traffic::{ApplicationOptions, ApplicationTraffic, LineRate, RecordFormat};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::report::Tally;
-use self::request::Shape;
+use self::report::SimulationTally;
+use self::request::BodyShape;
 use self::schedule::Schedule;
-use self::target::Target;
+use self::target::SimulationTarget;
 use crate::args::traffic::SimulateArgs;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 
@@ -31,9 +31,9 @@ use crate::output::exit::{CommandOutcome, Failure, Result};
 const GRACE: Duration = Duration::from_secs(30);
 
 /// What all clients share.
-struct Simulation {
-    target: Target,
-    shape: Shape,
+struct ClientSimulation {
+    target: SimulationTarget,
+    shape: BodyShape,
     format: RecordFormat,
     options: SimulateArgs,
     key: Option<String>,
@@ -44,7 +44,7 @@ struct Simulation {
 
 /// Sends records until the time is over, and prints what became of them.
 pub(crate) fn run(options: SimulateArgs) -> Result {
-    let target: Target = options.to.parse().map_err(Failure::configuration)?;
+    let target: SimulationTarget = options.to.parse().map_err(Failure::configuration)?;
     let format = options.format.of_records().ok_or_else(|| {
         Failure::configuration(anyhow!(
             "--format nginx is for generate; applications send json, text or ltsv"
@@ -63,7 +63,7 @@ pub(crate) fn run(options: SimulateArgs) -> Result {
     let runtime = Runtime::new().context("cannot start the async runtime")?;
     let started = std::time::Instant::now();
     let tally = runtime.block_on(async {
-        let simulation = Arc::new(Simulation {
+        let simulation = Arc::new(ClientSimulation {
             shape: target.shape(format),
             target,
             format,
@@ -81,7 +81,9 @@ pub(crate) fn run(options: SimulateArgs) -> Result {
             clients.spawn(client(Arc::clone(&simulation), number));
         }
         let tallies = clients.join_all().await;
-        tallies.into_iter().fold(Tally::default(), Tally::add)
+        tallies
+            .into_iter()
+            .fold(SimulationTally::default(), SimulationTally::add)
     });
     tally.print(started.elapsed(), is_json)?;
     if tally.acknowledged == 0
@@ -92,14 +94,14 @@ pub(crate) fn run(options: SimulateArgs) -> Result {
     Ok(CommandOutcome::fine_if(tally.is_whole()))
 }
 
-async fn client(simulation: Arc<Simulation>, number: usize) -> Tally {
+async fn client(simulation: Arc<ClientSimulation>, number: usize) -> SimulationTally {
     let options = &simulation.options;
-    let pace = Pace {
+    let timing = LineRate {
         rate: options.rate,
         burst: options.bursts.burst(),
     };
     let seconds = Duration::from_secs(options.seconds);
-    let schedule = Schedule::new(pace, (number, options.clients.get()), seconds);
+    let schedule = Schedule::new(timing, (number, options.clients.get()), seconds);
     let traffic = ApplicationTraffic::new(ApplicationOptions {
         seed: options.seed.wrapping_add(number as u64),
         ids: options.ids.as_ref().map(|name| format!("{name}-{number}")),
@@ -108,7 +110,7 @@ async fn client(simulation: Arc<Simulation>, number: usize) -> Tally {
         zone: TimeZone::system(),
     });
     match &simulation.target {
-        Target::Http(_) => http_client::run(&simulation, number, schedule, traffic).await,
-        Target::Tcp(_) => tcp_client::run(&simulation, schedule, traffic).await,
+        SimulationTarget::Http(_) => http_client::run(&simulation, number, schedule, traffic).await,
+        SimulationTarget::Tcp(_) => tcp_client::run(&simulation, schedule, traffic).await,
     }
 }

@@ -9,7 +9,7 @@ use crate::output::exit::Result;
 
 /// The counts of one client, or of all.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct SimulationTally {
     /// Records.
     pub(super) sent: u64,
     pub(super) acknowledged: u64,
@@ -23,7 +23,7 @@ pub(super) struct Tally {
     pub(super) problem: Option<String>,
 }
 
-impl Tally {
+impl SimulationTally {
     pub(super) fn add(mut self, other: Self) -> Self {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
@@ -121,21 +121,21 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_the_sorted_latencies() {
-        let mut tally = Tally::default();
+        let mut tally = SimulationTally::default();
         for millis in (1..=200).rev() {
             tally.answered(1, Duration::from_millis(millis));
         }
         assert_eq!(tally.percentiles(), Some([100.0, 180.0, 198.0, 200.0]));
-        assert_eq!(Tally::default().percentiles(), None);
+        assert_eq!(SimulationTally::default().percentiles(), None);
     }
 
     #[test]
     fn what_nobody_answered_is_told() {
-        let tally = Tally {
+        let tally = SimulationTally {
             sent: 10,
             acknowledged: 7,
             refused: 1,
-            ..Tally::default()
+            ..SimulationTally::default()
         };
         assert!(tally.text(Duration::from_secs(1)).contains("not answered   2\n"));
         assert!(!tally.is_whole());

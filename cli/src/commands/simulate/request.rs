@@ -5,7 +5,7 @@ use logferry_traffic::{ApplicationRecord, ApplicationTraffic, RecordFormat};
 use serde_json::json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum BodyShape {
     /// One record: `{"level", "message", "client_id"}`.
     Log,
     /// A list of `{"message", "level", "created_at", "id"}`.
@@ -14,7 +14,7 @@ pub(super) enum Shape {
     Lines(RecordFormat),
 }
 
-impl Shape {
+impl BodyShape {
     pub(super) fn of_path(path: &str, format: RecordFormat) -> Self {
         match path.split('?').next().unwrap_or(path) {
             "/log" => Self::Log,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use logferry_traffic::Pace;
+use logferry_traffic::LineRate;
 
 /// One of several clients that take turns.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    pace: Pace,
+    timing: LineRate,
     client: u64,
     clients: u64,
     /// No record is due from then on.
@@ -17,9 +17,9 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// `client`: its number and how many there are.
-    pub(super) fn new(pace: Pace, (client, clients): (usize, usize), end: Duration) -> Self {
+    pub(super) fn new(timing: LineRate, (client, clients): (usize, usize), end: Duration) -> Self {
         Self {
-            pace,
+            timing,
             client: client as u64,
             clients: clients as u64,
             end,
@@ -30,8 +30,8 @@ impl Schedule {
     /// When the next record of this client is due, after the start; `None`: never. `elapsed`: the time now.
     pub(super) fn next(&self, elapsed: Duration) -> Option<Duration> {
         let number = self.given.checked_mul(self.clients)?.checked_add(self.client)?;
-        let due = self.pace.time_of(number);
-        (due.max(elapsed_at_full_speed(self.pace, elapsed)) < self.end).then_some(due)
+        let due = self.timing.time_of(number);
+        (due.max(elapsed_at_full_speed(self.timing, elapsed)) < self.end).then_some(due)
     }
 
     /// The record was sent.
@@ -41,8 +41,8 @@ impl Schedule {
 }
 
 /// Without a rate the clock alone ends the traffic.
-fn elapsed_at_full_speed(pace: Pace, elapsed: Duration) -> Duration {
-    if pace.rate == 0 { elapsed } else { Duration::ZERO }
+fn elapsed_at_full_speed(timing: LineRate, elapsed: Duration) -> Duration {
+    if timing.rate == 0 { elapsed } else { Duration::ZERO }
 }
 
 #[cfg(test)]
@@ -50,8 +50,8 @@ mod tests {
     use super::*;
 
     fn times(rate: u32, client: usize) -> Vec<u128> {
-        let pace = Pace { rate, burst: None };
-        let mut schedule = Schedule::new(pace, (client, 3), Duration::from_secs(1));
+        let timing = LineRate { rate, burst: None };
+        let mut schedule = Schedule::new(timing, (client, 3), Duration::from_secs(1));
         let mut times = Vec::new();
         while let Some(due) = schedule.next(Duration::ZERO) {
             times.push(due.as_millis());
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn without_a_rate_the_clock_ends_it() {
-        let pace = Pace { rate: 0, burst: None };
-        let schedule = Schedule::new(pace, (2, 3), Duration::from_secs(1));
+        let timing = LineRate { rate: 0, burst: None };
+        let schedule = Schedule::new(timing, (2, 3), Duration::from_secs(1));
         assert_eq!(schedule.next(Duration::from_millis(999)), Some(Duration::ZERO));
         assert_eq!(schedule.next(Duration::from_secs(1)), None);
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use logferry_traffic::RecordFormat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::request::Shape;
+use super::request::BodyShape;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum SimulationTarget {
     Http(HttpTarget),
     Tcp(TcpTarget),
 }
@@ -32,14 +32,14 @@ pub(super) struct TcpTarget {
 #[error(
     "--to `{0}` is neither an address such as http://192.0.2.10:5000/lines nor HOST:PORT of a TCP source"
 )]
-pub(super) struct TargetError(String);
+pub(super) struct SimulationTargetError(String);
 
-impl Target {
+impl SimulationTarget {
     /// How the records are written.
-    pub(super) fn shape(&self, format: RecordFormat) -> Shape {
+    pub(super) fn shape(&self, format: RecordFormat) -> BodyShape {
         match self {
-            Self::Http(target) => Shape::of_path(&target.path, format),
-            Self::Tcp(_) => Shape::Lines(format),
+            Self::Http(target) => BodyShape::of_path(&target.path, format),
+            Self::Tcp(_) => BodyShape::Lines(format),
         }
     }
 }
@@ -73,11 +73,11 @@ impl std::fmt::Display for TcpTarget {
     }
 }
 
-impl FromStr for Target {
-    type Err = TargetError;
+impl FromStr for SimulationTarget {
+    type Err = SimulationTargetError;
 
-    fn from_str(text: &str) -> Result<Self, TargetError> {
-        let error = || TargetError(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, SimulationTargetError> {
+        let error = || SimulationTargetError(text.to_owned());
         let http = [("http://", false, 80), ("https://", true, 443)];
         for (scheme, is_tls, port) in http {
             if let Some(rest) = text.strip_prefix(scheme) {
@@ -101,10 +101,10 @@ impl FromStr for Target {
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection with or without TLS.
-pub(super) type Transport = Box<dyn ByteStream>;
+pub(super) type Transport = Box<dyn TargetStream>;
 
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+pub(super) trait TargetStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> TargetStream for T {}
 
 /// Connects to the target. The error is the reason, for people.
 pub(super) async fn connect(target: &TcpTarget, ca_file: Option<&Path>) -> Result<Transport, String> {
@@ -132,14 +132,17 @@ mod tests {
             is_tls,
         };
         let http = |at, path: &str| {
-            Target::Http(HttpTarget {
+            SimulationTarget::Http(HttpTarget {
                 at,
                 path: path.to_owned(),
             })
         };
         for (text, expected) in [
-            ("127.0.0.1:5170", Target::Tcp(tcp("127.0.0.1", 5170, false))),
-            ("tls://[::1]:5170", Target::Tcp(tcp("::1", 5170, true))),
+            (
+                "127.0.0.1:5170",
+                SimulationTarget::Tcp(tcp("127.0.0.1", 5170, false)),
+            ),
+            ("tls://[::1]:5170", SimulationTarget::Tcp(tcp("::1", 5170, true))),
             ("http://h:5000", http(tcp("h", 5000, false), "/lines")),
             ("https://h/api/logs", http(tcp("h", 443, true), "/api/logs")),
             ("http://[::1]/", http(tcp("::1", 80, false), "/lines")),
@@ -148,8 +151,8 @@ mod tests {
         }
         for text in ["", "host", "host:x", ":1", "ftp://h:1/x", "http://"] {
             assert_eq!(
-                text.parse::<Target>(),
-                Err(TargetError(text.to_owned())),
+                text.parse::<SimulationTarget>(),
+                Err(SimulationTargetError(text.to_owned())),
                 "{text}"
             );
         }

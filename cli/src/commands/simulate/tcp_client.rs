@@ -8,24 +8,24 @@ use logferry_traffic::ApplicationTraffic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 
-use super::report::Tally;
+use super::report::SimulationTally;
 use super::schedule::Schedule;
-use super::target::{Target, Transport, connect};
-use super::{GRACE, Simulation};
+use super::target::{SimulationTarget, Transport, connect};
+use super::{ClientSimulation, GRACE};
 
 /// Waits before another connection.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Sends the client's records, and counts.
 pub(super) async fn run(
-    simulation: &Simulation,
+    simulation: &ClientSimulation,
     mut schedule: Schedule,
     mut traffic: ApplicationTraffic,
-) -> Tally {
-    let Target::Tcp(target) = &simulation.target else {
-        return Tally::default();
+) -> SimulationTally {
+    let SimulationTarget::Tcp(target) = &simulation.target else {
+        return SimulationTally::default();
     };
-    let mut tally = Tally::default();
+    let mut tally = SimulationTally::default();
     let mut connection: Option<(Transport, u64)> = None;
     while let Some(due) = schedule.next(simulation.start.elapsed()) {
         sleep_until(simulation.start + due).await;

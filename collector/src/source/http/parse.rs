@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use logferry_fields::Level;
 use serde_json::Value;
 
-use crate::line_record::{LineOrigin, Members, of_members, of_text};
+use crate::line_record::{Members, RecordOrigin, of_members, of_text};
 use crate::record::{Record, UNKNOWN_LEVEL, new_id};
 
 /// Where records are posted.
@@ -103,8 +103,8 @@ pub fn records(path: PostPath, body: &[u8], origin: &BodyOrigin<'_>) -> Result<V
 }
 
 impl<'a> BodyOrigin<'a> {
-    fn of_line(&self) -> LineOrigin<'a> {
-        LineOrigin {
+    fn of_line(&self) -> RecordOrigin<'a> {
+        RecordOrigin {
             arrival: self.arrival,
             zone: self.zone,
             source: self.source,

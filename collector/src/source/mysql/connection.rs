@@ -1,6 +1,5 @@
 //! A connection to the server, and the statements that the source needs.
 
-use std::future::Future;
 use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::connection::{TableConnection, TableRow};
 use super::progress::{MarkedProgress, ROUND_MAX, TrailingProgress};
 use crate::capture::{Position, Refused};
-use crate::line_record::{LineOrigin, fit, of_members};
+use crate::line_record::{RecordOrigin, fit, of_members};
 use crate::record::{Record, time_of};
 use crate::source::{SourceContext, SourceError};
 
@@ -24,7 +24,7 @@ pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<()
         .run_until_cancelled(TableConnection::open(settings))
         .await;
     let Some(opened) = opened else { return Ok(()) };
-    let mut reader = Reader {
+    let mut reader = RowReader {
         settings,
         context,
         connection: opened?,
@@ -42,14 +42,14 @@ pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<()
     ended
 }
 
-struct Reader<'a> {
+struct RowReader<'a> {
     settings: &'a MysqlSettings,
     context: &'a SourceContext,
     connection: TableConnection,
     counted: Option<Instant>,
 }
 
-impl Reader<'_> {
+impl RowReader<'_> {
     /// Each round: 1. rows with `sent = 0` are read. 2. The new ones become durable together with the keys of all that are not
     /// marked: a crash here shows the rows again, and their keys say that they are known. 3. They are marked. 4. The next
     /// position forgets their keys: a crash before it leaves keys of rows that are not shown any more.
@@ -131,7 +131,7 @@ impl Reader<'_> {
 
     fn record(&self, row: &TableRow) -> Record {
         let zone = &self.connection.zone;
-        let origin = LineOrigin {
+        let origin = RecordOrigin {
             arrival: Timestamp::now(),
             zone,
             source: &self.settings.table,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::message::{Arrival, SyslogMessage, parse};
+use super::message::{MessageArrival, SyslogMessage, parse};
 use super::priority::Priority;
 use super::structured_data::Element;
 use crate::line_record::keep_bytes;
@@ -15,7 +15,7 @@ use crate::record::{Record, UNKNOWN_LEVEL};
 /// The record of a message that came `at` that time from `peer`. `zone`: of times that name none.
 pub(crate) fn message_record(bytes: &[u8], peer: IpAddr, at: Timestamp, zone: &TimeZone) -> Record {
     let text = String::from_utf8_lossy(bytes);
-    let arrival = Arrival {
+    let arrival = MessageArrival {
         at,
         zone: zone.clone(),
     };

@@ -34,7 +34,7 @@ enum EventsError {
 type FileStamp = (u64, Option<SystemTime>);
 
 /// A file as it was read last.
-struct ReadFile {
+struct EventFile {
     stamp: FileStamp,
     /// What could not be read.
     damages: Vec<String>,
@@ -52,7 +52,7 @@ pub(super) async fn follow(
     interval: Duration,
 ) -> Result<(), SourceError> {
     let mut logs = EventLogs::of_position(context.capture.position().as_ref());
-    let mut files: BTreeMap<PathBuf, ReadFile> = BTreeMap::new();
+    let mut files: BTreeMap<PathBuf, EventFile> = BTreeMap::new();
     while !context.shutdown.is_cancelled() {
         let pattern = settings.path.clone();
         let found = tokio::task::spawn_blocking(move || find(&pattern)).await??;
@@ -76,7 +76,7 @@ pub(super) async fn follow(
             };
             files.insert(
                 path,
-                ReadFile {
+                EventFile {
                     stamp,
                     damages,
                     is_told: false,
@@ -89,7 +89,7 @@ pub(super) async fn follow(
     Ok(())
 }
 
-impl ReadFile {
+impl EventFile {
     /// What is damaged in a file that has not changed since it was read. A live file may have been in the middle of a write.
     fn tell_damages(&mut self, path: &Path, context: &SourceContext) {
         if std::mem::replace(&mut self.is_told, true) || self.damages.is_empty() {

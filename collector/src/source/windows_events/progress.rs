@@ -61,13 +61,15 @@ impl EventLogs {
             // One record with another time: a log that was cleared, or another host's.
             common.next().is_some_and(|is_same| is_same) && common.all(|is_same| is_same)
         };
-        let log = match self.logs.iter().rposition(is_of) {
-            Some(at) => self.logs.remove(at),
-            None if self.logs.len() >= LOGS_MAX => return false,
-            None => EventLog::default(),
-        };
-        self.logs.push(log);
-        true
+        let (same, mut others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.logs).into_iter().partition(is_of);
+        let has_room = !same.is_empty() || others.len() < LOGS_MAX;
+        if has_room {
+            // A file that has records of two logs shows that they are one, of which nothing in between was seen before.
+            others.push(same.into_iter().fold(EventLog::default(), EventLog::joined));
+        }
+        self.logs = others;
+        has_room
     }
 
     /// Whether a record of the log that was opened is new.
@@ -93,6 +95,21 @@ impl EventLogs {
 }
 
 impl EventLog {
+    fn joined(mut self, other: Self) -> Self {
+        self.captured.extend(other.captured);
+        self.captured.sort_unstable();
+        self.captured.dedup_by(|next, run| {
+            let is_one = next.0 <= run.1.saturating_add(1);
+            if is_one {
+                run.1 = run.1.max(next.1);
+            }
+            is_one
+        });
+        self.lasting.extend(other.lasting);
+        self.recent.extend(other.recent);
+        self
+    }
+
     fn has(&self, number: u64) -> bool {
         self.captured
             .iter()
