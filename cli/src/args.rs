@@ -8,6 +8,7 @@ pub(crate) mod console;
 #[cfg(test)]
 mod documented;
 pub(crate) mod init;
+pub(crate) mod traffic;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use self::audit::BatchSelection;
 pub(crate) use self::backup::BackupArgs;
 use self::console::ConsoleArgs;
 use self::init::InitArgs;
+use self::traffic::{GenerateArgs, SimulateArgs};
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -120,8 +122,10 @@ pub(crate) enum CliCommand {
     Backup(BackupArgs),
     /// Restore a backup into an empty data folder
     Restore(BackupArgs),
-    /// Write nginx-like log lines, for tests
+    /// Write log lines, for tests: an access log, or what applications log
     Generate(GenerateArgs),
+    /// Send records to a collector's HTTP or TCP source as many clients do, and print what was acknowledged and how fast
+    Simulate(SimulateArgs),
     /// Send one test mail to the configured recipients, or one message to a channel
     TestMail {
         /// Try this channel of monitor.channels instead of the mail
@@ -419,31 +423,6 @@ pub(crate) struct BackfillArgs {
     /// Show what would be shipped, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Debug, Options)]
-pub(crate) struct GenerateArgs {
-    /// Lines per second; 0: as fast as possible
-    #[arg(long, value_name = "LINES_PER_S")]
-    pub(crate) rate: Option<u32>,
-    /// Stop after so many seconds
-    #[arg(long, value_name = "S")]
-    pub(crate) seconds: Option<u64>,
-    /// Stop after so many lines
-    #[arg(long, value_name = "N", required_unless_present_any = ["rate", "seconds"])]
-    pub(crate) lines: Option<u64>,
-    /// Append to this file [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Number the lines with `id=NAME-000000000000`, to find lost and doubled lines
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "log")]
-    pub(crate) ids: Option<LogName>,
-    /// Seed; the same seed and times give the same lines
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Make every Nth line a health check
-    #[arg(long, value_name = "N")]
-    pub(crate) health_every: Option<NonZeroU32>,
 }
 
 /// A time as people type it.

@@ -26,7 +26,7 @@ use crate::args::console::ConsoleArgs;
 use crate::args::{CliArgs, CliCommand, HousekeeperArgs, RunMode};
 use crate::commands::{
     accounts, adopt, alerts, audit, backfill, backup, check, fsck, generate, init, numbers, packaging,
-    resend, retry, rules, search, status, summary, tail, trust,
+    resend, retry, rules, search, simulate, status, summary, tail, trust,
 };
 use crate::output::console;
 use crate::output::exit::{self, CommandOutcome, Failure, Result};
@@ -93,7 +93,8 @@ fn run(file: &Path, command: CliCommand) -> Result {
         CliCommand::Adopt(options) => adopt::run(file, &options),
         CliCommand::Backup(options) => backup::run(file, &options),
         CliCommand::Restore(options) => backup::restore(file, &options),
-        CliCommand::Generate(options) => generate::run(&options),
+        CliCommand::Generate(options) => generate::run(options),
+        CliCommand::Simulate(options) => simulate::run(options),
         CliCommand::Rules(options) => rules::run(file, &options),
         CliCommand::TestMail { channel } => oneshot::test_mail(file, channel.as_deref()),
         CliCommand::Completions { shell } => completions(shell),

@@ -117,7 +117,7 @@ fn take<T>(
 
 /// The level that a line of text names.
 fn level_in(line: &[u8]) -> &'static str {
-    let format = Format::default();
+    let format = Format::parse("text").unwrap_or_default();
     match LineReader::new(&format, 0).read(line).level {
         Some(Level::Debug) => "DEBUG",
         Some(Level::Info) => "INFO",

@@ -1,6 +1,5 @@
 //! Runs the collector: a thread for each capture, a task for each source, and one that tells how they are. It decides nothing.
 
-use std::future::pending;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::{CaptureError, CaptureHandle, CaptureSettings, CaptureWriter};
 use crate::error::CollectorError;
-use crate::source::{SourceAccount, SourceContext, SourceError, http, journal, syslog, tcp};
+use crate::source::{
+    SourceAccount, SourceContext, SourceError, http, journal, mysql, syslog, tcp, windows_events,
+};
 use crate::state_file::{CollectedSource, CollectorState, CollectorStateFile};
 
 /// How often it is looked whether a source's state has changed.
@@ -166,10 +167,8 @@ async fn run_source(kind: &CollectorSourceKind, context: &SourceContext) -> Resu
         CollectorSourceKind::Tcp(settings) => tcp::run(settings, context).await,
         CollectorSourceKind::Syslog(settings) => syslog::run(settings, context).await,
         CollectorSourceKind::Journal(settings) => journal::run(settings, context).await,
-        CollectorSourceKind::Mysql(_) | CollectorSourceKind::WindowsEvents(_) => {
-            context.shutdown.cancelled().await;
-            pending().await
-        }
+        CollectorSourceKind::Mysql(settings) => mysql::run(settings, context).await,
+        CollectorSourceKind::WindowsEvents(settings) => windows_events::run(settings, context).await,
     }
 }
 

@@ -2,5 +2,7 @@
 
 mod crashes;
 mod full_disk;
+mod many_sources;
+mod mysql;
 mod posting;
 mod stalled_clients;

@@ -153,18 +153,26 @@ pub(super) fn assert_delivered_once(pipeline: &mut Pipeline, ids: &[String]) {
 /// The ids at the drop, and how often each is there.
 fn delivered_ids(pipeline: &Pipeline) -> BTreeMap<String, usize> {
     let mut ids = BTreeMap::new();
+    for record in delivered_records(pipeline) {
+        *ids.entry(record["id"].as_str().expect("an id").to_owned())
+            .or_default() += 1;
+    }
+    ids
+}
+
+/// The records at the drop.
+pub(super) fn delivered_records(pipeline: &Pipeline) -> Vec<Value> {
+    let mut records = Vec::new();
     for entry in std::fs::read_dir(&pipeline.config.destination.directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "log") {
             continue;
         }
         for line in std::fs::read_to_string(path).unwrap().lines() {
-            let record: Value = serde_json::from_str(line).expect("a record");
-            *ids.entry(record["id"].as_str().expect("an id").to_owned())
-                .or_default() += 1;
+            records.push(serde_json::from_str(line).expect("a record"));
         }
     }
-    ids
+    records
 }
 
 /// Starts everything.

@@ -19,6 +19,7 @@ pub(crate) mod resend;
 pub(crate) mod retry;
 pub(crate) mod rules;
 pub(crate) mod search;
+pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod tail;

@@ -223,6 +223,8 @@ pub(crate) mod testing {
         pub(crate) lines: Arc<Mutex<Vec<u8>>>,
         /// While set, everything is refused with [`Refused::Wait`].
         pub(crate) is_full: Arc<AtomicBool>,
+        /// How often something was refused.
+        pub(crate) refusals: Arc<AtomicU64>,
     }
 
     impl MemoryCapture {
@@ -251,6 +253,7 @@ pub(crate) mod testing {
                     continue;
                 };
                 let answer = if capture.is_full.load(Ordering::Relaxed) {
+                    capture.refusals.fetch_add(1, Ordering::Relaxed);
                     Err(Refused::Wait {
                         retry_after: Duration::from_millis(5),
                         reason: "the disk is full".to_owned(),

@@ -33,13 +33,13 @@ pub(crate) struct RawRecord<'a> {
 pub(crate) struct Framer {
     framing: Framing,
     record_max: usize,
-    state: State,
+    state: FramingState,
     /// The beginning of the record that has not ended yet.
     begun: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FramingState {
     /// Between two records. `begun` has what may be the length of a counted one.
     Start,
     /// In a record that ends at a newline, after `len` bytes of which the last may be a carriage return.
@@ -49,7 +49,7 @@ enum State {
 }
 
 /// What the beginning of a record says about its end.
-enum Method {
+enum FramingMethod {
     Undecided,
     Line,
     Counted { len: u64 },
@@ -64,7 +64,7 @@ impl Framer {
         Self {
             framing,
             record_max: record_max.max(4),
-            state: State::Start,
+            state: FramingState::Start,
             begun: Vec::new(),
         }
     }
@@ -73,13 +73,13 @@ impl Framer {
     pub(crate) fn push(&mut self, mut input: &[u8], mut each: impl FnMut(RawRecord<'_>)) {
         while let [first, after @ ..] = input {
             input = match self.state {
-                State::Start => match self.begin(*first) {
+                FramingState::Start => match self.begin(*first) {
                     // The byte is part of a line: read on with it.
-                    Some(Method::Line) => input,
+                    Some(FramingMethod::Line) => input,
                     _ => after,
                 },
-                State::Line { len, ends_in_cr } => self.line(input, len, ends_in_cr, &mut each),
-                State::Counted { len, left } => self.counted(input, len, left, &mut each),
+                FramingState::Line { len, ends_in_cr } => self.line(input, len, ends_in_cr, &mut each),
+                FramingState::Counted { len, left } => self.counted(input, len, left, &mut each),
             };
         }
     }
@@ -88,44 +88,44 @@ impl Framer {
     /// is not whole.
     pub(crate) fn finish(mut self, mut each: impl FnMut(RawRecord<'_>)) {
         match self.state {
-            State::Start => {
+            FramingState::Start => {
                 let len = self.begun.len() as u64;
                 self.end_line(len, false, &mut each);
             }
-            State::Line { len, ends_in_cr } => self.end_line(len, ends_in_cr, &mut each),
-            State::Counted { len, .. } => self.end(len, &mut each),
+            FramingState::Line { len, ends_in_cr } => self.end_line(len, ends_in_cr, &mut each),
+            FramingState::Counted { len, .. } => self.end(len, &mut each),
         }
     }
 
     /// Whether a record has begun that has not ended.
     pub(crate) fn is_inside(&self) -> bool {
-        self.state != State::Start || !self.begun.is_empty()
+        self.state != FramingState::Start || !self.begun.is_empty()
     }
 
     /// At the beginning of a record. `None`: not decided yet, and the byte is taken.
-    fn begin(&mut self, byte: u8) -> Option<Method> {
-        let line = State::Line {
+    fn begin(&mut self, byte: u8) -> Option<FramingMethod> {
+        let line = FramingState::Line {
             len: self.begun.len() as u64,
             ends_in_cr: false,
         };
         if self.framing == Framing::Newline {
             self.state = line;
-            return Some(Method::Line);
+            return Some(FramingMethod::Line);
         }
         match method(&self.begun, byte) {
-            Method::Undecided => {
+            FramingMethod::Undecided => {
                 self.begun.push(byte);
                 None
             }
-            Method::Line => {
+            FramingMethod::Line => {
                 self.state = line;
-                Some(Method::Line)
+                Some(FramingMethod::Line)
             }
-            Method::Counted { len } => {
+            FramingMethod::Counted { len } => {
                 // The byte is the `<` that the record begins with.
                 self.begun.clear();
                 self.begun.push(byte);
-                self.state = State::Counted { len, left: len - 1 };
+                self.state = FramingState::Counted { len, left: len - 1 };
                 None
             }
         }
@@ -150,7 +150,7 @@ impl Framer {
         if newline.is_some() {
             self.end_line(len, ends_in_cr, each);
         } else {
-            self.state = State::Line { len, ends_in_cr };
+            self.state = FramingState::Line { len, ends_in_cr };
         }
         rest
     }
@@ -167,7 +167,7 @@ impl Framer {
         let (piece, rest) = input.split_at(taken);
         self.keep(piece);
         let left = left - taken as u64;
-        self.state = State::Counted { len, left };
+        self.state = FramingState::Counted { len, left };
         if left == 0 {
             self.end(len, each);
         }
@@ -189,7 +189,7 @@ impl Framer {
 
     /// Gives a record of `len` bytes, of which `begun` has the first.
     fn end(&mut self, len: u64, each: &mut impl FnMut(RawRecord<'_>)) {
-        self.state = State::Start;
+        self.state = FramingState::Start;
         let mut record = mem::take(&mut self.begun);
         record.truncate(self.record_max);
         if (record.len() as u64) < len {
@@ -210,17 +210,17 @@ impl Framer {
 /// An idle connection keeps no more memory than this, in bytes.
 const KEPT_CAPACITY: usize = 4 << 10;
 
-fn method(begun: &[u8], byte: u8) -> Method {
+fn method(begun: &[u8], byte: u8) -> FramingMethod {
     match (begun, byte) {
-        ([], b'1'..=b'9') => Method::Undecided,
-        ([.., b'0'..=b'9'], b'0'..=b'9') if begun.len() < LENGTH_DIGITS => Method::Undecided,
-        ([.., b'0'..=b'9'], b' ') => Method::Undecided,
+        ([], b'1'..=b'9') => FramingMethod::Undecided,
+        ([.., b'0'..=b'9'], b'0'..=b'9') if begun.len() < LENGTH_DIGITS => FramingMethod::Undecided,
+        ([.., b'0'..=b'9'], b' ') => FramingMethod::Undecided,
         ([digits @ .., b' '], b'<') => {
             let add = |len, digit: &u8| len * 10 + u64::from(digit.saturating_sub(b'0'));
             let len = digits.iter().fold(0, add);
-            Method::Counted { len }
+            FramingMethod::Counted { len }
         }
-        _ => Method::Line,
+        _ => FramingMethod::Line,
     }
 }
 

@@ -4,14 +4,16 @@
 //! use: `listener` (clients by TCP and TLS) and `framing` (where a record ends).
 
 mod context;
-mod framing;
+pub(crate) mod framing;
 pub mod http;
 pub mod journal;
 mod listener;
+pub mod mysql;
 pub mod syslog;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
+pub mod windows_events;
 
 pub(crate) use context::SourceReport;
 pub use context::{SourceAccount, SourceContext, SourceError, SourcePhase};

@@ -14,6 +14,7 @@ mod tls;
 pub use connection::{HttpConnection, HttpMessage, HttpReply, HttpServer};
 pub use error::HttpError;
 pub use send::{HttpAnswer, HttpMethod, HttpRequest, send};
+pub use tls::connect as connect_tls;
 
 #[cfg(test)]
 mod tests;

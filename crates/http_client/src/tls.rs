@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Negotiates TLS with `host`. The error is the reason, for people.
-pub(crate) async fn connect(
+/// Negotiates TLS with `host`, by the authorities of the file or of the system. The error is the reason, for people.
+pub async fn connect(
     ca_file: Option<PathBuf>,
     host: &str,
     stream: TcpStream,

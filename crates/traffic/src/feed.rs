@@ -80,7 +80,7 @@ impl LineSource {
 #[derive(Debug)]
 pub struct Feed {
     lines: LineSource,
-    pace: Pace,
+    timing: LineRate,
     quota: Quota,
     given: u64,
     buffer: Vec<u8>,
@@ -91,7 +91,7 @@ impl Feed {
     pub fn new(lines: impl Into<LineSource>, quota: Quota) -> Self {
         Self {
             lines: lines.into(),
-            pace: Pace {
+            timing: LineRate {
                 rate: quota.rate,
                 burst: None,
             },
@@ -104,7 +104,7 @@ impl Feed {
     /// The same with bursts.
     #[must_use]
     pub fn with_bursts(mut self, burst: Option<Burst>) -> Self {
-        self.pace.burst = burst;
+        self.timing.burst = burst;
         self
     }
 
@@ -114,10 +114,10 @@ impl Feed {
         if left == 0 || self.quota.time.is_some_and(|time| elapsed >= time) {
             return Slice::End;
         }
-        let due = self.pace.due(elapsed).saturating_sub(self.given);
+        let due = self.timing.due(elapsed).saturating_sub(self.given);
         let due = due.min(left).min(SLICE_LINES_MAX);
         if due == 0 {
-            return Slice::Wait(self.pace.time_of(self.given));
+            return Slice::Wait(self.timing.time_of(self.given));
         }
         self.buffer.clear();
         let mut requests = 0;
@@ -135,14 +135,14 @@ impl Feed {
 
 /// When each line is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct LineRate {
     /// Lines per second; 0: all at once.
     pub rate: u32,
     /// Bursts on top of it.
     pub burst: Option<Burst>,
 }
 
-impl Pace {
+impl LineRate {
     /// The number of lines due by `elapsed`: the first at once, the others at equal intervals.
     pub fn due(self, elapsed: Duration) -> u64 {
         if self.rate == 0 {

@@ -38,7 +38,8 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, Seat, Seats, ServerCertificates, accept, listen, renew,
+    ConnectionSlot, ConnectionSlots, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, ServerCertificates, accept, listen,
+    renew,
 };
 use crate::source::{SourceContext, SourceError};
 
@@ -78,15 +79,15 @@ async fn serve(
         source,
     });
     let (status, shutdown) = (&context.source.status, &context.source.shutdown);
-    let (graceful, seats) = (
+    let (graceful, slots) = (
         GracefulShutdown::new(),
-        Arc::new(Seats::new(settings.max_connections)),
+        Arc::new(ConnectionSlots::new(settings.max_connections)),
     );
     let mut connections = JoinSet::new();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     status.running();
     loop {
-        let (stream, _, seat) = tokio::select! {
+        let (stream, _, slot) = tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             _ = renewal.tick() => {
@@ -94,7 +95,7 @@ async fn serve(
                 renew_keys(&context);
                 continue;
             }
-            accepted = accept(&listener, &seats) => match accepted {
+            accepted = accept(&listener, &slots) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // No file descriptors left, or the client has gone. The pause prevents a busy loop.
@@ -109,7 +110,7 @@ async fn serve(
             Arc::clone(&context),
             stream,
             acceptor,
-            seat,
+            slot,
             graceful.watcher(),
         ));
     }
@@ -131,12 +132,12 @@ fn renew_keys(context: &PostContext) {
     }
 }
 
-/// Serves one connection until it ends, another client needs its seat, or the source stops and the running request is answered.
+/// Serves one connection until it ends, another client needs its slot, or the source stops and the running request is answered.
 async fn serve_connection(
     context: Arc<PostContext>,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    seat: Seat,
+    slot: ConnectionSlot,
     watcher: Watcher,
 ) {
     // Without TCP_NODELAY small answers are delayed (RFC 896). If it fails they are only slower.
@@ -165,9 +166,9 @@ async fn serve_connection(
         address: peer.ip(),
         unconfirmed,
     });
-    let (context, seat) = (&context, &seat);
+    let (context, slot) = (&context, &slot);
     let service = service_fn(move |request| {
-        seat.was_read();
+        slot.was_read();
         let (context, client) = (Arc::clone(context), Arc::clone(&client));
         async move { Ok::<_, Infallible>(context.respond(&client, request).await) }
     });
@@ -179,7 +180,7 @@ async fn serve_connection(
         .max_buf_size(READ_BUFFER);
     let connection = watcher.watch(http.serve_connection(TokioIo::new(connection), service));
     tokio::select! {
-        () = seat.closed() => {}
+        () = slot.closed() => {}
         // A broken connection needs no action: the client posts again.
         ended = connection => if let Err(error) = ended {
             tracing::debug!(client = %peer, error = &error as &dyn std::error::Error, "a connection ended");

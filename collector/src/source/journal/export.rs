@@ -34,7 +34,7 @@ pub(crate) enum ExportError {
 #[derive(Debug)]
 pub(crate) struct ExportDecoder {
     entry_max: usize,
-    state: State,
+    state: ExportState,
     /// The line that has not ended yet, or the name of the binary field.
     line: Vec<u8>,
     /// Of the line or of the binary value, what is not kept.
@@ -46,7 +46,7 @@ pub(crate) struct ExportDecoder {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum ExportState {
     Line,
     /// In the length of a binary value; so many of its bytes have come.
     Length {
@@ -87,7 +87,7 @@ impl ExportDecoder {
     pub(crate) fn new(entry_max: usize) -> Self {
         Self {
             entry_max,
-            state: State::Line,
+            state: ExportState::Line,
             line: Vec::new(),
             lost: 0,
             value: Vec::new(),
@@ -104,20 +104,20 @@ impl ExportDecoder {
     ) -> Result<(), ExportError> {
         while let [first, after @ ..] = input {
             input = match self.state {
-                State::Line => self.line(input, &mut each)?,
-                State::Length { bytes, count } => {
+                ExportState::Line => self.line(input, &mut each)?,
+                ExportState::Length { bytes, count } => {
                     self.length(bytes, count, *first);
                     after
                 }
-                State::Value { left } => self.value(input, left),
-                State::ValueEnd if *first == b'\n' => {
+                ExportState::Value { left } => self.value(input, left),
+                ExportState::ValueEnd if *first == b'\n' => {
                     let name = mem::take(&mut self.line);
                     let value = mem::take(&mut self.value);
                     self.field(&name, value)?;
-                    self.state = State::Line;
+                    self.state = ExportState::Line;
                     after
                 }
-                State::ValueEnd => {
+                ExportState::ValueEnd => {
                     let name = String::from_utf8_lossy(&self.line).into_owned();
                     return Err(ExportError::Length(name));
                 }
@@ -153,7 +153,7 @@ impl ExportDecoder {
             check_name(&line)?;
             self.line = line;
             let (bytes, count) = ([0; 8], 0);
-            self.state = State::Length { bytes, count };
+            self.state = ExportState::Length { bytes, count };
         }
         Ok(rest)
     }
@@ -164,7 +164,7 @@ impl ExportDecoder {
         }
         count += 1;
         self.state = if count < bytes.len() {
-            State::Length { bytes, count }
+            ExportState::Length { bytes, count }
         } else {
             after_value(u64::from_le_bytes(bytes))
         };
@@ -203,11 +203,11 @@ impl ExportDecoder {
     }
 }
 
-fn after_value(left: u64) -> State {
+fn after_value(left: u64) -> ExportState {
     if left == 0 {
-        State::ValueEnd
+        ExportState::ValueEnd
     } else {
-        State::Value { left }
+        ExportState::Value { left }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn follow(
     let cursor = position
         .as_ref()
         .and_then(|position| position.get(CURSOR)?.as_str());
-    let mut reader = Reader {
+    let mut reader = EntryReader {
         context,
         filter: EntryFilter::new(&settings.units, &settings.matches),
         machine: machine_id(),
@@ -66,7 +66,7 @@ enum Next {
     FromBeginning,
 }
 
-struct Reader<'a> {
+struct EntryReader<'a> {
     context: &'a SourceContext,
     filter: EntryFilter,
     machine: Option<String>,
@@ -76,7 +76,7 @@ struct Reader<'a> {
     kept_at: Instant,
 }
 
-impl Reader<'_> {
+impl EntryReader<'_> {
     async fn read_all(
         &mut self,
         mut following: Following,

@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 use super::cursor::JournalCursor;
 use super::export::ExportDecoder;
 
 /// Lines of its messages that are kept for an error.
 const MESSAGES_KEPT: usize = 5;
+/// How long its last messages may take after its end.
+const MESSAGES_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a look at the newest entry may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of the newest entry only the cursor counts.
@@ -63,6 +66,8 @@ pub(super) struct Following {
     child: Child,
     stdout: ChildStdout,
     messages: Messages,
+    /// Reads the messages, until the child has ended.
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Journalctl {
@@ -81,20 +86,20 @@ impl Journalctl {
         let stdout = child.stdout.take();
         let stdout = stdout.ok_or_else(|| start_error(io::ErrorKind::BrokenPipe.into()))?;
         let messages = Messages::default();
-        if let Some(stderr) = child.stderr.take() {
+        let reading = child.stderr.take().map(|stderr| {
             let messages = messages.clone();
-            // It ends with the child.
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stderr).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     messages.add(line);
                 }
-            });
-        }
+            })
+        });
         Ok(Following {
             child,
             stdout,
             messages,
+            reading,
         })
     }
 
@@ -143,7 +148,12 @@ impl Following {
 
     /// Why it has ended, after its output has.
     pub(super) async fn ended(mut self) -> JournalctlError {
-        match self.child.wait().await {
+        let ended = self.child.wait().await;
+        if let Some(reading) = self.reading {
+            // A child of the child may hold its messages open.
+            let _ = tokio::time::timeout(MESSAGES_TIMEOUT, reading).await;
+        }
+        match ended {
             Ok(status) => JournalctlError::Ended {
                 status,
                 messages: self

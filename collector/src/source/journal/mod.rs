@@ -11,4 +11,7 @@ mod resume;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::exported_records;
+
 pub use follow::run;

@@ -64,6 +64,25 @@ fn value(bytes: &[u8]) -> Value {
     }
 }
 
+/// The records of an output, for the fuzz target. What comes after an error is left out.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn exported_records(output: &[u8], entry_max: usize) -> Vec<Record> {
+    use super::cursor::JournalCursor;
+    use super::export::ExportDecoder;
+
+    let mut records = Vec::new();
+    let decoded = ExportDecoder::new(entry_max).push(output, |entry| {
+        let cursor = JournalCursor::parse(entry.text("__CURSOR").unwrap_or_default());
+        assert!(
+            !cursor.is_after(&cursor) && cursor.is_same_entry(&cursor),
+            "{cursor:?}"
+        );
+        records.push(record(&entry, cursor.as_str()));
+    });
+    drop(decoded);
+    records
+}
+
 /// A record that says what is missing.
 pub(super) fn gap_record(gap: &JournalGap) -> Record {
     let mut record = Record::of_text(Timestamp::now(), "logferry", gap_text(gap));

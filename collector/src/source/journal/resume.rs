@@ -17,13 +17,13 @@ use super::cursor::JournalCursor;
 pub(crate) struct JournalResume {
     /// The last entry that was new.
     last: Option<JournalCursor>,
-    phase: Phase,
+    phase: ResumePhase,
     /// Where the running `journalctl` was told to start, until that entry came.
     anchor: Option<JournalCursor>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ResumePhase {
     /// No entry has come that is new or the last one; so many known ones have.
     Seeking,
     Following,
@@ -69,7 +69,7 @@ impl JournalResume {
     pub(crate) fn new(last: Option<JournalCursor>) -> Self {
         Self {
             last,
-            phase: Phase::Seeking,
+            phase: ResumePhase::Seeking,
             anchor: None,
         }
     }
@@ -78,8 +78,8 @@ impl JournalResume {
     pub(crate) fn start(&mut self) -> Option<&JournalCursor> {
         self.anchor = self.last.clone();
         self.phase = match &self.last {
-            Some(_) => Phase::Seeking,
-            None => Phase::Following,
+            Some(_) => ResumePhase::Seeking,
+            None => ResumePhase::Following,
         };
         self.last.as_ref()
     }
@@ -91,7 +91,7 @@ impl JournalResume {
 
     /// Whether `journalctl` has not yet shown that it found its place.
     pub(crate) fn is_seeking(&self) -> bool {
-        self.phase == Phase::Seeking
+        self.phase == ResumePhase::Seeking
     }
 
     /// The next entry.
@@ -100,15 +100,15 @@ impl JournalResume {
             && anchor.is_same_entry(cursor)
         {
             self.anchor = None;
-            self.phase = Phase::Following;
+            self.phase = ResumePhase::Following;
             return EntryVerdict::Known;
         }
         let gap = match (self.phase, &self.last) {
-            (Phase::Seeking, Some(last)) if !cursor.is_after(last) => return EntryVerdict::Known,
-            (Phase::Seeking, Some(last)) => gap(last, cursor),
+            (ResumePhase::Seeking, Some(last)) if !cursor.is_after(last) => return EntryVerdict::Known,
+            (ResumePhase::Seeking, Some(last)) => gap(last, cursor),
             _ => None,
         };
-        self.phase = Phase::Following;
+        self.phase = ResumePhase::Following;
         self.last = Some(cursor.clone());
         gap.map_or(EntryVerdict::New, EntryVerdict::NewAfterGap)
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::RecordMaker;
-use super::seats::Seat;
+use super::slots::ConnectionSlot;
 use crate::capture::Refused;
 use crate::line_record;
 use crate::record::Record;
@@ -26,7 +26,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is known of a client.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
-    pub(super) seat: Seat,
+    pub(super) slot: ConnectionSlot,
     pub(super) framing: Framing,
     pub(super) stall_timeout: Duration,
     pub(super) tls: Option<TlsAcceptor>,
@@ -54,7 +54,7 @@ pub(super) async fn serve_client(
     let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let accepted = tokio::select! {
         () = context.shutdown.cancelled() => return,
-        () = client.seat.closed() => return,
+        () = client.slot.closed() => return,
         accepted = handshake => accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
     };
     match accepted {
@@ -83,7 +83,7 @@ async fn read_records(
         };
         let read = tokio::select! {
             () = context.shutdown.cancelled() => break ConnectionEnd::Broken,
-            () = client.seat.closed() => break ConnectionEnd::Broken,
+            () = client.slot.closed() => break ConnectionEnd::Broken,
             read = timeout(limit, stream.read(&mut buffer)) => read,
         };
         let len = match read {
@@ -91,7 +91,7 @@ async fn read_records(
             Ok(Ok(len)) => len,
             Ok(Err(_)) | Err(_) => break ConnectionEnd::Broken,
         };
-        client.seat.was_read();
+        client.slot.was_read();
         let mut batch = RecordBatch::new(client, context, maker);
         framer.push(buffer.get(..len).unwrap_or_default(), |raw| batch.add(raw));
         if batch.append().await.is_err() {

@@ -5,10 +5,10 @@
 //!
 //! Invariants:
 //! - A connection is not read on before its records are durable.
-//! - A connection that stalls costs the others nothing: it has a seat, a small buffer, and at most one begun record.
+//! - A connection that stalls costs the others nothing: it has a slot, a small buffer, and at most one begun record.
 
 mod connection;
-mod seats;
+mod slots;
 mod tls;
 
 use std::io;
@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub(crate) use self::connection::HANDSHAKE_TIMEOUT;
-pub(crate) use self::seats::{Seat, Seats};
+pub(crate) use self::slots::{ConnectionSlot, ConnectionSlots};
 pub(crate) use self::tls::ServerCertificates;
 
 use self::connection::{Client, serve_client};
@@ -82,19 +82,19 @@ pub(crate) async fn serve_clients(
         .as_ref()
         .map(|tls| ServerCertificates::load(tls, &[]));
     let tls = tls.transpose()?;
-    let seats = Arc::new(Seats::new(settings.max_connections));
+    let slots = Arc::new(ConnectionSlots::new(settings.max_connections));
     let mut connections = JoinSet::new();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     context.status.running();
     loop {
-        let (stream, peer, seat) = tokio::select! {
+        let (stream, peer, slot) = tokio::select! {
             () = context.shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             _ = renewal.tick() => {
                 renew(tls.as_ref(), context);
                 continue;
             }
-            accepted = accept(&listener, &seats) => match accepted {
+            accepted = accept(&listener, &slots) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // No file descriptors left, or the client has gone. The pause prevents a busy loop.
@@ -106,7 +106,7 @@ pub(crate) async fn serve_clients(
         };
         let client = Client {
             peer,
-            seat,
+            slot,
             framing: settings.framing,
             stall_timeout: settings.stall_timeout,
             tls: tls.as_ref().map(ServerCertificates::acceptor),
@@ -120,18 +120,18 @@ pub(crate) async fn serve_clients(
     Ok(())
 }
 
-/// Cancel safe: a dropped wait has taken neither a seat nor a connection.
+/// Cancel safe: a dropped wait has taken neither a slot nor a connection.
 pub(crate) async fn accept(
     listener: &TcpListener,
-    seats: &Arc<Seats>,
-) -> io::Result<(TcpStream, SocketAddr, seats::Seat)> {
-    // The seat first: further connections wait in the kernel's backlog.
-    let seat = seats.take().await;
+    slots: &Arc<ConnectionSlots>,
+) -> io::Result<(TcpStream, SocketAddr, slots::ConnectionSlot)> {
+    // The slot first: further connections wait in the kernel's backlog.
+    let slot = slots.take().await;
     let (stream, peer) = listener.accept().await?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-    // Without it a client whose host has vanished keeps its seat until another one needs it.
+    // Without it a client whose host has vanished keeps its slot until another one needs it.
     let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-    Ok((stream, peer, seat))
+    Ok((stream, peer, slot))
 }
 
 pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext) {

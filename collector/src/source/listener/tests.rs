@@ -133,6 +133,7 @@ async fn full_disk_holds_the_client_and_loses_nothing() {
     // While the disk is full, others connect and wait, too.
     let mut other = served.connect().await;
     other.write_all(b"other\n").await.expect("sent");
+    until(|| served.kept.refusals.load(Ordering::Relaxed) > 2).await;
     assert!(!finished.is_finished() && served.messages().is_empty());
     served.kept.is_full.store(false, Ordering::Relaxed);
     finished.await.expect("no panic");
@@ -278,7 +279,10 @@ async fn tls_client_needs_a_certificate_of_the_authority() {
         error.contains("127.0.0.1") && error.contains("certificate"),
         "{error}"
     );
-    served.send(b"not tls at all\n").await;
+    let mut plain = served.connect().await;
+    plain.write_all(b"not tls at all\n").await.expect("sent");
+    // What comes back is an alert of TLS, or nothing.
+    let _ = plain.read_to_end(&mut rest).await;
     assert_eq!(served.stop().await.records().len(), 1);
 }
 

@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::kernel_drops::KernelDrops;
-use super::record::record;
+use super::record::message_record;
 use crate::line_record;
 use crate::record::Record;
 use crate::source::listener::ListenError;
@@ -53,11 +53,12 @@ pub(super) async fn serve(socket: &UdpSocket, context: &SourceContext) -> Result
         room: Arc::new(Semaphore::new(QUEUE_BYTES)),
     };
     let reading = async {
-        let read = context
-            .shutdown
-            .run_until_cancelled(read(socket, context, queue))
-            .await;
-        read.unwrap_or(Ok(()))
+        // Whoever waits for room cannot count.
+        tokio::select! {
+            () = context.shutdown.cancelled() => Ok(()),
+            () = count_drops(socket, context) => Ok(()),
+            ended = read(socket, context, queue) => ended,
+        }
     };
     let (read, ()) = tokio::join!(reading, append(records, context));
     read.map_err(Into::into)
@@ -84,20 +85,12 @@ impl RecordQueue {
 async fn read(socket: &UdpSocket, context: &SourceContext, queue: RecordQueue) -> io::Result<()> {
     let zone = TimeZone::system();
     let mut buffer = vec![0; DATAGRAM_MAX];
-    let mut drops = KernelDrops::new(socket);
-    let mut look = tokio::time::interval(DROPS_INTERVAL);
     loop {
-        let (len, peer) = tokio::select! {
-            _ = look.tick() => {
-                count_drops(&mut drops, context);
-                continue;
-            }
-            // On Linux an error here is one of the socket's queue, such as an ICMP answer; the next call reads on.
-            received = socket.recv_from(&mut buffer) => match received {
-                Ok(received) => received,
-                Err(error) if is_passing(&error) => continue,
-                Err(error) => return Err(error),
-            },
+        let (len, peer) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            // One of the socket's queue, such as an ICMP answer; the next call reads on.
+            Err(error) if is_passing(&error) => continue,
+            Err(error) => return Err(error),
         };
         let datagram = buffer.get(..len).unwrap_or_default();
         if let Some(record) = of_datagram(datagram, peer.ip(), &zone, context)
@@ -119,20 +112,26 @@ fn of_datagram(datagram: &[u8], peer: IpAddr, zone: &TimeZone, context: &SourceC
     if datagram.trim_ascii_end().is_empty() {
         return None;
     }
-    let mut record = record(datagram, peer, Timestamp::now(), zone);
+    let mut record = message_record(datagram, peer, Timestamp::now(), zone);
     let is_cut = line_record::fit(&mut record, 0, context.max_record);
     context.status.count_cut(u64::from(is_cut));
     Some(record)
 }
 
-fn count_drops(drops: &mut KernelDrops, context: &SourceContext) {
-    let new = drops.since_last_look();
-    if new > 0 {
-        context.status.count_dropped(new);
-        context.status.problem(format!(
-            "the kernel dropped {new} datagrams, because they came faster than they could be written; use TCP for what must \
-             not be lost, or raise net.core.rmem_max"
-        ));
+/// Tells what the kernel drops, for ever.
+async fn count_drops(socket: &UdpSocket, context: &SourceContext) {
+    let mut drops = KernelDrops::new(socket);
+    let mut look = tokio::time::interval(DROPS_INTERVAL);
+    loop {
+        look.tick().await;
+        let new = drops.since_last_look();
+        if new > 0 {
+            context.status.count_dropped(new);
+            context.status.problem(format!(
+                "the kernel dropped {new} datagrams, because they came faster than they could be written; use TCP for what \
+                 must not be lost, or raise net.core.rmem_max"
+            ));
+        }
     }
 }
 

@@ -13,14 +13,12 @@ pub(super) struct KernelDrops {
 }
 
 impl KernelDrops {
-    /// Counts from now on.
+    /// Counts from the beginning of the socket.
     pub(super) fn new(socket: &UdpSocket) -> Self {
-        let mut drops = Self {
+        Self {
             inode: inode(socket),
             last: 0,
-        };
-        drops.since_last_look();
-        drops
+        }
     }
 
     /// How many datagrams were dropped since this was last asked; 0 if the kernel does not say.

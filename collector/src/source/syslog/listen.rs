@@ -9,7 +9,7 @@ use logferry_config::SyslogSettings;
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::datagrams;
-use super::record::record;
+use super::record::message_record;
 use crate::record::Record;
 use crate::source::framing::{Framing, RawRecord};
 use crate::source::listener::{ClientSettings, RecordMaker, listen, serve_clients};
@@ -72,6 +72,6 @@ struct MessageMaker {
 
 impl RecordMaker for MessageMaker {
     fn record(&self, raw: &RawRecord<'_>, peer: IpAddr) -> Record {
-        record(raw.bytes, peer, Timestamp::now(), &self.zone)
+        message_record(raw.bytes, peer, Timestamp::now(), &self.zone)
     }
 }

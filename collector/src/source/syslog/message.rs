@@ -38,7 +38,7 @@ pub(crate) struct SyslogMessage<'a> {
 
 /// What a time needs that lacks its year or its zone.
 #[derive(Debug, Clone)]
-pub(crate) struct Arrival {
+pub(crate) struct MessageArrival {
     /// When the message came.
     pub(crate) at: Timestamp,
     /// The zone of times that name none.
@@ -46,7 +46,7 @@ pub(crate) struct Arrival {
 }
 
 /// Reads a message.
-pub(crate) fn parse<'a>(message: &'a str, arrival: &Arrival) -> SyslogMessage<'a> {
+pub(crate) fn parse<'a>(message: &'a str, arrival: &MessageArrival) -> SyslogMessage<'a> {
     let message = message.trim_end_matches(['\n', '\r', '\0']);
     let Some((priority, rest)) = priority::strip(message) else {
         // RFC 3164, section 4.3.3: anything can be a message.
@@ -83,7 +83,7 @@ fn rfc5424(priority: Priority, rest: &str) -> Option<SyslogMessage<'_>> {
 }
 
 /// The older forms: `[TIME] [HOST] [TAG[PID]:] TEXT`.
-fn older<'a>(priority: Option<Priority>, rest: &'a str, arrival: &Arrival) -> SyslogMessage<'a> {
+fn older<'a>(priority: Option<Priority>, rest: &'a str, arrival: &MessageArrival) -> SyslogMessage<'a> {
     let mut message = SyslogMessage {
         priority,
         text: rest,

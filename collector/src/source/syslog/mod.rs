@@ -14,3 +14,5 @@ mod tests;
 
 pub use listen::run;
 pub(crate) use priority::level_of;
+#[cfg(any(test, fuzzing))]
+pub(crate) use record::message_record;

@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::message::{Arrival, SyslogMessage, parse};
+use super::message::{MessageArrival, SyslogMessage, parse};
 use super::priority::Priority;
 use super::structured_data::Element;
 use crate::line_record::keep_bytes;
 use crate::record::{Record, UNKNOWN_LEVEL};
 
 /// The record of a message that came `at` that time from `peer`. `zone`: of times that name none.
-pub(super) fn record(bytes: &[u8], peer: IpAddr, at: Timestamp, zone: &TimeZone) -> Record {
+pub(crate) fn message_record(bytes: &[u8], peer: IpAddr, at: Timestamp, zone: &TimeZone) -> Record {
     let text = String::from_utf8_lossy(bytes);
-    let arrival = Arrival {
+    let arrival = MessageArrival {
         at,
         zone: zone.clone(),
     };
@@ -76,7 +76,7 @@ mod tests {
     fn written(message: &[u8]) -> String {
         let at = "2026-11-21T08:20:03Z".parse().expect("a time");
         let peer = "::ffff:192.0.2.7".parse().expect("an address");
-        let mut record = record(message, peer, at, &TimeZone::UTC);
+        let mut record = message_record(message, peer, at, &TimeZone::UTC);
         record.id = "ID".into();
         let mut line = Vec::new();
         record.write_line(&mut line);

@@ -4,13 +4,13 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_time_windows::{TimeReader, TimestampFormat};
 
-use super::message::Arrival;
+use super::message::MessageArrival;
 
 /// The length of `Oct 11 22:14:15`.
 const CLASSIC_LEN: usize = 15;
 
 /// The time that a text begins with, and what follows the space after it.
-pub(super) fn strip<'a>(text: &'a str, arrival: &Arrival) -> Option<(Timestamp, &'a str)> {
+pub(super) fn strip<'a>(text: &'a str, arrival: &MessageArrival) -> Option<(Timestamp, &'a str)> {
     let word = text.split(' ').next().unwrap_or_default();
     if let Ok(time) = word.parse() {
         // It names its zone (RFC 3339), as rsyslog forwards it.
@@ -26,7 +26,7 @@ pub(super) fn strip<'a>(text: &'a str, arrival: &Arrival) -> Option<(Timestamp, 
 }
 
 /// `Oct 11 2026 22:14:15`, as some network devices write it.
-fn with_year<'a>(text: &'a str, arrival: &Arrival) -> Option<(Timestamp, &'a str)> {
+fn with_year<'a>(text: &'a str, arrival: &MessageArrival) -> Option<(Timestamp, &'a str)> {
     let (day, year, clock) = (text.get(..7)?, text.get(7..11)?, text.get(12..20)?);
     let year: i16 = year.parse().ok()?;
     let civil = jiff::civil::DateTime::strptime("%b %e %Y %H:%M:%S", format!("{day}{year} {clock}")).ok()?;

@@ -27,7 +27,8 @@ pub struct MysqlSettings {
     pub table: String,
     /// The column of the row's number, unique and growing.
     pub id: String,
-    /// The column that is 0 until the row is captured; `None`: the user may not write, and rows are followed by their number.
+    /// The column that is 0 until the row is captured; `None` (`none`): the user may not write, and rows are followed by their
+    /// number.
     pub sent: Option<String>,
     /// The column of the row's time; `None`: the time when it was read.
     pub time: Option<String>,
@@ -55,8 +56,13 @@ impl MysqlSettings {
         let table = at.required("table", raw.table.take(), "logs", identifier);
         let id = raw.id.take();
         let id = identifier(&at.key("id"), id.as_deref().unwrap_or("id"));
-        let sent = at.optional("sent", raw.sent.take(), identifier);
-        let time = at.optional("time", raw.time.take(), identifier);
+        let sent = raw.sent.take();
+        let sent = match sent.as_deref().unwrap_or("sent") {
+            "none" => Some(None),
+            name => identifier(&at.key("sent"), name).map(Some),
+        };
+        let time = raw.time.take();
+        let time = identifier(&at.key("time"), time.as_deref().unwrap_or("created_at"));
         let interval = raw.interval.take();
         let interval = at.key("interval").interval(interval.as_deref().unwrap_or("1s"));
         let batch = raw.batch.take();
@@ -73,7 +79,7 @@ impl MysqlSettings {
             table: table?,
             id: id?,
             sent: sent?,
-            time: time?,
+            time: Some(time?),
             interval: interval?,
             batch: batch?,
             time_zone: time_zone?,

@@ -13,7 +13,7 @@ use crate::capture::Position;
 use crate::capture::testing::MemoryCapture;
 use crate::source::journal::follow::follow;
 use crate::source::journal::journalctl::Journalctl;
-use crate::source::testing::{context, until};
+use crate::source::testing::{self, until};
 use crate::source::{SourceContext, SourceError};
 
 /// Shows the entries of `DIR/export` from the one with the cursor on, all if it is not there, and goes on for ever. With
@@ -33,6 +33,13 @@ awk -v cursor="$cursor" -v last="$last" 'BEGIN { RS = ""; ORS = "\n\n" }
     END { for (n = last ? NR : from ? from : 1; n <= NR; n++) print all[n] }' "$dir/export"
 [ -n "$last" ] || exec tail -n +1 -f "$dir/more"
 "#;
+
+/// For records of at most 64 KiB.
+fn context(position: Option<Position>) -> (SourceContext, MemoryCapture) {
+    let (mut context, kept) = testing::context(position);
+    context.max_record = 64 << 10;
+    (context, kept)
+}
 
 struct Journal {
     folder: tempfile::TempDir,
@@ -204,7 +211,7 @@ async fn full_disk_holds_the_reader_and_loses_nothing() {
     let world = context(None);
     world.1.is_full.store(true, Ordering::Relaxed);
     let free = async {
-        until(|| !journal.starts().is_empty()).await;
+        until(|| world.1.refusals.load(Ordering::Relaxed) > 2).await;
         world.1.is_full.store(false, Ordering::Relaxed);
     };
     let (journalctl, settings) = (journal.journalctl(), JournalSettings::default());
@@ -245,7 +252,7 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
 async fn journalctl_that_fails_is_an_error_with_its_words() {
     let journal = Journal::new(1..2);
     write(&journal.path("broken"), "");
-    let (context, _kept) = context(None);
+    let (context, _kept) = testing::context(None);
     let error = follow(&journal.journalctl(), &JournalSettings::default(), &context, TICK)
         .await
         .expect_err("broken");
@@ -328,6 +335,7 @@ async fn real_journalctl_shows_every_entry_once_over_restarts_and_boots() {
     let expected: Vec<_> = (1..21).map(|number| format!("entry {number}")).collect();
     assert_eq!(messages(&records), expected);
     assert_eq!(records[4]["level"], "WARNING");
+    assert_eq!(records[4]["LONG"].as_str().map(str::len), Some(10_001));
     assert_eq!(first.0.status.report().gaps, 0);
 
     // Killed after the fifth entry was durable: the rest of that boot, and the next boot, come again, and nothing else.

@@ -3,10 +3,10 @@ use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::source::syslog::message::{Arrival, SyslogMessage, parse};
+use crate::source::syslog::message::{MessageArrival, SyslogMessage, parse};
 
-fn arrival() -> Arrival {
-    Arrival {
+fn arrival() -> MessageArrival {
+    MessageArrival {
         at: "2026-11-21T08:20:03Z".parse().expect("a time"),
         zone: TimeZone::fixed(jiff::tz::offset(6)),
     }

@@ -1,4 +1,4 @@
-//! Who may be connected: so many clients at one time. When every seat is taken and a new client comes, the client that has
+//! Who may be connected: so many clients at one time. When every slot is taken and a new client comes, the client that has
 //! been silent for longest has to go.
 
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 /// A client that wrote something since is not closed for another.
 const IDLE_MIN: Duration = Duration::from_secs(60);
-/// How often somebody who waits for a seat looks for an idle client.
+/// How often somebody who waits for a slot looks for an idle client.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Seats {
+pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
@@ -23,25 +23,25 @@ pub(crate) struct Seats {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    clients: BTreeMap<u64, SeatedClient>,
+    clients: BTreeMap<u64, SlottedClient>,
 }
 
 #[derive(Debug)]
-struct SeatedClient {
+struct SlottedClient {
     last_read: Instant,
     closed: CancellationToken,
 }
 
-/// A client's seat; free again when it is dropped.
+/// A client's slot; free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConnectionSlot {
     number: u64,
-    seats: Arc<Seats>,
+    slots: Arc<ConnectionSlots>,
     closed: CancellationToken,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Seats {
+impl ConnectionSlots {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(most)),
@@ -49,8 +49,8 @@ impl Seats {
         }
     }
 
-    /// A seat. Cancel safe.
-    pub(crate) async fn take(self: &Arc<Self>) -> Seat {
+    /// A slot. Cancel safe.
+    pub(crate) async fn take(self: &Arc<Self>) -> ConnectionSlot {
         let permit = loop {
             let free = Arc::clone(&self.free).acquire_owned();
             match tokio::time::timeout(LOOK_INTERVAL, free).await {
@@ -63,15 +63,15 @@ impl Seats {
         let mut taken = self.lock();
         let number = taken.next;
         taken.next += 1;
-        let client = SeatedClient {
+        let client = SlottedClient {
             last_read: Instant::now(),
             closed: closed.clone(),
         };
         taken.clients.insert(number, client);
         drop(taken);
-        Seat {
+        ConnectionSlot {
             number,
-            seats: Arc::clone(self),
+            slots: Arc::clone(self),
             closed,
             _permit: permit,
         }
@@ -94,23 +94,23 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// The client wrote something.
     pub(crate) fn was_read(&self) {
-        if let Some(client) = self.seats.lock().clients.get_mut(&self.number) {
+        if let Some(client) = self.slots.lock().clients.get_mut(&self.number) {
             client.last_read = Instant::now();
         }
     }
 
-    /// Ends when another client needs the seat. Cancel safe.
+    /// Ends when another client needs the slot. Cancel safe.
     pub(crate) async fn closed(&self) {
         self.closed.cancelled().await;
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.seats.lock().clients.remove(&self.number);
+        self.slots.lock().clients.remove(&self.number);
     }
 }
 
@@ -120,30 +120,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn client_that_is_silent_for_longest_goes_when_a_seat_is_needed() {
-        let seats = Arc::new(Seats::new(2));
-        let (first, second) = (seats.take().await, seats.take().await);
+        let slots = Arc::new(ConnectionSlots::new(2));
+        let (first, second) = (slots.take().await, slots.take().await);
         tokio::time::advance(Duration::from_secs(30)).await;
         first.was_read();
         tokio::time::advance(IDLE_MIN).await;
         let waiting = tokio::spawn({
-            let seats = Arc::clone(&seats);
-            async move { seats.take().await }
+            let slots = Arc::clone(&slots);
+            async move { slots.take().await }
         });
         second.closed().await;
         assert!(!first.closed.is_cancelled());
         drop(second);
-        let third = waiting.await.expect("a seat");
+        let third = waiting.await.expect("a slot");
         assert_ne!(third.number, first.number);
     }
 
     #[tokio::test(start_paused = true)]
     async fn busy_clients_keep_their_seats_and_a_new_one_waits() {
-        let seats = Arc::new(Seats::new(1));
-        let first = seats.take().await;
-        let waited = tokio::time::timeout(IDLE_MIN / 2, seats.take()).await;
+        let slots = Arc::new(ConnectionSlots::new(1));
+        let first = slots.take().await;
+        let waited = tokio::time::timeout(IDLE_MIN / 2, slots.take()).await;
         assert!(waited.is_err());
         assert!(!first.closed.is_cancelled());
         drop(first);
-        seats.take().await;
+        slots.take().await;
     }
 }

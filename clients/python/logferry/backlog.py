@@ -1,0 +1,174 @@
+"""Records that wait in files: requests that were not answered, each with its key.
+
+A process has a folder of its own below the backlog's folder, and holds a lock in it for as long as it lives. The folder of a
+process that is gone is taken over by another one. The name of a file is `NUMBER-KEY.ndjson`; its content is the body.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import os
+import shutil
+import threading
+import uuid
+from pathlib import Path
+from typing import IO, List, NamedTuple, Optional, Tuple
+
+LOCK_NAME = "lock"
+
+
+class Waiting(NamedTuple):
+    """A request that waits. They are ordered as they are to be sent: those of processes that are gone come first."""
+
+    order: Tuple[int, str, int]
+    key: str
+    path: Path
+    size: int
+
+    @property
+    def number(self) -> int:
+        """Its place among the requests of its process."""
+        return self.order[2]
+
+    def body(self) -> bytes:
+        """Its records."""
+        return self.path.read_bytes()
+
+
+class Backlog:
+    """The waiting requests of this process, and of those before it that are gone. Any thread may use it."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        self._own = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._own.mkdir()
+        lock = _lock(self._own / LOCK_NAME)
+        if lock is None:
+            raise OSError(f"cannot lock {self._own / LOCK_NAME}, which nobody else can know")
+        self._locks: List[IO[bytes]] = [lock]
+        self._folders: List[Path] = [self._own]
+        self._waiting: List[Waiting] = []
+        self._bytes = 0
+        self._changing = threading.Lock()
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Takes the folders of processes that are gone."""
+        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+            if folder in self._folders:
+                continue
+            lock = _lock(folder / LOCK_NAME)
+            if lock is None:
+                continue
+            self._folders.append(folder)
+            self._locks.append(lock)
+            for path in folder.glob("*.ndjson"):
+                number, key = path.stem.split("-", 1)
+                with contextlib.suppress(OSError, ValueError):
+                    self._insert(Waiting((0, folder.name, int(number)), key, path, path.stat().st_size))
+
+    def add(self, body: bytes, key: str, number: int, after: Optional[Waiting] = None) -> Optional[Waiting]:
+        """Keeps a request; `None` if there is no room. When it returns, the file is on stable storage. `after`: the request
+        that it is a part of, in whose folder it goes.
+        """
+        if self._bytes + len(body) > self.max_bytes:
+            return None
+        order = (1, "", number) if after is None else after.order
+        folder = self._own if after is None else after.path.parent
+        path = folder / f"{number:012}-{key}.ndjson"
+        temporary = path.with_suffix(".tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            return None
+        request = Waiting(order, key, path, len(body))
+        self._insert(request)
+        return request
+
+    def next(self) -> Optional[Waiting]:
+        """The request that is to be sent next."""
+        with self._changing:
+            return self._waiting[0] if self._waiting else None
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self.next() is None
+
+    def done(self, request: Waiting) -> None:
+        """The request was taken."""
+        with contextlib.suppress(OSError):
+            request.path.unlink()
+        self._remove(request)
+
+    def refuse(self, request: Waiting) -> None:
+        """The collector does not want the request: it stays as a file for people, `NAME.refused`."""
+        with contextlib.suppress(OSError):
+            os.replace(request.path, self.folder / (request.path.stem + ".refused"))
+        self._remove(request)
+
+    def close(self) -> None:
+        """Gives up the folders; empty ones go."""
+        for folder in self._folders:
+            if not any(folder.glob("*.ndjson")):
+                shutil.rmtree(folder, ignore_errors=True)
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
+
+    def _insert(self, request: Waiting) -> None:
+        with self._changing:
+            bisect.insort(self._waiting, request)
+            self._bytes += request.size
+
+    def _remove(self, request: Waiting) -> None:
+        with self._changing:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                self._bytes -= request.size
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows has no handle of a folder to sync.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(path: Path) -> Optional[IO[bytes]]:
+    """The locked file, or `None` if another process holds it. The lock goes with the process."""
+    try:
+        file = open(path, "ab")
+    except OSError:
+        return None
+    try:
+        if os.name == "nt":
+            _lock_windows(file)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def _lock_windows(file: IO[bytes]) -> None:
+    import importlib
+
+    msvcrt = importlib.import_module("msvcrt")
+    file.seek(0)
+    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

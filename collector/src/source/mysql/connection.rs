@@ -1,0 +1,386 @@
+//! A connection to the server, and the statements that the source needs.
+
+use std::time::Duration;
+
+use jiff::tz::{Offset, TimeZone};
+use logferry_config::MysqlSettings;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Value as SqlValue};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::progress::RowKey;
+use super::values::{BINARY_CHARSET, ColumnKind, json_of};
+
+/// How long a statement may take.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The server asks whether we are still there (tcp(7)), and we whether it is.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The numbers of errors that say that a right is missing (MariaDB: ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR).
+const DENIED: [u16; 2] = [1142, 1143];
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MysqlError {
+    #[error(
+        "cannot connect to the MySQL server {server}; is it running, and are host, port, user and password right?"
+    )]
+    Connect {
+        server: String,
+        #[source]
+        error: mysql_async::Error,
+    },
+    #[error("the MySQL server {server} did not answer within {} s", .limit.as_secs())]
+    TimedOut { server: String, limit: Duration },
+    #[error("the MySQL server {server} could not do what the source `{table}` needs")]
+    Statement {
+        server: String,
+        table: String,
+        #[source]
+        error: mysql_async::Error,
+    },
+    #[error(
+        "another agent reads {table} on {server}: it has the lock (connection {holder}); stop it, or rows would come twice"
+    )]
+    Locked {
+        server: String,
+        table: String,
+        holder: String,
+    },
+    #[error(
+        "{table} on {server} has no column `{column}`; set `{setting}` of the source to a column that it has{hint}"
+    )]
+    NoColumn {
+        server: String,
+        table: String,
+        column: String,
+        setting: &'static str,
+        hint: &'static str,
+    },
+    #[error(
+        "the user {user} may not mark rows of {table} on {server}: GRANT SELECT, UPDATE on the table, or set `sent: none` to \
+         follow the rows by their id"
+    )]
+    MayNotMark {
+        server: String,
+        table: String,
+        user: String,
+        #[source]
+        error: mysql_async::Error,
+    },
+    #[error(
+        "time_zone `{0}` of the source is unknown; write UTC, an offset such as +06:00, or a name such as Asia/Dhaka"
+    )]
+    Zone(String),
+}
+
+/// A row as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct TableRow {
+    pub(super) key: RowKey,
+    pub(super) id: Value,
+    /// The id as the server wants it back.
+    pub(super) sql_id: SqlValue,
+    /// All columns but the one that says whether it is sent.
+    pub(super) members: Vec<(String, Value)>,
+}
+
+/// A connection that holds the lock of its table.
+pub(super) struct TableConnection {
+    conn: Conn,
+    settings: MysqlSettings,
+    server: String,
+    /// With its database, quoted.
+    table: String,
+    /// The zone of times that name none.
+    pub(super) zone: TimeZone,
+}
+
+impl TableConnection {
+    /// Connects, takes the table's lock, and looks at its columns.
+    pub(super) async fn open(settings: &MysqlSettings) -> Result<Self, MysqlError> {
+        let server = format!("{}:{}", settings.host, settings.port);
+        let opts: Opts = OptsBuilder::default()
+            .ip_or_hostname(settings.host.clone())
+            .tcp_port(settings.port)
+            .user(Some(settings.user.clone()))
+            .pass(
+                settings
+                    .password
+                    .as_ref()
+                    .map(|password| password.expose().to_owned()),
+            )
+            .db_name(Some(settings.database.clone()))
+            .tcp_keepalive(Some(KEEPALIVE))
+            .prefer_socket(false)
+            .into();
+        let connected = tokio::time::timeout(CONNECT_LIMIT, Conn::new(opts)).await;
+        let connected = connected.map_err(|_| MysqlError::TimedOut {
+            server: server.clone(),
+            limit: CONNECT_LIMIT,
+        })?;
+        let conn = connected.map_err(|error| MysqlError::Connect {
+            server: server.clone(),
+            error,
+        })?;
+        let table = format!("{}.{}", quoted(&settings.database), quoted(&settings.table));
+        let mut connection = Self {
+            conn,
+            settings: settings.clone(),
+            server,
+            table,
+            zone: TimeZone::UTC,
+        };
+        connection.lock().await?;
+        connection.zone = connection.find_zone().await?;
+        // Times of TIMESTAMP columns come in UTC.
+        connection.run("SET time_zone = '+00:00', autocommit = 1").await?;
+        connection.check_columns().await?;
+        Ok(connection)
+    }
+
+    /// Its table, for people.
+    pub(super) fn table(&self) -> String {
+        format!("{}.{}", self.settings.database, self.settings.table)
+    }
+
+    /// The rows that are not marked, by id.
+    pub(super) async fn unmarked(&mut self, sent: &str, limit: u32) -> Result<Vec<TableRow>, MysqlError> {
+        let (table, sent, id) = (&self.table, quoted(sent), quoted(&self.settings.id));
+        let text = format!("SELECT * FROM {table} WHERE {sent} = 0 ORDER BY {id} LIMIT {limit}");
+        self.rows(text, Params::Empty).await
+    }
+
+    /// How many rows are not marked.
+    pub(super) async fn count_unmarked(&mut self, sent: &str) -> Result<u64, MysqlError> {
+        let text = format!("SELECT COUNT(*) FROM {} WHERE {} = 0", self.table, quoted(sent));
+        let (server, table) = self.names();
+        let count = limited(&server, &table, self.conn.query_first::<u64, _>(text)).await?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Rows from an id on, by id.
+    pub(super) async fn from_id(
+        &mut self,
+        floor: Option<&SqlValue>,
+        limit: u32,
+    ) -> Result<Vec<TableRow>, MysqlError> {
+        let (table, id) = (&self.table, quoted(&self.settings.id));
+        match floor {
+            None => {
+                let text = format!("SELECT * FROM {table} ORDER BY {id} LIMIT {limit}");
+                self.rows(text, Params::Empty).await
+            }
+            Some(floor) => {
+                let text = format!("SELECT * FROM {table} WHERE {id} >= ? ORDER BY {id} LIMIT {limit}");
+                self.rows(text, Params::Positional(vec![floor.clone()])).await
+            }
+        }
+    }
+
+    /// Marks these rows, if they still say what was captured. Returns those that are marked.
+    ///
+    /// In one transaction: the rows are read again and locked, so that no row that came with the same id, or that has changed,
+    /// is marked without being captured.
+    pub(super) async fn mark(&mut self, sent: &str, rows: &[TableRow]) -> Result<Vec<RowKey>, MysqlError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (table, sent, id) = (self.table.clone(), quoted(sent), quoted(&self.settings.id));
+        self.run("START TRANSACTION").await?;
+        let marks = vec!["?"; rows.len()].join(",");
+        let ids: Vec<SqlValue> = rows.iter().map(|row| row.sql_id.clone()).collect();
+        let text = format!("SELECT * FROM {table} WHERE {id} IN ({marks}) AND {sent} = 0 FOR UPDATE");
+        let found = self.rows(text, Params::Positional(ids)).await;
+        let found = found.map_err(|error| self.may_not_mark(error))?;
+        let (same, other): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|now| rows.iter().any(|row| row.key == now.key));
+        // An id that two rows share is marked when both are captured.
+        let marked: Vec<TableRow> = same
+            .into_iter()
+            .filter(|row| !other.iter().any(|other| other.id == row.id))
+            .collect();
+        if !marked.is_empty() {
+            let marks = vec!["?"; marked.len()].join(",");
+            let text = format!("UPDATE {table} SET {sent} = 1 WHERE {id} IN ({marks}) AND {sent} = 0");
+            let ids: Vec<SqlValue> = marked.iter().map(|row| row.sql_id.clone()).collect();
+            let (server, name) = self.names();
+            let update = self.conn.exec_drop(text, Params::Positional(ids));
+            let updated = limited(&server, &name, update).await;
+            updated.map_err(|error| self.may_not_mark(error))?;
+        }
+        self.run("COMMIT").await?;
+        Ok(marked.into_iter().map(|row| row.key).collect())
+    }
+
+    /// Ends the connection, and with it the lock.
+    pub(super) async fn close(self) {
+        // If the server does not answer, the connection is dropped.
+        let _ = tokio::time::timeout(CONNECT_LIMIT, self.conn.disconnect()).await;
+    }
+
+    async fn lock(&mut self) -> Result<(), MysqlError> {
+        // The name of a lock has at most 64 characters, and is the same for all databases of a server.
+        let digest = Sha256::digest(self.table.as_bytes());
+        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let (server, table) = self.names();
+        let text = format!("SELECT GET_LOCK('logferry-{name}', 0), IS_USED_LOCK('logferry-{name}')");
+        let answer = self.conn.query_first::<(Option<i64>, Option<u64>), _>(text);
+        match limited(&server, &table, answer).await? {
+            Some((Some(1), _)) => Ok(()),
+            other => {
+                let holder = other.and_then(|(_, holder)| holder);
+                let holder = holder.map_or("unknown".to_owned(), |holder| holder.to_string());
+                Err(MysqlError::Locked {
+                    server,
+                    table,
+                    holder,
+                })
+            }
+        }
+    }
+
+    /// The configured zone, or the server's present offset.
+    async fn find_zone(&mut self) -> Result<TimeZone, MysqlError> {
+        if let Some(name) = &self.settings.time_zone {
+            return zone(name).ok_or_else(|| MysqlError::Zone(name.clone()));
+        }
+        let (server, table) = self.names();
+        let text = "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())";
+        let seconds = limited(&server, &table, self.conn.query_first::<i32, _>(text)).await?;
+        let offset = Offset::from_seconds(seconds.unwrap_or(0)).unwrap_or(Offset::UTC);
+        Ok(TimeZone::fixed(offset))
+    }
+
+    async fn check_columns(&mut self) -> Result<(), MysqlError> {
+        let (server, table) = self.names();
+        let text = format!("SHOW COLUMNS FROM {}", self.table);
+        let columns = limited(&server, &table, self.conn.query::<Row, _>(text)).await?;
+        let names: Vec<String> = columns.iter().filter_map(|column| column.get(0)).collect();
+        let wanted = [
+            ("id", Some(&self.settings.id), ""),
+            (
+                "sent",
+                self.settings.sent.as_ref(),
+                ", add it to the table, or write `sent: none`",
+            ),
+        ];
+        for (setting, column, hint) in wanted {
+            if let Some(column) = column
+                && !names.iter().any(|name| name.eq_ignore_ascii_case(column))
+            {
+                return Err(MysqlError::NoColumn {
+                    server,
+                    table,
+                    column: column.clone(),
+                    setting,
+                    hint,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows(&mut self, text: String, params: Params) -> Result<Vec<TableRow>, MysqlError> {
+        let (server, table) = self.names();
+        let rows = limited(&server, &table, self.conn.exec::<Row, _, _>(text, params)).await?;
+        Ok(rows.into_iter().filter_map(|row| self.table_row(row)).collect())
+    }
+
+    fn table_row(&self, row: Row) -> Option<TableRow> {
+        let columns = row.columns();
+        let mut sql_id = None;
+        let mut id = Value::Null;
+        let mut members = Vec::new();
+        for (column, value) in columns.iter().zip(row.unwrap()) {
+            let name = column.name_str();
+            let is_named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+            if self.settings.sent.as_deref().is_some_and(is_named) {
+                continue;
+            }
+            let kind = ColumnKind {
+                column_type: column.column_type(),
+                is_binary: column.character_set() == BINARY_CHARSET,
+            };
+            let is_id = is_named(&self.settings.id);
+            if is_id {
+                sql_id = Some(value.clone());
+            }
+            let value = json_of(value, kind);
+            if is_id {
+                id = value.clone();
+            }
+            members.push((name.into_owned(), value));
+        }
+        Some(TableRow {
+            key: RowKey::new(&id, &members),
+            id,
+            sql_id: sql_id?,
+            members,
+        })
+    }
+
+    async fn run(&mut self, text: &str) -> Result<(), MysqlError> {
+        let (server, table) = self.names();
+        limited(&server, &table, self.conn.query_drop(text)).await
+    }
+
+    fn names(&self) -> (String, String) {
+        (self.server.clone(), self.table())
+    }
+
+    fn may_not_mark(&self, error: MysqlError) -> MysqlError {
+        match error {
+            MysqlError::Statement {
+                server,
+                table,
+                error: mysql_async::Error::Server(refused),
+            } if DENIED.contains(&refused.code) => MysqlError::MayNotMark {
+                server,
+                table,
+                user: self.settings.user.clone(),
+                error: mysql_async::Error::Server(refused),
+            },
+            other => other,
+        }
+    }
+}
+
+/// A statement's answer, within the limit.
+async fn limited<T>(
+    server: &str,
+    table: &str,
+    answer: impl Future<Output = Result<T, mysql_async::Error>>,
+) -> Result<T, MysqlError> {
+    match tokio::time::timeout(STATEMENT_LIMIT, answer).await {
+        Ok(answer) => answer.map_err(|error| MysqlError::Statement {
+            server: server.to_owned(),
+            table: table.to_owned(),
+            error,
+        }),
+        Err(_) => Err(MysqlError::TimedOut {
+            server: server.to_owned(),
+            limit: STATEMENT_LIMIT,
+        }),
+    }
+}
+
+/// An identifier in a statement.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// `UTC`, `+06:00`, or a name of the zones' database.
+fn zone(name: &str) -> Option<TimeZone> {
+    let (sign, digits) = match name.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return TimeZone::get(name).ok(),
+    };
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let offset = Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()?;
+    Some(TimeZone::fixed(offset))
+}

@@ -1,0 +1,195 @@
+//! A source of type `mysql`: reads rows that are not sent, makes them durable, and then marks them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use logferry_config::MysqlSettings;
+use serde_json::Value;
+
+use super::connection::{TableConnection, TableRow};
+use super::progress::{MarkedProgress, ROUND_MAX, TrailingProgress};
+use crate::capture::{Position, Refused};
+use crate::line_record::{RecordOrigin, fit, of_members};
+use crate::record::{Record, time_of};
+use crate::source::{SourceContext, SourceError};
+
+/// How often all rows that wait are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reads rows until the shutdown, or until the server fails.
+pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<(), SourceError> {
+    let opened = context
+        .shutdown
+        .run_until_cancelled(TableConnection::open(settings))
+        .await;
+    let Some(opened) = opened else { return Ok(()) };
+    let mut reader = RowReader {
+        settings,
+        context,
+        connection: opened?,
+        counted: None,
+    };
+    context.status.running();
+    let position = context.capture.position();
+    let ended = match &settings.sent {
+        Some(sent) => reader.follow_marks(sent, position.as_ref()).await,
+        None => reader.follow_ids(position.as_ref()).await,
+    };
+    if ended.is_ok() {
+        reader.connection.close().await;
+    }
+    ended
+}
+
+struct RowReader<'a> {
+    settings: &'a MysqlSettings,
+    context: &'a SourceContext,
+    connection: TableConnection,
+    counted: Option<Instant>,
+}
+
+impl RowReader<'_> {
+    /// Each round: 1. rows with `sent = 0` are read. 2. The new ones become durable together with the keys of all that are not
+    /// marked: a crash here shows the rows again, and their keys say that they are known. 3. They are marked. 4. The next
+    /// position forgets their keys: a crash before it leaves keys of rows that are not shown any more.
+    async fn follow_marks(&mut self, sent: &str, position: Option<&Position>) -> Result<(), SourceError> {
+        let mut progress = MarkedProgress::of_position(position);
+        let limit = self.settings.batch.min(ROUND_MAX);
+        let mut durable = progress.clone();
+        while !self.context.shutdown.is_cancelled() {
+            let rows = self.connection.unmarked(sent, limit).await?;
+            let is_all = rows.len() < limit as usize;
+            let keys: BTreeSet<_> = rows.iter().map(|row| row.key.clone()).collect();
+            if is_all {
+                progress.keep_only(&keys);
+            }
+            let new: Vec<&TableRow> = rows
+                .iter()
+                .filter(|row| !progress.is_captured(&row.key))
+                .collect();
+            let records: Vec<Record> = new.iter().map(|row| self.record(row)).collect();
+            let new: Vec<_> = new.iter().map(|row| row.key.clone()).collect();
+            progress.captured(&new, &keys);
+            if !records.is_empty() || (rows.is_empty() && progress != durable) {
+                if self.append(&records, &progress.position()).await.is_err() {
+                    return Ok(());
+                }
+                durable.clone_from(&progress);
+            }
+            let marked: BTreeSet<_> = self.connection.mark(sent, &rows).await?.into_iter().collect();
+            progress.marked(&marked);
+            self.tell_behind(sent, is_all && marked.len() == rows.len())
+                .await?;
+            // Rows that changed while they were read come again at once.
+            if is_all && marked.len() == rows.len() {
+                self.pause().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Second best: rows are read by id, and the last ones again each time, since one among them may become visible late.
+    async fn follow_ids(&mut self, position: Option<&Position>) -> Result<(), SourceError> {
+        let mut progress = TrailingProgress::of_position(position);
+        while !self.context.shutdown.is_cancelled() {
+            let floor = progress.floor().map(sql_of);
+            let mut rows = self.connection.from_id(floor.as_ref(), 2 * ROUND_MAX).await?;
+            let keys = |rows: &[TableRow]| rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>();
+            if progress.has_begun_anew(&keys(&rows)) {
+                rows = self.connection.from_id(None, 2 * ROUND_MAX).await?;
+                if rows.is_empty() {
+                    self.pause().await;
+                    continue;
+                }
+                tracing::warn!(source = %self.context.name, table = %self.connection.table(), "the table was emptied; it is read anew");
+                progress = TrailingProgress::default();
+            }
+            let new = progress.new_rows(&keys(&rows));
+            let records: Vec<Record> = rows
+                .iter()
+                .zip(new)
+                .filter_map(|(row, is_new)| is_new.then(|| self.record(row)))
+                .collect();
+            let is_all = rows.len() < 2 * ROUND_MAX as usize;
+            if records.is_empty() {
+                self.context.status.behind(Some(0));
+                self.pause().await;
+                continue;
+            }
+            progress.captured(rows.into_iter().map(|row| (row.id, row.key)));
+            if self.append(&records, &progress.position()).await.is_err() {
+                return Ok(());
+            }
+            if is_all {
+                self.context.status.behind(Some(0));
+                self.pause().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, row: &TableRow) -> Record {
+        let zone = &self.connection.zone;
+        let origin = RecordOrigin {
+            arrival: Timestamp::now(),
+            zone,
+            source: &self.settings.table,
+        };
+        let time = self.settings.time.as_ref().and_then(|column| {
+            let (_, value) = row
+                .members
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(column))?;
+            time_of(value, zone)
+        });
+        let mut record = of_members(row.members.clone(), &origin);
+        record.time = time.unwrap_or(record.time);
+        if !self.settings.id.eq_ignore_ascii_case("id") && row.members.iter().any(|(name, _)| name == "id") {
+            record.fields.push(("id".to_owned(), record.id));
+        }
+        record.id = row.id.clone();
+        let is_cut = fit(&mut record, 0, self.context.max_record);
+        self.context.status.count_cut(u64::from(is_cut));
+        record
+    }
+
+    async fn append(&self, records: &[Record], position: &Value) -> Result<(), Refused> {
+        let capture = &self.context.capture;
+        capture
+            .append_waiting(records, Some(position), &self.context.shutdown)
+            .await
+    }
+
+    async fn tell_behind(&mut self, sent: &str, is_all: bool) -> Result<(), SourceError> {
+        if is_all {
+            self.context.status.behind(Some(0));
+        } else if self
+            .counted
+            .is_none_or(|counted| counted.elapsed() >= COUNT_INTERVAL)
+        {
+            let count = self.connection.count_unmarked(sent).await?;
+            self.context.status.behind(Some(count));
+            self.counted = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn pause(&self) {
+        let pause = tokio::time::sleep(self.settings.interval);
+        self.context.shutdown.run_until_cancelled(pause).await;
+    }
+}
+
+/// An id of a position, as the server wants it.
+fn sql_of(id: &Value) -> mysql_async::Value {
+    match id {
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => number.as_f64().unwrap_or_default().into(),
+        },
+        Value::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}

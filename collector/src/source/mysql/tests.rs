@@ -1,0 +1,326 @@
+//! The source against a real MariaDB.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use logferry_config::{MysqlSettings, Secret};
+use logferry_test_servers::{MARIADB_PASSWORD, MARIADB_USER, MariaDb};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::follow::run;
+use crate::capture::Position;
+use crate::capture::testing::MemoryCapture;
+use crate::source::testing::{context, until};
+use crate::source::{SourceContext, SourceError};
+
+/// The table of the predecessor.
+const TABLE: &str = "CREATE TABLE clientdb.logs (id INT AUTO_INCREMENT PRIMARY KEY, message VARCHAR(255), level VARCHAR(32), \
+                     created_at DATETIME, sent TINYINT DEFAULT 0)";
+
+fn settings(server: &MariaDb) -> MysqlSettings {
+    MysqlSettings {
+        host: "127.0.0.1".to_owned(),
+        port: server.port,
+        user: MARIADB_USER.to_owned(),
+        password: Some(Secret::new(MARIADB_PASSWORD)),
+        database: "clientdb".to_owned(),
+        table: "logs".to_owned(),
+        id: "id".to_owned(),
+        sent: Some("sent".to_owned()),
+        time: Some("created_at".to_owned()),
+        interval: Duration::from_millis(20),
+        batch: 1000,
+        time_zone: None,
+    }
+}
+
+struct Source {
+    context: SourceContext,
+    kept: MemoryCapture,
+    task: JoinHandle<Result<(), SourceError>>,
+}
+
+fn start(settings: &MysqlSettings, position: Option<Position>) -> Source {
+    let (context, kept) = context(position);
+    let task = tokio::spawn({
+        let (settings, context) = (settings.clone(), context.clone());
+        async move { run(&settings, &context).await }
+    });
+    Source { context, kept, task }
+}
+
+impl Source {
+    async fn until_captured(&self, count: usize) -> Vec<Value> {
+        until(|| self.kept.records().len() >= count || self.task.is_finished()).await;
+        self.kept.records()
+    }
+
+    async fn stop(self) -> (Vec<Value>, Option<Position>) {
+        self.context.shutdown.cancel();
+        self.task.await.expect("no panic").expect("no error");
+        (self.kept.records(), self.context.capture.position())
+    }
+
+    async fn error(self) -> String {
+        let error = self.task.await.expect("no panic").expect_err("an error");
+        logferry_text::error_chain(error.as_ref())
+    }
+}
+
+async fn started() -> Arc<MariaDb> {
+    let server = tokio::task::spawn_blocking(MariaDb::start)
+        .await
+        .expect("a server");
+    server.sql(TABLE);
+    Arc::new(server)
+}
+
+fn messages(records: &[Value]) -> Vec<&str> {
+    records
+        .iter()
+        .filter_map(|record| record["message"].as_str())
+        .collect()
+}
+
+async fn until_marked(server: &MariaDb) {
+    until(|| server.sql("SELECT COUNT(*) FROM clientdb.logs WHERE sent = 0") == "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_captured_by_id_and_marked() {
+    let server = started().await;
+    server.sql(
+        "INSERT INTO clientdb.logs (id, message, level, created_at) VALUES (2, 'zwei €', 'ERROR', '2026-11-21 08:20:03'), \
+         (1, 'one', 'INFO', NULL); INSERT INTO clientdb.logs (message, sent) VALUES ('sent before', 1)",
+    );
+    let mut settings = settings(&server);
+    settings.time_zone = Some("+06:00".to_owned());
+    let source = start(&settings, None);
+    let records = source.until_captured(2).await;
+    until_marked(&server).await;
+    assert_eq!(messages(&records), ["one", "zwei €"]);
+    let second = &records[1];
+    assert_eq!(second["time"], "2026-11-21T02:20:03.000Z");
+    assert_eq!(
+        (&second["id"], &second["level"], &second["source"]),
+        (&2.into(), &"ERROR".into(), &"logs".into())
+    );
+    assert_eq!(second["created_at"], "2026-11-21T08:20:03");
+    assert_eq!(second["sent"], Value::Null);
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_column_is_written_whole() {
+    let server = started().await;
+    server.sql(
+        "DROP TABLE clientdb.logs; CREATE TABLE clientdb.logs (id BIGINT UNSIGNED PRIMARY KEY, sent BOOL DEFAULT 0, d DECIMAL(30,10), \
+         f FLOAT, g DOUBLE, n INT NULL, dt DATETIME(6), ts TIMESTAMP(3) NULL, da DATE, ti TIME(3), y YEAR, b BIT(12), bl BLOB, \
+         vb VARBINARY(9), t TEXT, e ENUM('a','b'), s SET('x','y'), j JSON, l CHAR(3) CHARACTER SET latin1); \
+         SET time_zone = '+02:00'; INSERT INTO clientdb.logs VALUES (18446744073709551615, 0, '12345678901234567890.5', 0.1, 1e300, NULL, \
+         '2026-11-21 08:20:03.000001', '2026-11-21 08:20:03.5', '2026-11-21', '-12:30:00.25', 2026, 257, x'00ff', x'fe', 'ü\\n', 'b', \
+         'x,y', '{\"a\": [1]}', 'é')",
+    );
+    let source = start(&settings(&server), None);
+    let records = source.until_captured(1).await;
+    let record = &records[0];
+    for (name, expected) in [
+        ("id", Value::from(u64::MAX)),
+        ("d", "12345678901234567890.5000000000".into()),
+        ("f", Value::from(0.1)),
+        ("g", Value::from(1e300)),
+        ("n", Value::Null),
+        ("dt", "2026-11-21T08:20:03.000001".into()),
+        ("ts", "2026-11-21T06:20:03.500000Z".into()),
+        ("da", "2026-11-21".into()),
+        ("ti", "-12:30:00.250000".into()),
+        ("y", 2026.into()),
+        ("b", 257.into()),
+        ("bl", "AP8=".into()),
+        ("vb", "/g==".into()),
+        ("t", "ü\n".into()),
+        ("e", "b".into()),
+        ("s", "x,y".into()),
+        ("j", "{\"a\": [1]}".into()),
+        ("l", "é".into()),
+    ] {
+        assert_eq!(record[name], expected, "{name}: {record}");
+    }
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_between_capture_and_mark_doubles_nothing() {
+    let server = started().await;
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('a'), ('b')");
+    let first = start(&settings(&server), None);
+    first.until_captured(2).await;
+    let durable = first.context.capture.position();
+    first.stop().await;
+    // As if the mark had never come to the server.
+    server.sql("UPDATE clientdb.logs SET sent = 0; INSERT INTO clientdb.logs (message) VALUES ('c')");
+    let second = start(&settings(&server), durable);
+    second.until_captured(1).await;
+    until_marked(&server).await;
+    let (records, _) = second.stop().await;
+    assert_eq!(messages(&records), ["c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_late_and_ids_that_come_back_are_captured() {
+    let server = started().await;
+    let source = start(&settings(&server), None);
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES (7, 'seven')");
+    source.until_captured(1).await;
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES (3, 'late')");
+    source.until_captured(2).await;
+    until_marked(&server).await;
+    server.sql("TRUNCATE clientdb.logs; INSERT INTO clientdb.logs (id, message) VALUES (7, 'seven again')");
+    source.until_captured(3).await;
+    until_marked(&server).await;
+    let (records, _) = source.stop().await;
+    assert_eq!(messages(&records), ["seven", "late", "seven again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_that_changes_before_it_is_marked_is_captured_again() {
+    let server = started().await;
+    let source = start(&settings(&server), None);
+    // The row is read, and waits for the disk.
+    source.kept.is_full.store(true, Ordering::Relaxed);
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('before')");
+    until(|| source.kept.refusals.load(Ordering::Relaxed) > 0).await;
+    server.sql("UPDATE clientdb.logs SET message = 'after'");
+    source.kept.is_full.store(false, Ordering::Relaxed);
+    source.until_captured(2).await;
+    until_marked(&server).await;
+    let (records, _) = source.stop().await;
+    assert_eq!(messages(&records), ["before", "after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_agent_is_refused_while_the_first_reads() {
+    let server = started().await;
+    let first = start(&settings(&server), None);
+    until(|| first.context.status.report().state == crate::source::SourceState::Running).await;
+    let error = start(&settings(&server), None).error().await;
+    assert!(
+        error.starts_with("another agent reads clientdb.logs on 127.0.0.1:"),
+        "{error}"
+    );
+    first.stop().await;
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('x')");
+    let third = start(&settings(&server), None);
+    assert_eq!(third.until_captured(1).await.len(), 1);
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_said_with_what_to_do() {
+    let server = started().await;
+    server.sql("CREATE USER reader@'%' IDENTIFIED BY 'r'; GRANT SELECT ON clientdb.logs TO reader@'%'");
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('x')");
+    let good = settings(&server);
+    let reader = MysqlSettings {
+        user: "reader".to_owned(),
+        password: Some(Secret::new("r")),
+        ..good.clone()
+    };
+    let error = start(&reader, None).error().await;
+    assert!(
+        error.starts_with("the user reader may not mark rows of clientdb.logs on 127.0.0.1:"),
+        "{error}"
+    );
+    assert!(error.contains("GRANT SELECT, UPDATE"), "{error}");
+    for (wrong, text) in [
+        (
+            MysqlSettings {
+                sent: Some("shipped".to_owned()),
+                ..good.clone()
+            },
+            "has no column `shipped`",
+        ),
+        (
+            MysqlSettings {
+                password: Some(Secret::new("wrong")),
+                ..good.clone()
+            },
+            "Access denied",
+        ),
+        (
+            MysqlSettings {
+                table: "nothing".to_owned(),
+                ..good.clone()
+            },
+            "doesn't exist",
+        ),
+        (
+            MysqlSettings {
+                time_zone: Some("Mars/Olympus".to_owned()),
+                ..good.clone()
+            },
+            "time_zone `Mars/Olympus`",
+        ),
+    ] {
+        let error = start(&wrong, None).error().await;
+        assert!(error.contains(text) && !error.contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_that_may_not_be_marked_is_followed_by_id() {
+    let server = started().await;
+    server.sql("CREATE USER reader@'%' IDENTIFIED BY 'r'; GRANT SELECT ON clientdb.logs TO reader@'%'");
+    let settings = MysqlSettings {
+        user: "reader".to_owned(),
+        password: Some(Secret::new("r")),
+        sent: None,
+        ..settings(&server)
+    };
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES (5, 'a'), (9, 'b')");
+    let first = start(&settings, None);
+    first.until_captured(2).await;
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES (7, 'late'), (10, 'c')");
+    first.until_captured(4).await;
+    let (records, position) = first.stop().await;
+    assert_eq!(messages(&records), ["a", "b", "late", "c"]);
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES (11, 'd')");
+    let second = start(&settings, position);
+    second.until_captured(1).await;
+    server.sql("TRUNCATE clientdb.logs; INSERT INTO clientdb.logs (id, message) VALUES (5, 'again')");
+    second.until_captured(2).await;
+    let (records, _) = second.stop().await;
+    assert_eq!(messages(&records), ["d", "again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_dies_is_named_and_goes_on_where_it_was() {
+    let mut server = tokio::task::spawn_blocking(MariaDb::start)
+        .await
+        .expect("a server");
+    server.sql(TABLE);
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('a')");
+    let settings = settings(&server);
+    let first = start(&settings, None);
+    first.until_captured(1).await;
+    until_marked(&server).await;
+    let context = first.context.clone();
+    server.kill();
+    let error = first.error().await;
+    assert!(error.contains(&format!("127.0.0.1:{}", server.port)), "{error}");
+    let error = start(&settings, None).error().await;
+    assert!(error.contains("is it running"), "{error}");
+    let server = tokio::task::spawn_blocking(move || {
+        server.restart();
+        server
+    });
+    let server = server.await.expect("a server");
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('b')");
+    let second = start(&settings, context.capture.position());
+    second.until_captured(1).await;
+    until_marked(&server).await;
+    let (records, _) = second.stop().await;
+    assert_eq!(messages(&records), ["b"]);
+}
