@@ -112,7 +112,7 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool, columns: usize) 
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}",
+        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}{}",
         time.unwrap_or_default(),
         sources::table(status, now, columns),
         sources::problems(status, now, columns),

@@ -29,7 +29,7 @@ pub(crate) enum Role {
 pub(crate) type RoleFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 impl Role {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Sender,
         Self::Relay,
         Self::Forwarder,
@@ -77,6 +77,8 @@ impl Role {
             Self::Monitor => "the spool and its secrets",
             Self::Housekeeper => "the spool",
             Self::Indexer => "its folder and the spool",
+            Self::Collector => "its folder, ports and keys",
+            Self::Console => "the spool, the index and its folder",
         }
     }
 

@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn row_for_programs_has_the_documented_keys() {
-        let of = |by, value| Value::Object(row(value).json(by, &[]));
+        let of = |by, value| serde_json::Value::Object(row(value).json(by, &[]));
         let expected =
             r#"{"bytes":100,"lines":1,"status":"5xx","status_5xx":1,"time":"2026-11-21T02:20:00Z"}"#;
-        let expected: Value = serde_json::from_str(expected).unwrap();
+        let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
         assert_eq!(of(Some(NumbersDimension::Status), Some("5xx")), expected);
         let whole = of(None, None).to_string();
         for part in [

@@ -14,8 +14,14 @@ pub(super) fn collector(file: &Path, config: &Config) -> Result<Option<Collector
     let Some(collector) = &config.collector else {
         return Ok(None);
     };
-    let find = || service_user::look(file, config, Path::new("/")).findings;
+    let find = || problems(file, config);
     CollectorHost::read(&collector.state_dir, find).map(Some)
+}
+
+/// What the service user finds wrong with the files of the configuration.
+fn problems(file: &Path, config: &Config) -> Vec<String> {
+    let found = service_user::look(file, config, Path::new("/")).findings;
+    found.into_iter().map(|finding| finding.text).collect()
 }
 
 /// The status of a host without a relay: its sender, its collector.
@@ -26,7 +32,7 @@ pub(super) fn status_beside_relay(
 ) -> Result<(String, bool)> {
     let (mut texts, mut json, mut is_healthy) = (Vec::new(), serde_json::json!({}), true);
     if let Some(sender) = &config.sender {
-        let find = || service_user::look(file, config, Path::new("/")).findings;
+        let find = || problems(file, config);
         let (text, of_sender, is_well) = sender_host::show(&sender.state_dir, find)?;
         texts.push(text);
         json = of_sender;

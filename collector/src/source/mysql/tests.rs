@@ -204,7 +204,7 @@ async fn row_that_changes_before_it_is_marked_is_captured_again() {
 async fn second_agent_is_refused_while_the_first_reads() {
     let server = started().await;
     let first = start(&settings(&server), None);
-    until(|| first.context.status.report().state == crate::source::SourceState::Running).await;
+    until(|| first.context.status.report().state == crate::source::SourcePhase::Running).await;
     let error = start(&settings(&server), None).error().await;
     assert!(
         error.starts_with("another agent reads clientdb.logs on 127.0.0.1:"),
