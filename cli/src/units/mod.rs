@@ -87,8 +87,7 @@ fn used_paths(role: Role, config: &Config, paths: &mut UsedPaths) {
     paths.written.extend(data_dir);
     if let Some(collector) = config.collector.as_ref().filter(|_| role == Role::Collector) {
         paths.written.push(resolved(&collector.state_dir));
-        paths.read.push(resolved(&collector.sender_state_dir));
-        return;
+        return paths.read.push(resolved(&collector.sender_state_dir));
     }
     let Some(sender) = config.sender.as_ref().filter(|_| role == Role::Sender) else {
         return;
