@@ -111,7 +111,13 @@ impl Panel {
     /// The picture.
     pub fn svg(&self) -> String {
         let peak = self.peak().max(self.limit.unwrap_or(0)).max(1);
+        // A low panel has room for two marks.
         let step = self.unit.step(peak).max(1);
+        let step = if self.is_narrow && peak.div_ceil(step) > 2 {
+            step.saturating_mul(2)
+        } else {
+            step
+        };
         let max = peak.div_ceil(step).saturating_mul(step);
         let (height, whole) = (self.height, self.height + TIME_HEIGHT);
         let mut svg = format!(

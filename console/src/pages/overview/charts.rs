@@ -18,6 +18,8 @@ const NAMED_MAX: usize = 10;
 const BARS: usize = 72;
 const BAR_SECONDS: i64 = 1200;
 
+const YEAR_SECONDS: u64 = 365 * 86_400;
+
 /// A name in the legend, with what the browser shows under the pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegendEntry {
@@ -217,11 +219,12 @@ pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u6
         free: size(disk.free_bytes),
         total: size(disk.total_bytes),
         percent: permille / 10,
-        lasts: seconds.map_or_else(String::new, |seconds| {
-            format!(
+        lasts: seconds.map_or_else(String::new, |seconds| match seconds {
+            YEAR_SECONDS.. => "room for more than a year without any delivery".to_owned(),
+            seconds => format!(
                 "room for {} without any delivery",
                 about(Duration::from_secs(seconds))
-            )
+            ),
         }),
     }
 }

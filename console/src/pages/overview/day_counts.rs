@@ -166,10 +166,12 @@ impl DayCounts {
     }
 }
 
-/// Lines a minute of a step; of one that is not over, of the minutes that are.
+/// Lines a minute of a step, rounded up, so that a few are seen. Of a step that is not over, by the time that has passed; in its
+/// first half that would jump about.
 fn per_minute(lines: u64, start: i64, now: i64) -> u64 {
-    let seconds = (now - start).clamp(60, STEP_SECONDS);
-    lines.saturating_mul(60) / u64::try_from(seconds).unwrap_or(60)
+    let seconds = (now - start).clamp(STEP_SECONDS / 2, STEP_SECONDS);
+    let seconds = u64::try_from(seconds).unwrap_or(60);
+    lines.saturating_mul(60).div_ceil(seconds)
 }
 
 fn step_of(at: i64) -> i64 {

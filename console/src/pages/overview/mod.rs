@@ -21,7 +21,7 @@ use self::charts::{
 };
 pub(crate) use self::facts::OverviewCache;
 use self::facts::OverviewFacts;
-use self::pipeline::Pipeline;
+use self::pipeline::PipelinePicture;
 use self::source_table::{SourceChoice, SourceTable};
 use self::verdict::Verdict;
 use super::parts::frame::{Frame, Tab};
@@ -39,7 +39,7 @@ const REFRESH_SECONDS: u32 = 10;
 struct OverviewPage {
     frame: Frame,
     verdict: Verdict,
-    pipeline: Pipeline,
+    pipeline: PipelinePicture,
     charts: Vec<ChartView>,
     hours: Vec<HourRow>,
     disk: DiskView,
@@ -77,7 +77,7 @@ impl OverviewPage {
         let bytes: u64 = facts.batches.iter().map(|batch| batch.contents.bytes).sum();
         Self {
             verdict: Verdict::new(status, now),
-            pipeline: Pipeline::new(status, now),
+            pipeline: PipelinePicture::new(status, now),
             charts,
             hours: hour_rows(counts, &facts.batches, now),
             disk: disk_view(&status.disk, min_free, Some(bytes)),

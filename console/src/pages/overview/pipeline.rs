@@ -29,7 +29,7 @@ pub(crate) struct StageRow {
 
 /// The four stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pipeline {
+pub(crate) struct PipelinePicture {
     pub(crate) sources: u64,
     pub(crate) group_count: usize,
     pub(crate) groups: Vec<StageRow>,
@@ -46,7 +46,7 @@ pub(crate) struct Pipeline {
     pub(crate) is_delivering: bool,
 }
 
-impl Pipeline {
+impl PipelinePicture {
     pub(crate) fn new(status: &StatusReport, now: Timestamp) -> Self {
         let rates: Vec<_> = status
             .groups

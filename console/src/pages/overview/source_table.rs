@@ -30,7 +30,7 @@ pub(crate) struct SourceChoice {
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SourceRow {
+pub(crate) struct SourceTableRow {
     pub(crate) source: String,
     pub(crate) group: String,
     pub(crate) address: String,
@@ -58,7 +58,7 @@ pub(crate) struct SourceColumn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceTable {
     pub(crate) columns: Vec<SourceColumn>,
-    pub(crate) groups: Vec<(String, Vec<SourceRow>)>,
+    pub(crate) groups: Vec<(String, Vec<SourceTableRow>)>,
     pub(crate) shown: usize,
     pub(crate) all: usize,
     pub(crate) group_names: Vec<String>,
@@ -95,7 +95,7 @@ impl SourceTable {
             .filter(|source| is_chosen(source, choice))
             .collect();
         sort(&mut chosen, &choice.sort, rate);
-        let mut groups: Vec<(String, Vec<SourceRow>)> = Vec::new();
+        let mut groups: Vec<(String, Vec<SourceTableRow>)> = Vec::new();
         // An order over all is one table; without one, the groups stand one after the other.
         let is_grouped = choice.sort.is_empty() && group_names.len() > 1;
         for source in &chosen {
@@ -181,7 +181,7 @@ fn rate_of(source: &SourceStatus, counts: Option<&DayCounts>) -> f64 {
     }
 }
 
-fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceRow {
+fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceTableRow {
     let (class, state) = match source.state {
         SourceState::Active => ("well", "active"),
         SourceState::Quiet => ("calm", "quiet"),
@@ -195,7 +195,7 @@ fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceRow {
         (Some(bytes), 0..10) => size(bytes),
         (Some(bytes), seconds) => format!("{}, {}", size(bytes), duration(Duration::from_secs(seconds))),
     };
-    SourceRow {
+    SourceTableRow {
         group: source.group.as_ref().map(ToString::to_string).unwrap_or_default(),
         address: source
             .address

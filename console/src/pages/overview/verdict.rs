@@ -1,7 +1,7 @@
 //! The sentence at the top: is all well, and if not, what and since when. Pure.
 
 use jiff::Timestamp;
-use logferry_inspection::status::{IncidentStatus, StatusReport};
+use logferry_inspection::status::{IncidentStatus, SourceState, StatusReport};
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
@@ -9,6 +9,13 @@ use crate::pages::parts::times::{self, age};
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;
+
+/// From so many on, silent sources are one entry, which names some of them.
+const MANY_SILENT: usize = 3;
+const NAMED_MAX: usize = 4;
+
+/// The monitor's rules that tell of silent sources.
+const SILENT_RULES: [&str; 2] = ["stale", "all silent"];
 
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,9 +85,17 @@ impl Verdict {
             .filter(|incident| incident.silenced_until.is_none())
             .collect();
         // A problem says how it is now. An incident of the same subject knows since when.
+        let many = silent_sources(status);
+        if many.is_some() {
+            open.retain(|incident| !SILENT_RULES.contains(&incident.rule.as_str()));
+        }
+        let is_of_many = |problem: &&String| {
+            many.is_some() && problem.starts_with("source ") && problem.contains(" is silent, ")
+        };
         let mut entries: Vec<_> = status
             .problems
             .iter()
+            .filter(|problem| !is_of_many(problem))
             .map(|problem| {
                 let known = open.iter().position(|incident| is_about(problem, incident));
                 let since = known.map(|index| open.remove(index).since);
@@ -88,6 +103,7 @@ impl Verdict {
                 VerdictEntry { text, since }
             })
             .collect();
+        entries.extend(many);
         entries.extend(open.iter().map(|incident| VerdictEntry {
             text: format!("{}; {}", incident.text, incident.advice),
             since: Some(incident.since),
@@ -122,6 +138,36 @@ impl Verdict {
     }
 }
 
+/// Silent sources as one entry, if they are so many that they would hide the rest.
+fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
+    let silent = status
+        .sources
+        .iter()
+        .filter(|source| source.state == SourceState::Stale);
+    let silent: Vec<_> = silent.collect();
+    if silent.len() < MANY_SILENT {
+        return None;
+    }
+    let names: Vec<_> = silent
+        .iter()
+        .take(NAMED_MAX)
+        .map(|source| source.source.to_string())
+        .collect();
+    let more = match silent.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(VerdictEntry {
+        text: format!(
+            "{} of {} sources are silent: {}{more}; look at what they have in common: the network, the relay's port, a firewall",
+            silent.len(),
+            status.sources.len(),
+            names.join(", ")
+        ),
+        since: silent.iter().filter_map(|source| source.last_contact_at).min(),
+    })
+}
+
 /// Whether a problem is what an incident tells.
 fn is_about(problem: &str, incident: &IncidentStatus) -> bool {
     let is_same_text = problem.starts_with(&incident.text);
@@ -147,19 +193,27 @@ fn all_well(status: &StatusReport, now: Timestamp) -> String {
         ),
         (Some(last), waiting) => format!(
             "{} on the way, the last delivery was {} ago",
-            count_of(waiting, "window")
-                .replace("windows", "batches")
-                .replace("window", "batch"),
+            batches(waiting),
             about(age(last, now))
         ),
         (None, 0) => "nothing waits for delivery".to_owned(),
-        (None, waiting) => format!("{} wait for the first delivery", count(waiting)),
+        (None, waiting) if status.destinations.is_empty() => {
+            format!("{} kept, as no destination is configured", batches(waiting))
+        }
+        (None, waiting) => format!("{} on the way to the first delivery", batches(waiting)),
     };
     format!("All is well: {} send, {delivery}.", count_of(sources, "source")).replacen(
         "1 source send",
         "1 source sends",
         1,
     )
+}
+
+fn batches(number: u64) -> String {
+    match number {
+        1 => "1 batch".to_owned(),
+        number => format!("{} batches", count(number)),
+    }
 }
 
 fn capitalized(text: &str) -> String {
