@@ -1,7 +1,7 @@
 //! Silences that people ask for in the console.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,7 +41,7 @@ pub(crate) async fn run(config: &MonitorSettings, stop: &CancellationToken) {
     }
 }
 
-fn pass(data_dir: &PathBuf, folder: &RequestFolder) -> Result<(), CarryOutError> {
+fn pass(data_dir: &Path, folder: &RequestFolder) -> Result<(), CarryOutError> {
     if folder.list()?.is_empty() {
         return Ok(());
     }
