@@ -55,7 +55,7 @@ pub(crate) fn of_line(line: &[u8], origin: &RecordOrigin<'_>) -> Record {
 pub(crate) fn of_text(line: &[u8], origin: &RecordOrigin<'_>) -> Record {
     let text = String::from_utf8_lossy(line);
     let mut record = Record::of_text(origin.arrival, origin.source, text);
-    record.level = level_in(line).to_owned();
+    level_in(line).clone_into(&mut record.level);
     keep_bytes(&mut record, line);
     record
 }

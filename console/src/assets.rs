@@ -58,11 +58,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         hash.update(name.as_bytes());
         hash.update(contents);
     }
-    hash.finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    logferry_text::hex(&hash.finalize()[..6])
 });
 
 /// The address of the folder of the files.

@@ -1,6 +1,7 @@
 //! Retries and resends that people ask for in the console.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -93,10 +94,10 @@ impl RequestTaker {
                 let number = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
                 let mut text = format!("{} due", count_of(number(resent.due.len()), "delivery"));
                 if !resent.waiting.is_empty() {
-                    text += &format!(", {} waiting already", resent.waiting.len());
+                    let _ = write!(text, ", {} waiting already", resent.waiting.len());
                 }
                 for gone in &resent.gone {
-                    text += &format!("; {}: {}", gone.batch, gone.detail);
+                    let _ = write!(text, "; {}: {}", gone.batch, gone.detail);
                 }
                 Ok(Some(text))
             }

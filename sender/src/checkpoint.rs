@@ -6,8 +6,7 @@
 //! `<state_dir>/checkpoint` is one line of JSON with a version, and a second line with its CRC-32C:
 //!
 //! ```text
-//! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...],"skipped":[...],
-//!  "former_names":[...],"held":[...],"former":[...]}
+//! {"version":1,"streams":[...],"archives":[...],"unsent":[...],"gaps":[...],"skipped":[...], …}
 //! crc32c 1a2b3c4d
 //! ```
 //!
@@ -28,9 +27,7 @@ use crate::files::FileStat;
 
 const VERSION: u32 = 1;
 
-/// The acknowledged offsets of all streams, the compressed files that are shipped, and the state for finding losses.
-///
-/// The first version wrote only the streams.
+/// The acknowledged offsets of all streams, the shipped compressed files, and the state for finding losses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     pub(crate) streams: Vec<CheckpointStream>,

@@ -150,6 +150,14 @@ fn save_before_sending(tailer: &mut Tailer<RealFileSystem>, store: &mut Checkpoi
     }
 }
 
+/// Watches the folders of the logs that the last search found.
+fn watch(folders: &mut Option<WatchedFolders>, tailer: &Tailer<RealFileSystem>) {
+    if let Some(folders) = folders {
+        let (paths, live_paths) = tailer.watched_paths();
+        folders.watch(&paths, &live_paths);
+    }
+}
+
 fn run_tailer(
     config: &config::SenderSettings,
     metrics: SenderMetrics,
@@ -171,9 +179,9 @@ fn run_tailer(
         seed,
         Now::read(),
     );
-    let (mut saved, mut scanned) = (Instant::now(), None);
     let state_file = SenderStateFile::new(&config.state_dir);
-    let (mut state_saved, mut state_due) = (Instant::now(), Instant::now());
+    let (now, mut scanned) = (Instant::now(), None);
+    let (mut saved, mut state_saved, mut state_due) = (now, now, now);
     // The first search may take a while: until then it says that a sender runs.
     state_file.save(&tailer.state(Now::read()));
     loop {
@@ -196,10 +204,7 @@ fn run_tailer(
         if tailer.last_scan != scanned {
             scanned = tailer.last_scan;
             ready.set();
-            if let Some(folders) = &mut folders {
-                let (paths, live_paths) = tailer.watched_paths();
-                folders.watch(&paths, &live_paths);
-            }
+            watch(&mut folders, &tailer);
         }
         if tailer.take_news() {
             state_due = state_due.min((state_saved + STATE_GAP).max(now.instant));

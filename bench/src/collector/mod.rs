@@ -44,8 +44,8 @@ pub(crate) fn collector(binary: &Path, folder: &Path, load: PostLoad) -> anyhow:
     let disk = line_syncs(folder, 100, 5)?;
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let config = format!(
-        "collector:\n  state_dir: {:?}\n  min_free_disk: 1MiB\n  sources: [{{type: http, name: api, listen: \"{address}\"}}]\n",
-        folder.join("collector")
+        "collector:\n  state_dir: \"{}\"\n  min_free_disk: 1MiB\n  sources: [{{type: http, name: api, listen: \"{address}\"}}]\n",
+        folder.join("collector").display()
     );
     let mut daemon = Daemon::start(binary, "collector", &config, folder)?;
     let start = Instant::now();
@@ -74,7 +74,7 @@ pub(crate) fn collector(binary: &Path, folder: &Path, load: PostLoad) -> anyhow:
     let [p50, p99, worst] = [50, 99, 100].map(|percent| milliseconds(percentile(&times, percent)));
     #[expect(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
     let per_second = records as f64 / took.as_secs_f64();
-    let cores = (usage.cpu - before.cpu).as_secs_f64() / took.as_secs_f64();
+    let cores = usage.cpu.saturating_sub(before.cpu).as_secs_f64() / took.as_secs_f64();
     Ok(format!(
         "{clients} clients, {batch} records a request, {seconds} s; each answer when the records are durable\n\n\
          {:>12}{:>10}{:>10}{:>10}{:>8}{:>10}\n{per_second:>12.0}{p50:>10.1}{p99:>10.1}{worst:>10.1}{cores:>8.2}{:>10.0}\n\

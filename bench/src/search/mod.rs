@@ -24,7 +24,7 @@ const NEEDLE: &str = "needle7f3a";
 
 /// A search, and the same for `zgrep`.
 #[derive(Debug)]
-struct Question {
+struct SearchQuestion {
     name: &'static str,
     query: String,
     limit: usize,
@@ -32,7 +32,7 @@ struct Question {
     expected: Option<u64>,
 }
 
-impl Question {
+impl SearchQuestion {
     /// Whether a search for whole words alone can answer it.
     #[cfg(feature = "peers")]
     fn is_of_whole_words(&self) -> bool {
@@ -40,8 +40,8 @@ impl Question {
     }
 }
 
-fn questions(client: &str) -> Vec<Question> {
-    let question = |name, query: &str, limit, pattern: &str, expected| Question {
+fn questions(client: &str) -> Vec<SearchQuestion> {
+    let question = |name, query: &str, limit, pattern: &str, expected| SearchQuestion {
         name,
         query: query.to_owned(),
         limit,

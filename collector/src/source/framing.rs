@@ -212,9 +212,8 @@ const KEPT_CAPACITY: usize = 4 << 10;
 
 fn method(begun: &[u8], byte: u8) -> FramingMethod {
     match (begun, byte) {
-        ([], b'1'..=b'9') => FramingMethod::Undecided,
         ([.., b'0'..=b'9'], b'0'..=b'9') if begun.len() < LENGTH_DIGITS => FramingMethod::Undecided,
-        ([.., b'0'..=b'9'], b' ') => FramingMethod::Undecided,
+        ([], b'1'..=b'9') | ([.., b'0'..=b'9'], b' ') => FramingMethod::Undecided,
         ([digits @ .., b' '], b'<') => {
             let add = |len, digit: &u8| len * 10 + u64::from(digit.saturating_sub(b'0'));
             let len = digits.iter().fold(0, add);

@@ -15,7 +15,7 @@ use crate::line_record::{RecordOrigin, of_line};
 use crate::record::Record;
 
 /// How long a client may stop in the middle of a line.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Serves clients until the shutdown.
 pub async fn run(settings: &TcpSettings, context: &SourceContext) -> Result<(), SourceError> {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use logferry_search::HitJson;
 use logferry_store::{Hit, SearchCursor, SearchProgress};
 use serde::Deserialize;
+use std::fmt::Write as _;
 use std::time::Duration;
 use utoipa::IntoParams;
 
@@ -28,7 +29,7 @@ const LINES_MAX: u64 = 1_000_000;
 /// Lines of one page of the search.
 const PAGE_LINES: usize = 5000;
 /// An export may take so long.
-const BUDGET: Duration = Duration::from_secs(600);
+const BUDGET: Duration = Duration::from_mins(10);
 
 /// As what.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -192,7 +193,7 @@ fn visible(line: &[u8]) -> String {
             }
         }
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
     text

@@ -29,7 +29,7 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 /// A search may take so long.
 const BUDGET: Duration = Duration::from_secs(5);
-const BUDGET_MAX: Duration = Duration::from_secs(60);
+const BUDGET_MAX: Duration = Duration::from_mins(1);
 /// How often the state of a search is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -15,6 +15,7 @@ use crate::answer::json_body::JsonBody;
 use crate::answer::problem::{Problem, shown};
 use crate::app::state::AppState;
 use crate::login::principal::Reader;
+use crate::pages::windows::cell::CellState;
 use crate::pages::windows::grid::{GridDay, WindowGrid};
 use crate::pages::windows::read;
 
@@ -80,7 +81,7 @@ pub(crate) async fn day(
         rows.into_iter().map(move |row| SourceWindows {
             source: row.source,
             group: group.clone(),
-            windows: row.cells.into_iter().map(|cell| cell.word()).collect(),
+            windows: row.cells.into_iter().map(CellState::word).collect(),
         })
     });
     let time = |second| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Bytes of one tick. What there is more comes with the next, at once.
 const TICK_BYTES_MAX: usize = 8 << 20;
 /// Which logs a source has is asked anew so often.
-const LOGS_KEPT: Duration = Duration::from_secs(60);
+const LOGS_KEPT: Duration = Duration::from_mins(1);
 
 /// Starts the thread. It ends when the hub is stopped.
 pub(crate) fn start(hub: Arc<LiveHub>, settings: &ConsoleSettings) -> Result<JoinHandle<()>, ConsoleError> {

@@ -12,7 +12,7 @@ use super::matches::SharedQuery;
 use super::ring::{LostBytes, SinceTick, TickRing};
 
 /// Lines are followed for so long after the last watcher has gone: a browser that reconnects misses nothing.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 
 /// Watchers at one time.
 pub(crate) const WATCHERS_MAX: usize = 1000;

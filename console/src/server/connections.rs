@@ -34,7 +34,7 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// A handshake ends within this.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes that were sent are acknowledged within this, or the peer is gone.
-const PEER_TIMEOUT: Duration = Duration::from_secs(60);
+const PEER_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long running requests may take to finish at the stop.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Largest head of a request, and the bytes that wait for a slow reader.
@@ -117,11 +117,11 @@ async fn serve_one(
     state: AppState,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let routes = TowerToHyperService::new(router);
+    let app = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let origin = RequestPeer::of(peer, has_tls, state.settings.proxy, request.headers());
         request.extensions_mut().insert(origin);
-        routes.call(request)
+        app.call(request)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

@@ -34,15 +34,8 @@ fn hostile_lines() -> Vec<Vec<u8>> {
     texts.push(b"nul \0 in the middle\0".to_vec());
     texts.push(b"broken \xff\xfe\xc3\x28 utf-8 \xed\xa0\x80".to_vec());
     texts.push(vec![b'A'; (1 << 20) - 16]);
-    texts.push(
-        format!(
-            "{{{}\"z\":1}}",
-            (0..20_000)
-                .map(|n| format!("\"k{n}\":\"<{n}>\","))
-                .collect::<String>()
-        )
-        .into_bytes(),
-    );
+    let keys: Vec<_> = (0..20_000).map(|n| format!("\"k{n}\":\"<{n}>\",")).collect();
+    texts.push(format!("{{{}\"z\":1}}", keys.concat()).into_bytes());
     texts.extend(
         (0..=255_u8)
             .filter(|byte| *byte != b'\n')

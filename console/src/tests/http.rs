@@ -1,5 +1,6 @@
 //! Requests over TCP, and their answers.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub(super) fn ask(method: &str, path: &str) -> Ask {
 
 impl Ask {
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
-        self.head += &format!("{name}: {value}\r\n");
+        let _ = write!(self.head, "{name}: {value}\r\n");
         self
     }
 

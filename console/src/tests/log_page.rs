@@ -89,17 +89,26 @@ async fn page_of_the_predecessor_works_unchanged() {
 
     let stats = console.send(get("/api/log_stats")).await.json();
     assert_eq!(stats, json!({"ERROR": 1, "INFO": 2, "UNKNOWN": 1, "WARNING": 1}));
+    marks_are_set_and_survive_a_restart(&host, console, &first, &second).await;
+}
 
+/// Pins, opens a ticket for and hides lines as the page does, over a restart.
+async fn marks_are_set_and_survive_a_restart(
+    host: &RelayFixture,
+    console: Running,
+    first: &str,
+    second: &str,
+) {
     assert_eq!(
-        act(&console, &first, "pin").await,
+        act(&console, first, "pin").await,
         json!({"status": "success", "is_pinned": true})
     );
     assert_eq!(
-        act(&console, &first, "ticket").await,
+        act(&console, first, "ticket").await,
         json!({"status": "success", "is_ticket": true})
     );
     assert_eq!(
-        act(&console, &second, "delete").await,
+        act(&console, second, "delete").await,
         json!({"status": "success", "is_deleted": true})
     );
     let shown = console.send(get("/api/logs/new")).await.json();
@@ -126,11 +135,11 @@ async fn page_of_the_predecessor_works_unchanged() {
         (Some(1), &true.into())
     );
     assert_eq!(
-        act(&console, &second, "delete").await,
+        act(&console, second, "delete").await,
         json!({"status": "success", "is_deleted": false})
     );
     assert_eq!(
-        act(&console, &first, "pin").await,
+        act(&console, first, "pin").await,
         json!({"status": "success", "is_pinned": false})
     );
     let trail = console

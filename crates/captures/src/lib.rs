@@ -157,6 +157,7 @@ pub fn read_shipped(disk: &impl Disk, sender_state_dir: &Path) -> Result<Shipped
 }
 
 /// Replaces the sender's file. Everything in it must be acknowledged by the relay: captures are removed by it.
+#[allow(clippy::missing_panics_doc, reason = "numbers and names are always JSON")]
 pub fn write_shipped(
     disk: &impl Disk,
     sender_state_dir: &Path,

@@ -25,8 +25,7 @@ mod deliveries;
 mod file_check;
 mod housekeeping;
 mod incidents;
-mod monitor_clock;
-mod monitor_state;
+mod monitor;
 mod outbox;
 mod rebuild;
 mod requests;
@@ -61,8 +60,7 @@ pub use incidents::{
     TimelineEntry, covers,
 };
 pub use logferry_time_windows::Window;
-pub use monitor_clock::{ClockRecord, ClockStep, ForgottenRows};
-pub use monitor_state::{IncidentMail, NewMail};
+pub use monitor::{ClockRecord, ClockStep, ForgottenRows, IncidentMail, NewMail};
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Result as SqlResult};
 
-use crate::monitor_state::NewMail;
+use crate::monitor::state::NewMail;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 

@@ -90,7 +90,7 @@ impl ApplicationTraffic {
         let number = self.records;
         self.records += 1;
         let name = self.options.ids.as_ref();
-        let id = name.map(|name| format!("{name}-{number:0width$}", width = ID_DIGITS));
+        let id = name.map(|name| format!("{name}-{number:0ID_DIGITS$}"));
         ApplicationRecord {
             level,
             service,
@@ -100,6 +100,7 @@ impl ApplicationTraffic {
     }
 
     /// Appends the next record, written at `at`, to `out` as a line.
+    #[allow(clippy::missing_panics_doc, reason = "a Vec takes everything")]
     pub fn line(&mut self, at: Timestamp, out: &mut Vec<u8>) {
         let record = self.record();
         self.write(&record, at, out).expect("a Vec takes everything");

@@ -80,7 +80,7 @@ impl LineSource {
 #[derive(Debug)]
 pub struct Feed {
     lines: LineSource,
-    timing: LineRate,
+    timing: FeedRate,
     quota: Quota,
     given: u64,
     buffer: Vec<u8>,
@@ -91,7 +91,7 @@ impl Feed {
     pub fn new(lines: impl Into<LineSource>, quota: Quota) -> Self {
         Self {
             lines: lines.into(),
-            timing: LineRate {
+            timing: FeedRate {
                 rate: quota.rate,
                 burst: None,
             },
@@ -135,14 +135,14 @@ impl Feed {
 
 /// When each line is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineRate {
+pub struct FeedRate {
     /// Lines per second; 0: all at once.
     pub rate: u32,
     /// Bursts on top of it.
     pub burst: Option<Burst>,
 }
 
-impl LineRate {
+impl FeedRate {
     /// The number of lines due by `elapsed`: the first at once, the others at equal intervals.
     pub fn due(self, elapsed: Duration) -> u64 {
         if self.rate == 0 {

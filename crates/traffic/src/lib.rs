@@ -15,7 +15,7 @@ mod random;
 
 pub use application::{ApplicationOptions, ApplicationRecord, ApplicationTraffic, RecordFormat};
 pub use burst::Burst;
-pub use feed::{Feed, LineRate, LineSource, Quota, Slice};
+pub use feed::{Feed, FeedRate, LineSource, Quota, Slice};
 pub use file::LogFile;
 pub use level_mix::{LevelMix, LevelMixError};
 pub use line::{LineKind, Traffic, TrafficOptions, id_in};

@@ -17,7 +17,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use self::fts5::Fts5Table;
 use self::tantivy_index::TantivyIndex;
-use super::Question;
+use super::SearchQuestion;
 use super::corpus::{Corpus, RATE};
 use crate::measurement::figures::{float, mebibytes, milliseconds};
 use crate::measurement::process::own_usage;
@@ -44,7 +44,7 @@ trait SearchPeer: Sized {
 }
 
 /// Gives the lines of the corpus to both, and asks the questions that they can answer.
-pub(super) fn peers(dir: &Path, corpus: &Corpus, questions: &[Question]) -> anyhow::Result<String> {
+pub(super) fn peers(dir: &Path, corpus: &Corpus, questions: &[SearchQuestion]) -> anyhow::Result<String> {
     let mut text = String::new();
     peer::<TantivyIndex>(&mut text, &dir.join("tantivy"), corpus, questions)?;
     peer::<Fts5Table>(&mut text, &dir.join("fts5"), corpus, questions)?;
@@ -55,7 +55,7 @@ fn peer<P: SearchPeer>(
     text: &mut String,
     dir: &Path,
     corpus: &Corpus,
-    questions: &[Question],
+    questions: &[SearchQuestion],
 ) -> anyhow::Result<()> {
     fs::create_dir(dir)?;
     let before = own_usage()?.cpu;
@@ -110,7 +110,7 @@ struct PeerAnswer {
     cpu: Duration,
 }
 
-fn timed<P: SearchPeer>(dir: &Path, question: &Question, is_cold: bool) -> anyhow::Result<PeerAnswer> {
+fn timed<P: SearchPeer>(dir: &Path, question: &SearchQuestion, is_cold: bool) -> anyhow::Result<PeerAnswer> {
     if is_cold {
         for path in files(dir)? {
             let file = File::open(path)?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use jiff::tz::TimeZone;
-use logferry_traffic::{ApplicationOptions, ApplicationTraffic, LineRate, RecordFormat};
+use logferry_traffic::{ApplicationOptions, ApplicationTraffic, FeedRate, RecordFormat};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -96,7 +96,7 @@ pub(crate) fn run(options: SimulateArgs) -> Result {
 
 async fn client(simulation: Arc<ClientSimulation>, number: usize) -> SimulationTally {
     let options = &simulation.options;
-    let timing = LineRate {
+    let timing = FeedRate {
         rate: options.rate,
         burst: options.bursts.burst(),
     };

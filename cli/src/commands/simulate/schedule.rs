@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use logferry_traffic::LineRate;
+use logferry_traffic::FeedRate;
 
 /// One of several clients that take turns.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    timing: LineRate,
+    timing: FeedRate,
     client: u64,
     clients: u64,
     /// No record is due from then on.
@@ -17,7 +17,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// `client`: its number and how many there are.
-    pub(super) fn new(timing: LineRate, (client, clients): (usize, usize), end: Duration) -> Self {
+    pub(super) fn new(timing: FeedRate, (client, clients): (usize, usize), end: Duration) -> Self {
         Self {
             timing,
             client: client as u64,
@@ -41,7 +41,7 @@ impl Schedule {
 }
 
 /// Without a rate the clock alone ends the traffic.
-fn elapsed_at_full_speed(timing: LineRate, elapsed: Duration) -> Duration {
+fn elapsed_at_full_speed(timing: FeedRate, elapsed: Duration) -> Duration {
     if timing.rate == 0 { elapsed } else { Duration::ZERO }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn times(rate: u32, client: usize) -> Vec<u128> {
-        let timing = LineRate { rate, burst: None };
+        let timing = FeedRate { rate, burst: None };
         let mut schedule = Schedule::new(timing, (client, 3), Duration::from_secs(1));
         let mut times = Vec::new();
         while let Some(due) = schedule.next(Duration::ZERO) {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn without_a_rate_the_clock_ends_it() {
-        let timing = LineRate { rate: 0, burst: None };
+        let timing = FeedRate { rate: 0, burst: None };
         let schedule = Schedule::new(timing, (2, 3), Duration::from_secs(1));
         assert_eq!(schedule.next(Duration::from_millis(999)), Some(Duration::ZERO));
         assert_eq!(schedule.next(Duration::from_secs(1)), None);

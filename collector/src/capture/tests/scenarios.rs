@@ -213,10 +213,7 @@ impl World {
     /// Reads on, and checks that what was read before is still there. A file is followed through its rotation.
     fn read(&mut self) {
         let before = std::mem::take(&mut self.read);
-        let mut seen = Vec::new();
-        for (_, contents) in &before {
-            seen.push(contents.clone());
-        }
+        let seen: Vec<_> = before.into_values().collect();
         for path in self.files() {
             let contents = self.disk.contents(&path).expect("a file");
             self.read.insert(path, contents);
@@ -241,8 +238,8 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match step.clone() {
             Step::Append { rows, posts } => self.append_and_post(rows, posts.into()),
             Step::Repeat { post } if self.posts > 0 => {
                 // Only a request whose answer has not arrived is posted again.
@@ -335,7 +332,7 @@ proptest! {
     ) {
         let mut world = World::new();
         for step in steps {
-            world.step(step);
+            world.step(&step);
         }
         world.finish();
     }

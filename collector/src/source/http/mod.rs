@@ -38,7 +38,7 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlot, ConnectionSlots, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, ServerCertificates, accept, listen,
+    ConnectionSlots, HANDSHAKE_TIMEOUT, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, accept, listen,
     renew,
 };
 use crate::source::{SourceContext, SourceError};
@@ -137,7 +137,7 @@ async fn serve_connection(
     context: Arc<PostContext>,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    slot: ConnectionSlot,
+    slot: ListenerSlot,
     watcher: Watcher,
 ) {
     // Without TCP_NODELAY small answers are delayed (RFC 896). If it fails they are only slower.

@@ -155,7 +155,7 @@ fn log_record(body: &[u8], origin: &BodyOrigin<'_>) -> Result<Record, BodyError>
     }
     record.level.make_ascii_uppercase();
     if Level::of_word(record.level.as_bytes()).is_none() {
-        record.level = UNKNOWN_LEVEL.to_owned();
+        UNKNOWN_LEVEL.clone_into(&mut record.level);
     }
     record.id = Value::String(new_id());
     Ok(record)

@@ -1,4 +1,4 @@
-//! What the kernel says of a connection: whether the other host has taken all that was sent on it (proc_net_tcp in the kernel's
+//! What the kernel says of a connection: whether the other host has taken all that was sent on it (`proc_net_tcp` in the kernel's
 //! documentation).
 
 use std::fs;
@@ -39,7 +39,8 @@ fn written(end: SocketAddr) -> [String; 2] {
         let words = octets.chunks_exact(4).filter_map(|word| word.try_into().ok());
         words
             .map(|word| format!("{:08X}", u32::from_ne_bytes(word)))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let (four, six) = match end.ip() {
         IpAddr::V4(address) => (

@@ -372,6 +372,7 @@ fn distinct(text: &str) -> String {
 }
 
 /// Closes a connection so that the server's answer meets a reset.
+#[expect(clippy::needless_pass_by_value, reason = "the connection ends here")]
 fn give_up(stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }

@@ -11,7 +11,7 @@ use super::export::{ExportDecoder, JournalEntry};
 use super::filter::EntryFilter;
 use super::journalctl::{Following, Journalctl};
 use super::record::{gap_record, gap_text, record};
-use super::resume::{EntryVerdict, JournalResume, Silence};
+use super::resume::{EntryVerdict, JournalResume, QuietJournal};
 use crate::capture::{Position, Refused};
 use crate::line_record;
 use crate::record::Record;
@@ -113,7 +113,7 @@ impl EntryReader<'_> {
             }
             let mut records = Vec::new();
             decoder.push(buffer.get(..len).unwrap_or_default(), |entry| {
-                self.entry(&entry, &mut records)
+                self.entry(&entry, &mut records);
             })?;
             if self.keep(records, tick).await.is_err() {
                 following.stop().await;
@@ -170,7 +170,7 @@ impl EntryReader<'_> {
             return Ok(false);
         }
         let newest = journalctl.newest().await?;
-        Ok(self.resume.silence(newest.as_ref()) == Silence::FromBeginning)
+        Ok(self.resume.silence(newest.as_ref()) == QuietJournal::FromBeginning)
     }
 }
 

@@ -114,11 +114,11 @@ impl Journalctl {
         let output = output.map_err(JournalctlError::Read)?;
         let mut newest = None;
         let mut decoder = ExportDecoder::new(LOOK_ENTRY_MAX);
-        let decoded = decoder.push(&output.stdout, |entry| {
+        let read = decoder.push(&output.stdout, |entry| {
             newest = entry.text("__CURSOR").map(JournalCursor::parse);
         });
         // What cannot be read is shown when it is followed.
-        Ok(newest.filter(|_| decoded.is_ok()))
+        Ok(newest.filter(|_| read.is_ok()))
     }
 
     fn command(&self) -> Command {

@@ -57,7 +57,7 @@ pub(crate) struct JournalGap {
 
 /// What is to be done when no entry comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Silence {
+pub(crate) enum QuietJournal {
     /// Wait on: nothing was written.
     Wait,
     /// Start `journalctl` without a cursor: the journal goes on at an earlier time, which it would not show.
@@ -114,12 +114,12 @@ impl JournalResume {
     }
 
     /// For some seconds after its start `journalctl` has shown nothing. `newest`: the newest entry of the journal now.
-    pub(crate) fn silence(&self, newest: Option<&JournalCursor>) -> Silence {
+    pub(crate) fn silence(&self, newest: Option<&JournalCursor>) -> QuietJournal {
         match (&self.last, newest) {
             (Some(last), Some(newest)) if !newest.is_same_entry(last) && !is_later(newest, last) => {
-                Silence::FromBeginning
+                QuietJournal::FromBeginning
             }
-            _ => Silence::Wait,
+            _ => QuietJournal::Wait,
         }
     }
 }

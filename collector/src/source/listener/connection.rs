@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::RecordMaker;
-use super::slots::ConnectionSlot;
+use super::slots::ListenerSlot;
 use crate::capture::Refused;
 use crate::line_record;
 use crate::record::Record;
@@ -26,7 +26,7 @@ pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is known of a client.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
-    pub(super) slot: ConnectionSlot,
+    pub(super) slot: ListenerSlot,
     pub(super) framing: Framing,
     pub(super) stall_timeout: Duration,
     pub(super) tls: Option<TlsAcceptor>,

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub(crate) use self::connection::HANDSHAKE_TIMEOUT;
-pub(crate) use self::slots::{ConnectionSlot, ConnectionSlots};
+pub(crate) use self::slots::{ConnectionSlots, ListenerSlot};
 pub(crate) use self::tls::ServerCertificates;
 
 use self::connection::{Client, serve_client};
@@ -34,7 +34,7 @@ pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 /// After so much time without a byte the kernel asks whether the client is still there (tcp(7)).
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// How clients are served.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ pub(crate) async fn serve_clients(
 pub(crate) async fn accept(
     listener: &TcpListener,
     slots: &Arc<ConnectionSlots>,
-) -> io::Result<(TcpStream, SocketAddr, slots::ConnectionSlot)> {
+) -> io::Result<(TcpStream, SocketAddr, slots::ListenerSlot)> {
     // The slot first: further connections wait in the kernel's backlog.
     let slot = slots.take().await;
     let (stream, peer) = listener.accept().await?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A client that wrote something since is not closed for another.
-const IDLE_MIN: Duration = Duration::from_secs(60);
+const IDLE_MIN: Duration = Duration::from_mins(1);
 /// How often somebody who waits for a slot looks for an idle client.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,7 +34,7 @@ struct SlottedClient {
 
 /// A client's slot; free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct ConnectionSlot {
+pub(crate) struct ListenerSlot {
     number: u64,
     slots: Arc<ConnectionSlots>,
     closed: CancellationToken,
@@ -50,7 +50,7 @@ impl ConnectionSlots {
     }
 
     /// A slot. Cancel safe.
-    pub(crate) async fn take(self: &Arc<Self>) -> ConnectionSlot {
+    pub(crate) async fn take(self: &Arc<Self>) -> ListenerSlot {
         let permit = loop {
             let free = Arc::clone(&self.free).acquire_owned();
             match tokio::time::timeout(LOOK_INTERVAL, free).await {
@@ -69,7 +69,7 @@ impl ConnectionSlots {
         };
         taken.clients.insert(number, client);
         drop(taken);
-        ConnectionSlot {
+        ListenerSlot {
             number,
             slots: Arc::clone(self),
             closed,
@@ -94,7 +94,7 @@ impl ConnectionSlots {
     }
 }
 
-impl ConnectionSlot {
+impl ListenerSlot {
     /// The client wrote something.
     pub(crate) fn was_read(&self) {
         if let Some(client) = self.slots.lock().clients.get_mut(&self.number) {
@@ -108,7 +108,7 @@ impl ConnectionSlot {
     }
 }
 
-impl Drop for ConnectionSlot {
+impl Drop for ListenerSlot {
     fn drop(&mut self) {
         self.slots.lock().clients.remove(&self.number);
     }

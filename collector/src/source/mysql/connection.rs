@@ -13,12 +13,12 @@ use super::progress::RowKey;
 use super::values::{BINARY_CHARSET, ColumnKind, json_of};
 
 /// How long a statement may take.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
+const STATEMENT_LIMIT: Duration = Duration::from_mins(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The server asks whether we are still there (tcp(7)), and we whether it is.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The numbers of errors that say that a right is missing (MariaDB: ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR).
+/// The numbers of errors that say that a right is missing (MariaDB: `ER_TABLEACCESS_DENIED_ERROR`, `ER_COLUMNACCESS_DENIED_ERROR`).
 const DENIED: [u16; 2] = [1142, 1143];
 
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +161,7 @@ impl TableConnection {
     }
 
     /// Rows from an id on, by id.
-    pub(super) async fn from_id(
+    pub(super) async fn rows_from(
         &mut self,
         floor: Option<&SqlValue>,
         limit: u32,
@@ -224,7 +224,7 @@ impl TableConnection {
     async fn lock(&mut self) -> Result<(), MysqlError> {
         // The name of a lock has at most 64 characters, and is the same for all databases of a server.
         let digest = Sha256::digest(self.table.as_bytes());
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = logferry_text::hex(&digest[..16]);
         let (server, table) = self.names();
         let text = format!("SELECT GET_LOCK('logferry-{name}', 0), IS_USED_LOCK('logferry-{name}')");
         let answer = self.conn.query_first::<(Option<i64>, Option<u64>), _>(text);

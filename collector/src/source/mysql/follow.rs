@@ -94,10 +94,10 @@ impl RowReader<'_> {
         let mut progress = TrailingProgress::of_position(position);
         while !self.context.shutdown.is_cancelled() {
             let floor = progress.floor().map(sql_of);
-            let mut rows = self.connection.from_id(floor.as_ref(), 2 * ROUND_MAX).await?;
+            let mut rows = self.connection.rows_from(floor.as_ref(), 2 * ROUND_MAX).await?;
             let keys = |rows: &[TableRow]| rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>();
             if progress.has_begun_anew(&keys(&rows)) {
-                rows = self.connection.from_id(None, 2 * ROUND_MAX).await?;
+                rows = self.connection.rows_from(None, 2 * ROUND_MAX).await?;
                 if rows.is_empty() {
                     self.pause().await;
                     continue;
@@ -109,7 +109,8 @@ impl RowReader<'_> {
             let records: Vec<Record> = rows
                 .iter()
                 .zip(new)
-                .filter_map(|(row, is_new)| is_new.then(|| self.record(row)))
+                .filter(|(_, is_new)| *is_new)
+                .map(|(row, _)| self.record(row))
                 .collect();
             let is_all = rows.len() < 2 * ROUND_MAX as usize;
             if records.is_empty() {

@@ -34,7 +34,7 @@ impl RowKey {
             digest.update([0]);
         }
         let hash = digest.finalize();
-        let hash = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = logferry_text::hex(&hash[..8]);
         Self {
             id: id.to_string(),
             hash,

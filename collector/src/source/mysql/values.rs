@@ -90,6 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn values_that_need_care_are_written_whole() {
         let kind = |column_type, is_binary| ColumnKind {
             column_type,

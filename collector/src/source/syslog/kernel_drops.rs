@@ -1,4 +1,4 @@
-//! What the kernel has dropped of a UDP socket's datagrams: the last column of `/proc/net/udp` (proc_net(5)).
+//! What the kernel has dropped of a UDP socket's datagrams: the last column of `/proc/net/udp` (`proc_net(5)`).
 
 use std::fs;
 use std::os::fd::AsFd;

@@ -16,17 +16,19 @@ use crate::source::listener::{ClientSettings, RecordMaker, listen, serve_clients
 use crate::source::{SourceContext, SourceError};
 
 /// How long a client may stop in the middle of a message.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Takes messages by UDP and TCP until the shutdown.
 pub async fn run(settings: &SyslogSettings, context: &SourceContext) -> Result<(), SourceError> {
-    let udp = match settings.udp {
-        true => Some(datagrams::listen(settings.listen).await?),
-        false => None,
+    let udp = if settings.udp {
+        Some(datagrams::listen(settings.listen).await?)
+    } else {
+        None
     };
-    let tcp = match settings.tcp {
-        true => Some(listen(settings.listen).await?),
-        false => None,
+    let tcp = if settings.tcp {
+        Some(listen(settings.listen).await?)
+    } else {
+        None
     };
     serve((udp, tcp), settings, context).await
 }

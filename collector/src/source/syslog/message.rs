@@ -9,10 +9,9 @@
 //!   ends and NULs after it.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::priority::{self, Priority};
-use super::stamp;
+use super::stamp::{self, MessageArrival};
 use super::structured_data::{self, Element};
 
 /// The parts of a message. A part that the message does not have, or has as `-`, is `None`.
@@ -34,15 +33,6 @@ pub(crate) struct SyslogMessage<'a> {
     pub(crate) elements: Vec<Element<'a>>,
     /// The message itself.
     pub(crate) text: &'a str,
-}
-
-/// What a time needs that lacks its year or its zone.
-#[derive(Debug, Clone)]
-pub(crate) struct MessageArrival {
-    /// When the message came.
-    pub(crate) at: Timestamp,
-    /// The zone of times that name none.
-    pub(crate) zone: TimeZone,
 }
 
 /// Reads a message.

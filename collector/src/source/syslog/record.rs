@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::message::{MessageArrival, SyslogMessage, parse};
+use super::message::{SyslogMessage, parse};
 use super::priority::Priority;
+use super::stamp::MessageArrival;
 use super::structured_data::Element;
 use crate::line_record::keep_bytes;
 use crate::record::{Record, UNKNOWN_LEVEL};

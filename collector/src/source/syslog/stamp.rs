@@ -4,7 +4,14 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_time_windows::{TimeReader, TimestampFormat};
 
-use super::message::MessageArrival;
+/// What a time needs that lacks its year or its zone.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageArrival {
+    /// When the message came.
+    pub(crate) at: Timestamp,
+    /// The zone of times that name none.
+    pub(crate) zone: TimeZone,
+}
 
 /// The length of `Oct 11 22:14:15`.
 const CLASSIC_LEN: usize = 15;

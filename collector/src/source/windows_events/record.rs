@@ -83,10 +83,7 @@ fn add_text(message: &mut String, name: Option<&str>, value: &Value) {
             for (member, value) in members.iter().filter(|(member, _)| *member != "#attributes") {
                 add_text(
                     message,
-                    Some(member)
-                        .map(String::as_str)
-                        .filter(|name| *name != "#text")
-                        .or(name),
+                    Some(member.as_str()).filter(|name| *name != "#text").or(name),
                     value,
                 );
             }

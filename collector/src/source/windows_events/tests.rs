@@ -60,7 +60,9 @@ fn checksum(parts: &[&[u8]]) -> u32 {
 
 fn evtx(chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut file = SAMPLE[..HEADER].to_vec();
-    chunks.iter().for_each(|chunk| file.extend_from_slice(chunk));
+    for chunk in chunks {
+        file.extend_from_slice(chunk);
+    }
     file
 }
 

@@ -48,18 +48,17 @@ impl OverviewCache {
         if let Some(kept) = self.younger_than(FRESH) {
             return Ok(kept);
         }
-        let _guard = match guard {
-            Ok(guard) => guard,
-            Err(_) => {
-                if let Some(kept) = self.younger_than(USABLE) {
-                    return Ok(kept);
-                }
-                let guard = self.reading.lock().await;
-                if let Some(kept) = self.younger_than(FRESH) {
-                    return Ok(kept);
-                }
-                guard
+        let _guard = if let Ok(guard) = guard {
+            guard
+        } else {
+            if let Some(kept) = self.younger_than(USABLE) {
+                return Ok(kept);
             }
+            let guard = self.reading.lock().await;
+            if let Some(kept) = self.younger_than(FRESH) {
+                return Ok(kept);
+            }
+            guard
         };
         let before = self.kept().clone();
         let facts = Arc::new(read(state, before).await?);

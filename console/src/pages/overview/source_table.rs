@@ -137,7 +137,7 @@ fn is_chosen(source: &SourceStatus, choice: &SourceChoice) -> bool {
 fn sort(sources: &mut [&SourceStatus], by: &str, rate: impl Fn(&SourceStatus) -> f64) {
     let (is_reversed, column) = by.strip_prefix('-').map_or((false, by), |column| (true, column));
     match column {
-        "source" => sources.sort_by(|a, b| natural(a.source.as_str()).cmp(&natural(b.source.as_str()))),
+        "source" => sources.sort_by_key(|source| natural(source.source.as_str())),
         "lag" => sources.sort_by_key(|source| source.lag_bytes),
         "rate" => sources.sort_by(|a, b| rate(a).total_cmp(&rate(b))),
         "last" => sources.sort_by_key(|source| source.last_line_at),
@@ -246,9 +246,10 @@ fn head(
         ("state", &choice.state),
     ];
     let kept = kept.into_iter().filter(|(_, value)| !value.is_empty());
-    let kept: String = kept
+    let kept: Vec<_> = kept
         .map(|(key, value)| format!("&{key}={}", query_text(value)))
         .collect();
+    let kept = kept.concat();
     SourceColumn {
         title,
         href: format!("/?sort={next}{kept}#sources"),

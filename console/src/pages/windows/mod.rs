@@ -2,7 +2,7 @@
 //!
 //! `read` reads; `cell`, `grid` and `window_view` are pure. A new state of a window needs `cell`, the style sheet and the docs.
 
-mod cell;
+pub(crate) mod cell;
 pub(crate) mod grid;
 pub(crate) mod read;
 mod window_view;

@@ -64,7 +64,10 @@ fn documented_sources_are_read_with_the_documented_defaults() {
                     (Some("sent"), Some("created_at"))
                 );
                 assert_eq!((mysql.interval, mysql.batch), (Duration::from_secs(1), 1000));
-                assert_eq!(mysql.password.as_ref().map(|it| it.expose()), Some("secret"));
+                assert_eq!(
+                    mysql.password.as_ref().map(logferry_config::Secret::expose),
+                    Some("secret")
+                );
             }
             CollectorSourceKind::WindowsEvents(events) => assert_eq!(events.path, "/srv/evtx/*.evtx"),
         }

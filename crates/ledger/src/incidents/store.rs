@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result as SqlResult, Row, named_params};
 
 use super::incident::{Incident, IncidentId, IncidentUpdate, TimelineEntry, covers};
 use crate::alert_events::{AlertEvent, queue_events};
-use crate::monitor_state::{IncidentMail, queue};
+use crate::monitor::state::{IncidentMail, queue};
 use crate::row::{self, millis, signed};
 use crate::{Ledger, LedgerError};
 

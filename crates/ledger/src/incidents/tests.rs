@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::*;
-use crate::monitor_state::{IncidentMail, NewMail};
+use crate::monitor::state::{IncidentMail, NewMail};
 use crate::{FILE_NAME, Ledger};
 
 fn at(second: i64) -> Timestamp {
@@ -58,7 +58,7 @@ fn mail(news: &str) -> IncidentMail {
 fn a_mail_takes_the_place_of_those_that_no_server_can_have_got() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let mut ledger = Ledger::open_or_create(dir.path())?;
-    let mut record = |ledger: &mut Ledger, news: &str, second| {
+    let record = |ledger: &mut Ledger, news: &str, second| {
         let mut told = Vec::new();
         let compose = |waiting: &[String]| {
             told = waiting.to_vec();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use logferry_protocol::names::SourceId;
 
 use crate::batches::Batch;
-use crate::monitor_state::queue;
+use crate::monitor::state::queue;
 use crate::outbox::MailId;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError, NewMail};

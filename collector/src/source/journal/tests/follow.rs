@@ -84,7 +84,7 @@ impl Journal {
 
     /// What it has now.
     fn has(&self, numbers: std::ops::Range<u32>, unit: &str) {
-        let entries: String = numbers.map(|number| entry(number, unit)).collect();
+        let entries: Vec<_> = numbers.map(|number| entry(number, unit)).collect();
         write(&self.path("export"), &entries);
     }
 
@@ -125,8 +125,8 @@ fn messages(records: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn position(number: u32) -> Option<Position> {
-    Some(json!({"cursor": cursor(number)}))
+fn position(number: u32) -> Position {
+    json!({"cursor": cursor(number)})
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn restart_goes_on_after_the_durable_entry() {
     .expect("stopped");
     assert_eq!(messages(&first.1.records()), ["entry 1", "entry 2", "entry 3"]);
     let position = first.0.capture.position();
-    assert_eq!(position, self::position(3));
+    assert_eq!(position, Some(self::position(3)));
 
     journal.has(1..6, "web.service");
     let second = context(position);
@@ -160,7 +160,7 @@ async fn restart_goes_on_after_the_durable_entry() {
 #[tokio::test]
 async fn vacuumed_entries_are_a_named_gap_in_status_and_capture() {
     let journal = Journal::new(10..12);
-    let world = context(position(5));
+    let world = context(Some(position(5)));
     run(
         &journal.journalctl(),
         &JournalSettings::default(),
@@ -198,7 +198,7 @@ async fn other_units_entries_are_left_out_and_move_the_place() {
         matches: Vec::new(),
     };
     let world = context(None);
-    let has_moved = |_: &[Value]| world.0.capture.position() == position(3);
+    let has_moved = |_: &[Value]| world.0.capture.position() == Some(position(3));
     run(&journal.journalctl(), &settings, &world, has_moved)
         .await
         .expect("stopped");
@@ -235,7 +235,7 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
     // Like the real one, it shows nothing at a place after the end.
     let script = SCRIPT.replace("from ? from : 1", "from ? from : cursor == \"\" ? 1 : NR + 1");
     write(&journal.path("journalctl"), &script);
-    let world = context(position(9));
+    let world = context(Some(position(9)));
     run(
         &journal.journalctl(),
         &JournalSettings::default(),
@@ -285,7 +285,7 @@ impl RealJournal {
     /// Adds a file with these entries; `boot`: a hexadecimal digit.
     fn add_file(&self, name: &str, numbers: std::ops::Range<u32>, boot: &str) {
         let boot = boot.repeat(32);
-        let entries: String = numbers
+        let entries: Vec<_> = numbers
             .map(|number| {
                 let time = 1_795_227_600_000_000_u64 + u64::from(number) * 1_000_000;
                 let text = "long ".repeat(2000);
@@ -296,7 +296,7 @@ impl RealJournal {
             })
             .collect();
         let export = self.folder.path().join("export.txt");
-        write(&export, &entries);
+        write(&export, entries.concat());
         let remote = Command::new("/lib/systemd/systemd-journal-remote")
             .arg("-o")
             .arg(self.folder.path().join(name))

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::source::journal::cursor::JournalCursor;
-use crate::source::journal::resume::{EntryVerdict, JournalResume, Silence};
+use crate::source::journal::resume::{EntryVerdict, JournalResume, QuietJournal};
 
 fn cursor(sequence: &str, number: u64, boot: &str, time: u64) -> JournalCursor {
     let hash = number + time;
@@ -71,10 +71,13 @@ fn journal_that_goes_on_at_an_earlier_time_is_read_from_its_beginning() {
     let last = cursor("a", 9, "b", 900);
     let older = cursor("z", 1, "b", 100);
     let resume = JournalResume::new(Some(last.clone()));
-    assert_eq!(resume.silence(None), Silence::Wait);
-    assert_eq!(resume.silence(Some(&last)), Silence::Wait);
-    assert_eq!(resume.silence(Some(&cursor("a", 10, "b", 901))), Silence::Wait);
-    assert_eq!(resume.silence(Some(&older)), Silence::FromBeginning);
+    assert_eq!(resume.silence(None), QuietJournal::Wait);
+    assert_eq!(resume.silence(Some(&last)), QuietJournal::Wait);
+    assert_eq!(
+        resume.silence(Some(&cursor("a", 10, "b", 901))),
+        QuietJournal::Wait
+    );
+    assert_eq!(resume.silence(Some(&older)), QuietJournal::FromBeginning);
 }
 
 #[test]

@@ -3,7 +3,8 @@ use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::source::syslog::message::{MessageArrival, SyslogMessage, parse};
+use crate::source::syslog::message::{SyslogMessage, parse};
+use crate::source::syslog::stamp::MessageArrival;
 
 fn arrival() -> MessageArrival {
     MessageArrival {

@@ -101,6 +101,7 @@ async fn datagrams_that_find_no_room_are_counted() {
     }
     until(|| served.context.status.report().dropped_records > 0).await;
     served.kept.is_full.store(false, Ordering::Relaxed);
+    #[expect(clippy::naive_bytecount, reason = "a test")]
     let accounted = || {
         let kept = served
             .kept

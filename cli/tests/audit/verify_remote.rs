@@ -1,7 +1,4 @@
 //! `logferry audit --verify` from outside, with two embedded SFTP servers as destinations.
-#![cfg(feature = "demo")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,4 @@
 //! `logferry audit --record` and `--check`: a signed window as a file, checked on a host that has nothing but the public key.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,4 @@
 //! Groups, TLS and tokens of the relay: valid settings are read, and each error is explained.
-#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! How a sender reaches its relay: read as documented, and explained where it is wrong.
-#![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
