@@ -234,7 +234,7 @@ fn traffic(number: usize, step: i32) -> u32 {
 fn push_line(lines: &mut String, at: Timestamp, number: usize, step: i32, line: u32) {
     const PATHS: [&str; 5] = ["/", "/api/orders", "/api/orders/4711", "/static/app.js", "/login"];
     let path = PATHS[(line as usize + number) % PATHS.len()];
-    let is_bad = (30..36).contains(&step) && line % 3 == 0;
+    let is_bad = (30..36).contains(&step) && line.is_multiple_of(3);
     let status = match (is_bad, line % 11) {
         (true, _) => 503,
         (_, 7) => 404,

@@ -60,7 +60,10 @@ impl Browser {
             "browserName": "chrome", "goog:chromeOptions": options,
             "goog:loggingPrefs": {"browser": "ALL"}, "timeouts": {"script": 20_000, "pageLoad": 60_000}}}});
         let answer = browser.send("POST", "/session", &wanted);
-        browser.session = answer["sessionId"].as_str().expect("a session").to_owned();
+        answer["sessionId"]
+            .as_str()
+            .expect("a session")
+            .clone_into(&mut browser.session);
         browser.resize(width, height);
         browser
     }
@@ -155,27 +158,6 @@ impl Browser {
         self.post(
             "/actions",
             &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}),
-        );
-    }
-
-    /// Drags the pointer over an element, from one share of its width to another.
-    pub(crate) fn drag_over(&self, selector: &str, from: f64, until: f64) {
-        let script = format!(
-            "const box = document.querySelector({}).getBoundingClientRect();
-             return [from, until].map((share) => [Math.round(box.left + share * box.width), Math.round(box.top + box.height / 2)])",
-            json!(selector)
-        );
-        let points = self.script(&script.replace("[from, until]", &format!("[{from}, {until}]")));
-        let move_to = |index: usize| json!({"type": "pointerMove", "duration": 50, "x": points[index][0], "y": points[index][1]});
-        let actions = [
-            move_to(0),
-            json!({"type": "pointerDown", "button": 0}),
-            move_to(1),
-            json!({"type": "pointerUp", "button": 0}),
-        ];
-        self.post(
-            "/actions",
-            &json!({"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]}),
         );
     }
 

@@ -78,16 +78,20 @@ fn killing_database_and_collector_loses_and_doubles_no_row() {
         expected.len()
     );
     assert!(marked && expected.len() >= ROWS_OF_A_ROUND);
+    each_row_is_delivered_once(&mut pipeline, &expected);
+}
+
+fn each_row_is_delivered_once(pipeline: &mut Pipeline, expected: &BTreeMap<String, String>) {
     let is_delivered = pipeline.becomes_true(|pipeline| pipeline.delivered_lines() >= expected.len());
     let mut delivered: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for record in delivered_records(&pipeline) {
+    for record in delivered_records(pipeline) {
         let message = record["message"].as_str().expect("text").to_owned();
         delivered
             .entry(record["id"].to_string())
             .or_default()
             .push(message);
     }
-    for (id, message) in &expected {
+    for (id, message) in expected {
         assert_eq!(delivered.get(id), Some(&vec![message.clone()]), "row {id}");
     }
     assert!(

@@ -14,12 +14,12 @@ fn nine_hundred_clients_that_stall_keep_a_hundred_from_nothing() {
     let stalled: Vec<_> = (0..900)
         .map(|number| {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-            let part = match number % 3 {
+            let begun = match number % 3 {
                 0 => "",
                 1 => "POST /lines HTTP/1.1\r\nhost:",
                 _ => "POST /lines HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\nhalf of a body",
             };
-            stream.write_all(part.as_bytes()).unwrap();
+            stream.write_all(begun.as_bytes()).unwrap();
             stream
         })
         .collect();

@@ -111,7 +111,21 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The sender's setting, and the collector's section; nothing without a collector.
+    fn collector_yaml(&self) -> (String, String) {
+        let yaml = self.collector.as_ref().map(|(folder, settings)| {
+            (
+                format!("\n  captures: {folder:?}"),
+                format!("collector:\n  state_dir: {folder:?}\n{settings}"),
+            )
+        });
+        yaml.unwrap_or_default()
+    }
+}
+
 impl Display for Config {
+    #[expect(clippy::too_many_lines, reason = "one template")]
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self {
             log,
@@ -135,23 +149,16 @@ impl Display for Config {
             sources,
             formats,
             housekeeper,
-            collector,
+            collector: _,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
         let entry = |path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}");
         let other_log = other_log.as_ref().map(entry).unwrap_or_default();
-        let sender_metrics = sender_metrics.map(|port| format!("\n  metrics: \"127.0.0.1:{port}\""));
-        let sender_metrics = sender_metrics.unwrap_or_default();
+        let sender_metrics =
+            sender_metrics.map_or_else(String::new, |port| format!("\n  metrics: \"127.0.0.1:{port}\""));
         let relay_metrics = relay_metrics.map(|port| format!("\"127.0.0.1:{port}\""));
         let relay_metrics = relay_metrics.as_deref().unwrap_or("null");
-        let captures = collector
-            .as_ref()
-            .map(|(folder, _)| format!("\n  captures: {folder:?}"));
-        let captures = captures.unwrap_or_default();
-        let collector = collector
-            .as_ref()
-            .map(|(folder, settings)| format!("collector:\n  state_dir: {folder:?}\n{settings}"));
-        let collector = collector.unwrap_or_default();
+        let (captures, collector) = self.collector_yaml();
         write!(
             f,
             r#"
@@ -193,9 +200,9 @@ forwarder:
             key = destination.key,
             known_hosts = destination.known_hosts,
         )?;
-        if housekeeper.is_empty() {
-            return Ok(());
+        match housekeeper.as_str() {
+            "" => Ok(()),
+            settings => writeln!(f, "housekeeper: {settings}"),
         }
-        writeln!(f, "housekeeper: {housekeeper}")
     }
 }
