@@ -80,6 +80,7 @@ fn hostile_lines_break_out_of_no_page() {
         "the lines",
         "return document.querySelectorAll('#log > .row').length >= 18",
     );
+    browser.script("document.activeElement.blur()");
     for _ in 0..6 {
         browser.press("j");
         browser.press(super::driver::keys::ENTER);

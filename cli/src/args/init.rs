@@ -51,7 +51,7 @@ pub(crate) struct InitArgs {
     /// Monitor: who gets the mails; may be repeated
     #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
     pub(crate) to: Vec<String>,
-    /// Monitor: the sender's address of the mails [default: logferry@ and this host's name]
+    /// Monitor: the sender's address of the mails (default: logferry@ and this host's name)
     #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
     pub(crate) from: Option<String>,
     /// The folder below which the roles keep their files [default: /var/lib/logferry]

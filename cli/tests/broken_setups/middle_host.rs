@@ -193,8 +193,8 @@ fn nobody_listens_where_opensearch_and_a_channel_should() {
          monitor.smtp.host, port and tls\n\
          ✗ channel chat: cannot connect to 127.0.0.1:1: Connection refused (os error 111); check the address and the firewalls \
          between\n\
-         ✗ opensearch http://127.0.0.1:1: cannot connect to http://127.0.0.1:1: Connection refused (os error 111); \
-         check indexer.opensearch.url, and the firewalls between\n\
+         ✗ opensearch http://127.0.0.1:1: cannot connect to 127.0.0.1:1: Connection refused (os error 111); check the address and the \
+         firewalls between\n\
          exit code 1\n"
     );
 }

@@ -1,4 +1,4 @@
-//! HTTP requests to servers of the configuration: [`send`] has a connection for each request, [`HttpConnection`] keeps one.
+//! HTTP requests to servers of the configuration: [`send()`] has a connection for each request, [`HttpConnection`] keeps one.
 //!
 //! Invariants:
 //! - **Path and query of an address never appear in an error**: they are often the secret. Where the server repeats them in

@@ -200,7 +200,7 @@ forwarder:
             key = destination.key,
             known_hosts = destination.known_hosts,
         )?;
-        match housekeeper.as_str() {
+        match *housekeeper {
             "" => Ok(()),
             settings => writeln!(f, "housekeeper: {settings}"),
         }

@@ -85,7 +85,7 @@ impl Journal {
     /// What it has now.
     fn has(&self, numbers: std::ops::Range<u32>, unit: &str) {
         let entries: Vec<_> = numbers.map(|number| entry(number, unit)).collect();
-        write(&self.path("export"), &entries);
+        write(&self.path("export"), &entries.concat());
     }
 
     fn journalctl(&self) -> Journalctl {
@@ -296,7 +296,7 @@ impl RealJournal {
             })
             .collect();
         let export = self.folder.path().join("export.txt");
-        write(&export, entries.concat());
+        write(&export, &entries.concat());
         let remote = Command::new("/lib/systemd/systemd-journal-remote")
             .arg("-o")
             .arg(self.folder.path().join(name))
