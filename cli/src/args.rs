@@ -389,6 +389,7 @@ pub(crate) struct TrustArgs {
 }
 
 #[derive(Debug, Options)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(crate) struct ResendArgs {
     /// Deliver to this destination only [default: to all that want the batches]
     #[arg(long, value_name = "NAME")]

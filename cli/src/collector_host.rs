@@ -163,12 +163,13 @@ fn source_problems(source: &CollectedSource, now: Timestamp) -> Vec<String> {
     let is_down = source.state == CollectedState::Failing;
     let error = source.last_error.as_ref().zip(source.last_error_at);
     let error = error.filter(|(_, at)| is_down || age(*at, now) < ERROR_SHOWN);
-    let error = error.map(|(error, at)| match is_down {
-        true => format!(
-            "{name}: down for {}, and tried again: {error}",
-            duration(age(source.since, now))
-        ),
-        false => format!("{name}: {}: {error}", ago(at, now)),
+    let error = error.map(|(error, at)| {
+        if is_down {
+            let since = duration(age(source.since, now));
+            format!("{name}: down for {since}, and tried again: {error}")
+        } else {
+            format!("{name}: {}: {error}", ago(at, now))
+        }
     });
     let counted = |records: u64, what: &str| {
         (records > 0).then(|| format!("{name}: {} {what}", count_of(records, "record")))

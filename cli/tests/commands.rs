@@ -202,11 +202,11 @@ fn check_is_read_by_programs_as_json() {
         let items: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
         items
     };
-    let fine = items(&relay(dir.path()), 0);
+    let well = items(&relay(dir.path()), 0);
     assert!(
-        fine.iter()
+        well.iter()
             .all(|item| item["state"] == "ok" && item["advice"].is_null()),
-        "{fine:?}"
+        "{well:?}"
     );
     let log = dir.path().join("none.log");
     let text = format!(

@@ -11,6 +11,7 @@ use logferry_config::RelayAddress;
 use crate::roles::role::Role;
 
 #[derive(Debug, Clone, Options)]
+#[allow(clippy::doc_markdown, reason = "the text of --help")]
 pub(crate) struct InitArgs {
     /// What this host is to do: sender, relay-host (relay, forwarder, monitor, housekeeper, indexer), all, or single roles
     #[arg(value_enum, required_unless_present = "templates", value_name = "ROLE")]

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn times_and_factors_are_read_or_refused_with_an_example() {
         assert_eq!(time_span("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(time_span("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(time_span("2m"), Ok(Duration::from_mins(2)));
         for text in ["", "0s", "5", "s", "1.5s", "18446744073709551615h"] {
             assert_eq!(
                 time_span(text),

@@ -50,8 +50,13 @@ fn user(accounts: &mut Accounts, command: UserCommand) -> Result {
             console::print_result(json, &users, |users| users_text(users))?;
         }
         UserCommand::Remove { name } => {
-            let known = accounts.list()?.users.into_iter().map(|user| user.name).collect();
-            require_known("user", &name, known)?;
+            let known = accounts
+                .list()?
+                .users
+                .into_iter()
+                .map(|user| user.name)
+                .collect::<Vec<_>>();
+            require_known("user", &name, &known)?;
             accounts.remove_user(&name)?;
             console::print(&format!("user {name} removed; its sessions are over\n"))?;
         }
@@ -79,8 +84,8 @@ fn token(accounts: &mut Accounts, command: TokenCommand) -> Result {
                 .tokens
                 .into_iter()
                 .map(|token| token.name)
-                .collect();
-            require_known("token", &name, known)?;
+                .collect::<Vec<_>>();
+            require_known("token", &name, &known)?;
             accounts.remove_token(&name)?;
             console::print(&format!("token {name} removed\n"))?;
         }
@@ -96,7 +101,7 @@ fn failure(error: ConsoleError) -> Failure {
     }
 }
 
-fn require_known(kind: &str, name: &str, known: Vec<String>) -> Result<()> {
+fn require_known(kind: &str, name: &str, known: &[String]) -> Result<()> {
     if known.iter().any(|known| known == name) {
         return Ok(());
     }

@@ -24,11 +24,11 @@ pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) ->
     for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {
         let result = logferry_forwarder::check_destination(destination);
         let name = format!("destination {}", destination.name);
-        let fine = format!(
+        let works = format!(
             "files can be written, renamed and deleted in {}",
             destination.directory
         );
-        let result = result.map(|()| fine).map_err(|error| error.explanation());
+        let result = result.map(|()| works).map_err(|error| error.explanation());
         report.add(result_item(name, result))?;
     }
     if let Some(monitor) = &config.monitor {
@@ -139,8 +139,8 @@ fn mail_server(smtp: &Smtp, report: &mut HostCheckReport) -> anyhow::Result<()> 
     let accepted = recipients.iter().filter(|(_, answer)| answer.is_ok()).count();
     if accepted == recipients.len() {
         let accepted = logferry_text::count_of(accepted as u64, "recipient");
-        let fine = format!("accepts mail from {} to {accepted}; none was sent", smtp.from);
-        return report.add(CheckItem::ok(name, fine));
+        let works = format!("accepts mail from {} to {accepted}; none was sent", smtp.from);
+        return report.add(CheckItem::ok(name, works));
     }
     for (recipient, answer) in recipients {
         if let Err(reason) = answer {

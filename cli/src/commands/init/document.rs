@@ -202,15 +202,12 @@ fn forwarder_section(forwarder: &ForwarderAnswers, state: Option<&Path>) -> Stri
             line(&mut text, &password, "its first line; for the user logferry only");
         }
     }
-    match &forwarder.host_key {
-        Some(fingerprint) => {
-            let key = format!("      host_key: {}", quoted(fingerprint));
-            line(&mut text, &key, "any other key is refused");
-        }
-        None => {
-            let known = format!("      known_hosts: {}", path_scalar(&forwarder.known_hosts));
-            line(&mut text, &known, "`logferry trust edw` adds the server's key");
-        }
+    if let Some(fingerprint) = &forwarder.host_key {
+        let key = format!("      host_key: {}", quoted(fingerprint));
+        line(&mut text, &key, "any other key is refused");
+    } else {
+        let known = format!("      known_hosts: {}", path_scalar(&forwarder.known_hosts));
+        line(&mut text, &known, "`logferry trust edw` adds the server's key");
     }
     line(
         &mut text,

@@ -17,6 +17,7 @@ mod ssh_access;
 mod written_file;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -127,7 +128,7 @@ fn written(file: &Path, roles: &BTreeSet<Role>, answers: &InitAnswers, facts: &H
             } else {
                 ""
             };
-            text += &format!("  log {}: {}{from}{format}\n", log.name, log.path);
+            let _ = writeln!(text, "  log {}: {}{from}{format}", log.name, log.path);
         }
     }
     text

@@ -76,8 +76,8 @@ fn free_name(file: &Path) -> PathBuf {
         file.with_file_name(name)
     };
     let numbered = (2..).map(|number| format!(".old.{number}"));
-    let mut names = std::iter::once(".old".to_owned()).chain(numbered).map(named);
-    let free = names.find(|name| name.symlink_metadata().is_err());
+    let mut candidates = std::iter::once(".old".to_owned()).chain(numbered).map(named);
+    let free = candidates.find(|name| name.symlink_metadata().is_err());
     free.unwrap_or_else(|| file.with_extension("old"))
 }
 

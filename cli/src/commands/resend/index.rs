@@ -1,5 +1,6 @@
 //! `logferry resend --index`: has the running indexer send everything that the spool has to OpenSearch again.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -112,7 +113,7 @@ fn text(resent: &IndexResend) -> String {
     );
     if *gone > 0 {
         let gone = batches(*gone);
-        text += &format!("gone from the spool, and so not sent again: {gone}\n");
+        let _ = writeln!(text, "gone from the spool, and so not sent again: {gone}");
     }
     text += if resent.requested {
         "the indexer does it, at once if it runs; `logferry status` shows how far it is\n"

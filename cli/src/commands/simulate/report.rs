@@ -1,5 +1,6 @@
 //! What became of the records.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -72,14 +73,15 @@ impl SimulationTally {
         );
         match self.percentiles() {
             Some([p50, p90, p99, most]) => {
-                text.push_str(&format!(
-                    "latency        p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {most:.1} ms\n"
-                ));
+                let _ = writeln!(
+                    text,
+                    "latency        p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {most:.1} ms"
+                );
             }
             None => text.push_str("latency        not measured: nothing was answered one by one\n"),
         }
         if let Some(problem) = &self.problem {
-            text.push_str(&format!("last problem   {problem}\n"));
+            let _ = writeln!(text, "last problem   {problem}");
         }
         text
     }

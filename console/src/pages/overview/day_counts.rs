@@ -223,8 +223,11 @@ mod tests {
     #[test]
     fn what_is_read_again_replaces_what_was_read() {
         let mut counts = DayCounts::default();
-        let piece = *counts.due(NOW).last().unwrap();
         let minute = NOW - NOW.rem_euclid(60) - 120;
+        let mut pieces = counts.due(NOW).into_iter();
+        let piece = pieces
+            .find(|(since, until)| (*since..*until).contains(&minute))
+            .unwrap();
         for _ in 0..2 {
             counts.add(
                 piece,
