@@ -43,6 +43,7 @@ pub(crate) async fn live(
     let query = query.map_err(|error| Problem::bad_request(error.to_string()))?;
     let start = start_of(&headers);
     let mut watcher = LiveWatcher::start(&state.live, query, start)
+        .await
         .ok_or_else(|| Problem::unavailable("too many live streams are open; close some"))?;
     let (writer, body) = stream_body::body();
     tokio::spawn(async move {

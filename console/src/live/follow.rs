@@ -34,6 +34,7 @@ pub(crate) fn start(hub: Arc<LiveHub>, settings: &ConsoleSettings) -> Result<Joi
         let mut broken_since = None;
         while hub.wait_for_watchers() {
             let followed = follow(&hub, &data_dir, &formats, &mut broken_since);
+            hub.set_following(false);
             if let Err(error) = followed {
                 tracing::warn!(
                     error = &error as &dyn Error,
@@ -60,6 +61,7 @@ fn follow(
     let identity = ledger_pool::identity(data_dir);
     let ledger = Ledger::open_read_only(data_dir)?;
     let mut follower = Follower::start(Ledger::open_read_only(data_dir)?, data_dir, LineFilter::default())?;
+    hub.set_following(true);
     let default = Format::default();
     let (mut logs, mut logs_since) = (SourceLogs::default(), Instant::now());
     while ledger_pool::identity(data_dir) == identity {

@@ -22,6 +22,8 @@ pub(crate) const WATCHERS_MAX: usize = 1000;
 pub(crate) struct LiveHub {
     ring: Mutex<TickRing>,
     newest: watch::Sender<u64>,
+    /// Whether lines are followed now: what is written from then on is seen.
+    following: watch::Sender<bool>,
     watchers: Mutex<Watchers>,
     changed: Condvar,
     queries: Mutex<HashMap<String, Weak<SharedQuery>>>,
@@ -39,6 +41,7 @@ impl LiveHub {
         let ring = TickRing::new(now);
         Arc::new(Self {
             newest: watch::Sender::new(ring.newest()),
+            following: watch::Sender::new(false),
             ring: Mutex::new(ring),
             watchers: Mutex::new(Watchers {
                 count: 0,
@@ -119,6 +122,15 @@ impl LiveHub {
             query.of(&tick);
         }
         self.newest.send_replace(tick.number);
+    }
+
+    /// For the follower: whether it follows.
+    pub(super) fn set_following(&self, is_following: bool) {
+        self.following.send_replace(is_following);
+    }
+
+    pub(super) fn following(&self) -> watch::Receiver<bool> {
+        self.following.subscribe()
     }
 
     pub(super) fn newest(&self) -> watch::Receiver<u64> {

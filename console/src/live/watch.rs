@@ -13,6 +13,8 @@ use super::ring::SinceTick;
 
 /// At most four messages a second.
 const MESSAGE_INTERVAL: Duration = Duration::from_millis(250);
+/// A watcher waits for the follower for so long. Then it begins all the same: what is missing is named once it follows.
+const BEGIN_WAIT: Duration = Duration::from_secs(2);
 /// So many ticks are new.
 const NEW_TICKS: usize = 4;
 
@@ -39,25 +41,35 @@ pub(crate) struct LiveWatcher {
 }
 
 impl LiveWatcher {
-    /// Begins to watch; `None` if too many do.
-    pub(crate) fn start(hub: &Arc<LiveHub>, query: Arc<SharedQuery>, start: WatchStart) -> Option<Self> {
+    /// Begins to watch; `None` if too many do. When it has begun, what is written comes.
+    pub(crate) async fn start(
+        hub: &Arc<LiveHub>,
+        query: Arc<SharedQuery>,
+        start: WatchStart,
+    ) -> Option<Self> {
         if !hub.enter() {
             return None;
         }
         let newest = hub.newest();
+        // Leaves the hub also if its client goes away meanwhile.
+        let mut watcher = Self {
+            hub: Arc::clone(hub),
+            query,
+            newest,
+            seen: 0,
+            first: None,
+            next_message: Instant::now(),
+        };
+        let mut following = hub.following();
+        let _ = tokio::time::timeout(BEGIN_WAIT, following.wait_for(|is_following| *is_following)).await;
         // One look at the ring: a tick after it is newer than what was seen.
         let first = match start {
             WatchStart::Recent => hub.recent(),
             WatchStart::After(number) => hub.since(number),
         };
-        Some(Self {
-            hub: Arc::clone(hub),
-            query,
-            newest,
-            seen: first.newest,
-            first: Some(first),
-            next_message: Instant::now(),
-        })
+        watcher.seen = first.newest;
+        watcher.first = Some(first);
+        Some(watcher)
     }
 
     /// The next message and its number: all that came since the last one. Waits for it; ticks without a match give none.

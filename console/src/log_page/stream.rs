@@ -31,6 +31,7 @@ pub(super) async fn stream(
     let query = query.map_err(|error| Problem::internal(&error.to_string()))?;
     let start = start_of(&headers);
     let mut watcher = LiveWatcher::start(&state.live, query, start)
+        .await
         .ok_or_else(|| Problem::unavailable("too many live streams are open; close some"))?;
     let (writer, body) = stream_body::body();
     tokio::spawn(async move {
