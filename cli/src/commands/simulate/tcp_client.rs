@@ -37,6 +37,9 @@ pub(super) async fn run(
                     // The record is still to be sent.
                     tally.problem = Some(error);
                     tally.retries += 1;
+                    if is_over(simulation) {
+                        return tally;
+                    }
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
@@ -61,6 +64,12 @@ pub(super) async fn run(
         }
     }
     tally
+}
+
+/// Whether the time of the simulation is over, for a client that cannot send.
+fn is_over(simulation: &ClientSimulation) -> bool {
+    let seconds = simulation.options.seconds;
+    seconds > 0 && simulation.start.elapsed() >= Duration::from_secs(seconds)
 }
 
 /// Closes this side, and waits for the end of the other.
