@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use logferry_telemetry::{Metrics, SenderTotals, StoredChunks};
+use logferry_telemetry::{CollectorTotals, Metrics, SenderTotals, StoredChunks};
 use serde_json::Value;
 
 /// Labels that Prometheus itself adds, or that a histogram has.
@@ -52,6 +52,11 @@ fn real_metrics() -> BTreeMap<String, BTreeSet<String>> {
     forwarder.delivered(1);
     forwarder.failed("auth");
     forwarder.oldest_waiting(Duration::from_secs(1));
+    let collected = CollectorTotals {
+        behind: Some(1),
+        ..CollectorTotals::default()
+    };
+    metrics.collector().show("api", collected);
     let console = metrics.console();
     console.login(true);
     console.login(false);
