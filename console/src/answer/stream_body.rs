@@ -6,9 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::http::HeaderName;
 use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// nginx in front of the console would keep a body back until its buffer is full: with `no` it does not.
+pub(crate) const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Pieces that wait for a slow reader.
 const PIECES_MAX: usize = 2;

@@ -15,11 +15,11 @@ use std::time::Duration;
 use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
-use super::search::{NDJSON, PageParams, UNBUFFERED, line_of, line_search};
+use super::search::{NDJSON, PageParams, line_of, line_search};
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{has_effect, to_json};
 use crate::answer::problem::Problem;
-use crate::answer::stream_body::{self, BodyWriter};
+use crate::answer::stream_body::{self, BodyWriter, UNBUFFERED};
 use crate::app::lines::HitTaker;
 use crate::app::state::AppState;
 use crate::login::principal::Reader;

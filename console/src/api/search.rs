@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use super::schemas::SearchAnswerSchema;
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{JsonBody, to_json};
 use crate::answer::problem::Problem;
-use crate::answer::stream_body::{self, BodyWriter};
+use crate::answer::stream_body::{self, BodyWriter, UNBUFFERED};
 use crate::app::lines::{HitTaker, LineSearch, SearchFacts};
 use crate::app::state::AppState;
 use crate::database::MarkSet;
@@ -34,7 +34,6 @@ const BUDGET_MAX: Duration = Duration::from_mins(1);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
-pub(super) const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Which page.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]

@@ -2,6 +2,7 @@
 //! other roles).
 
 mod asking;
+pub(crate) mod event_stream;
 pub(crate) mod lines;
 pub(crate) mod new_request;
 mod present_status;

@@ -20,4 +20,5 @@ mod watch;
 pub(crate) use events::{KEEP_ALIVE, MatchedLines, message};
 pub(crate) use follow::start;
 pub(crate) use hub::LiveHub;
+pub(crate) use matches::SharedQuery;
 pub(crate) use watch::{LiveWatcher, WatchStart};

@@ -1,25 +1,19 @@
 //! `GET /stream-logs`: one JSON object a message, and a comment while nothing comes.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use logferry_store::Query;
 
 use super::log_entry::LogEntry;
 use crate::answer::problem::Problem;
-use crate::answer::stream_body;
-use crate::api::live::{event_stream_headers, start_of};
+use crate::app::event_stream::event_stream;
 use crate::app::state::AppState;
 use crate::database::MarkSet;
-use crate::live::{KEEP_ALIVE, LiveWatcher, MatchedLines, message};
+use crate::live::{KEEP_ALIVE, MatchedLines, message};
 use crate::login::principal::Reader;
-
-/// The predecessor's clients take a stream for dead after its 25 s.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// All lines, as they become durable. Of more than 400 a second some are left out, and a comment says how many.
 pub(super) async fn stream(
@@ -29,38 +23,11 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let query = state.live.query("stream-logs", || Ok(Query::default()));
     let query = query.map_err(|error| Problem::internal(&error.to_string()))?;
-    let start = start_of(&headers);
-    let mut watcher = LiveWatcher::start(&state.live, query, start)
-        .await
-        .ok_or_else(|| Problem::unavailable("too many live streams are open; close some"))?;
-    let (writer, body) = stream_body::body();
-    tokio::spawn(async move {
-        state.metrics.stream_opened();
-        let zone = TimeZone::system();
-        let mut piece = Bytes::from_static(KEEP_ALIVE.as_bytes());
-        loop {
-            let sent = tokio::select! {
-                sent = writer.send(piece) => sent,
-                () = state.stop.cancelled() => break,
-            };
-            if sent.is_err() {
-                break;
-            }
-            piece = tokio::select! {
-                next = tokio::time::timeout(KEEP_ALIVE_INTERVAL, watcher.next()) => match next {
-                    Ok((id, lines)) => {
-                        state.metrics.skipped(lines.skipped());
-                        messages(id, &lines, &zone)
-                    }
-                    Err(_) => Bytes::from_static(KEEP_ALIVE.as_bytes()),
-                },
-                () = writer.closed() => break,
-                () = state.stop.cancelled() => break,
-            };
-        }
-        state.metrics.stream_closed();
-    });
-    Ok((event_stream_headers(), body).into_response())
+    let zone = TimeZone::system();
+    event_stream(state, query, &headers, move |id, lines| {
+        messages(id, lines, &zone)
+    })
+    .await
 }
 
 /// One message for each line; the last one has the number, so that a browser that reconnects goes on behind it.

@@ -1,0 +1,70 @@
+//! New lines as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>), one stream a watcher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::state::AppState;
+use crate::answer::problem::Problem;
+use crate::answer::stream_body::{self, UNBUFFERED};
+use crate::live::{KEEP_ALIVE, LiveWatcher, MatchedLines, SharedQuery, WatchStart};
+
+/// After so long without a message a comment is sent. The predecessor's clients take a stream for dead after its 25 s.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// Streams the lines of a query. `message`: the event with this number for what came.
+pub(crate) async fn event_stream(
+    state: AppState,
+    query: Arc<SharedQuery>,
+    headers: &HeaderMap,
+    message: impl Fn(u64, &MatchedLines) -> Bytes + Send + 'static,
+) -> Result<Response, Problem> {
+    let mut watcher = LiveWatcher::start(&state.live, query, start_of(headers))
+        .await
+        .ok_or_else(|| Problem::unavailable("too many live streams are open; close some"))?;
+    let (writer, body) = stream_body::body();
+    tokio::spawn(async move {
+        state.metrics.stream_opened();
+        // The head of an answer goes out with its first bytes.
+        let mut piece = Bytes::from_static(KEEP_ALIVE.as_bytes());
+        loop {
+            let sent = tokio::select! {
+                sent = writer.send(piece) => sent,
+                () = state.stop.cancelled() => break,
+            };
+            if sent.is_err() {
+                break;
+            }
+            piece = tokio::select! {
+                next = tokio::time::timeout(KEEP_ALIVE_INTERVAL, watcher.next()) => match next {
+                    Ok((id, lines)) => {
+                        state.metrics.skipped(lines.skipped());
+                        message(id, &lines)
+                    }
+                    Err(_) => Bytes::from_static(KEEP_ALIVE.as_bytes()),
+                },
+                () = writer.closed() => break,
+                () = state.stop.cancelled() => break,
+            };
+        }
+        state.metrics.stream_closed();
+    });
+    let headers = [
+        (CONTENT_TYPE, EVENT_STREAM),
+        (UNBUFFERED, HeaderValue::from_static("no")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Where a stream begins: behind the last event that the browser had.
+fn start_of(headers: &HeaderMap) -> WatchStart {
+    let last = headers.get("last-event-id");
+    let last = last.and_then(|last| last.to_str().ok()?.trim().parse().ok());
+    last.map_or(WatchStart::Recent, WatchStart::After)
+}
