@@ -8,6 +8,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use logferry_inspection::status::{IncidentState, ListedIncident, incidents_since};
+use logferry_inspection::time::age;
 use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
@@ -167,7 +168,7 @@ impl IncidentView {
             advice: incident.advice.clone(),
             since: times::full(incident.since),
             until: listed.until.map(times::full).unwrap_or_default(),
-            lasted: duration(times::age(incident.since, end)),
+            lasted: duration(age(incident.since, end)),
             silenced: silenced.unwrap_or_default(),
             timeline: listed
                 .timeline

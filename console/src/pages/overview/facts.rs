@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_inspection::status::StatusReport;
+use logferry_inspection::time::age;
 use logferry_ledger::{Batch, BatchFilter};
 use logferry_numbers::{IndexReader, NumbersDimension, NumbersQuery};
 use logferry_text::error_chain;
@@ -14,7 +15,6 @@ use super::day_counts::DayCounts;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
 use crate::host::{ReadHost, blocking};
-use crate::pages::parts::times::age;
 
 /// What is younger is shown as it is.
 const FRESH: Duration = Duration::from_secs(4);

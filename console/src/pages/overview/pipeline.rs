@@ -2,12 +2,11 @@
 
 use jiff::Timestamp;
 use logferry_inspection::status::{DestinationStatus, GroupStatus, RoleState, SourceState, StatusReport};
+use logferry_inspection::time::age;
 use logferry_ledger::{DestinationState, GroupState};
 use logferry_text::{about, count, count_of, duration, size};
 
 use std::time::Duration;
-
-use crate::pages::parts::times;
 
 /// Groups and destinations that are shown by name.
 const NAMED_MAX: usize = 8;
@@ -191,7 +190,7 @@ fn destination_row(destination: &DestinationStatus, now: Timestamp) -> StageRow 
     };
     let speed: u64 = destination.in_flight.iter().map(|it| it.bytes_per_second).sum();
     let number = match (destination.waiting_batches, destination.last_delivery_at) {
-        (0, Some(last)) => format!("{} ago", about(times::age(last, now))),
+        (0, Some(last)) => format!("{} ago", about(age(last, now))),
         (0, None) => "nothing yet".to_owned(),
         (waiting, _) if speed > 0 => format!("{waiting} wait, {}/s", size(speed)),
         (waiting, _) => format!("{waiting} wait"),

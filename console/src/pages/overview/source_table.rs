@@ -137,29 +137,18 @@ fn is_chosen(source: &SourceStatus, choice: &SourceChoice) -> bool {
 fn sort(sources: &mut [&SourceStatus], by: &str, rate: impl Fn(&SourceStatus) -> f64) {
     let (is_reversed, column) = by.strip_prefix('-').map_or((false, by), |column| (true, column));
     match column {
-        "source" => sources.sort_by_key(|source| natural(source.source.as_str())),
+        "source" => sources.sort_by(|a, b| a.source.cmp(&b.source)),
         "lag" => sources.sort_by_key(|source| source.lag_bytes),
         "rate" => sources.sort_by(|a, b| rate(a).total_cmp(&rate(b))),
         "last" => sources.sort_by_key(|source| source.last_line_at),
         "address" => sources.sort_by_key(|source| source.address),
         "state" => sources.sort_by_key(|source| Reverse(urgency(source))),
         // What needs somebody stands first, then by name.
-        _ => sources.sort_by_cached_key(|source| (Reverse(urgency(source)), natural(source.source.as_str()))),
+        _ => sources.sort_by(|a, b| urgency(b).cmp(&urgency(a)).then_with(|| a.source.cmp(&b.source))),
     }
     if is_reversed {
         sources.reverse();
     }
-}
-
-/// A name whose numbers are compared as numbers.
-fn natural(name: &str) -> Vec<(u64, String)> {
-    let parts = name.split(['.', '-', ':', '_']);
-    parts
-        .map(|part| {
-            part.parse()
-                .map_or_else(|_| (u64::MAX, part.to_owned()), |number| (number, String::new()))
-        })
-        .collect()
 }
 
 fn urgency(source: &SourceStatus) -> u8 {

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 use logferry_inspection::status::{IncidentStatus, SourceState, StatusReport};
+use logferry_inspection::time::age;
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
-use crate::pages::parts::times::{self, age};
+use crate::pages::parts::times;
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;

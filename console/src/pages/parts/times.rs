@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logferry_inspection::time::age;
 use logferry_text::about;
-
-use std::time::Duration;
 
 /// How much of a time is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +26,6 @@ pub(crate) fn minute(at: Timestamp) -> String {
 /// How long ago, as an element whose text grows in the browser.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     element(at, TimeForm::Ago(now))
-}
-
-/// The age of a time; zero for one that is to come.
-pub(crate) fn age(at: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(at).try_into().unwrap_or(Duration::ZERO)
 }
 
 /// A second of a window or of a day; a time that no calendar has is the beginning of 1970.

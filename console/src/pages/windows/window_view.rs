@@ -1,6 +1,7 @@
 //! One window of one source: its batches, where each is, and what happened when. Pure.
 
 use jiff::Timestamp;
+use logferry_inspection::time::age;
 use logferry_ledger::{Batch, BatchState, Delivery, SignedRecord};
 use logferry_text::{about, count, size};
 
@@ -229,7 +230,7 @@ fn timeline(batch: &Batch, deliveries: &[Delivery]) -> Vec<TimelineView> {
     for delivery in deliveries {
         let name = &delivery.destination;
         let delivered = delivery.delivered_at;
-        let late = |at: Timestamp| about(Duration::from_secs(times::age(end, at).as_secs()));
+        let late = |at: Timestamp| about(Duration::from_secs(age(end, at).as_secs()));
         moments.extend(delivered.map(|at| {
             (
                 at,
