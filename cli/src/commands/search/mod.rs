@@ -4,7 +4,7 @@
 
 mod output;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -28,6 +28,7 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
     let query = query(options).map_err(Failure::configuration)?;
     let started = Instant::now();
     let config = configuration::load(file)?;
+    require_names(file, &config, options)?;
     let mut scope = open_scope(file, &config, options)?;
     for note in scope.notes() {
         console::print_error(note);
@@ -56,18 +57,30 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
     Ok(CommandOutcome::fine_if(end.damage.is_empty()))
 }
 
-/// Opens store and spool, anew for each page.
-fn open_scope(file: &Path, config: &Config, options: &SearchArgs) -> Result<SearchScope> {
+/// Refuses the name of a source, group or log that nothing has.
+fn require_names(file: &Path, config: &Config, options: &SearchArgs) -> Result<()> {
+    let (data_dir, store_dir) = folders(file, config)?;
+    let ledger = Ledger::open(&data_dir)?;
+    configuration::require_source(config, &ledger, options.source.as_ref())?;
+    configuration::require_group(config, &ledger, options.group.as_ref())?;
+    configuration::require_log(config, &ledger, indexed_logs(store_dir)?, options.log.as_ref())
+}
+
+/// The relay's folder and the indexer's.
+fn folders<'a>(file: &Path, config: &'a Config) -> Result<(PathBuf, Option<&'a Path>)> {
     let store_dir = config.indexer.as_ref().map(|indexer| indexer.store_dir.as_path());
     // As root first the owner of the ledger, who may write to it, as SQLite wants; of the index reading is enough.
     let data_dir = configuration::data_dir(file, config)?;
     if let Some(store_dir) = store_dir.filter(|folder| folder.exists()) {
         owner::act_as_owner(&[store_dir])?;
     }
+    Ok((data_dir, store_dir))
+}
+
+/// Opens store and spool, anew for each page.
+fn open_scope(file: &Path, config: &Config, options: &SearchArgs) -> Result<SearchScope> {
+    let (data_dir, store_dir) = folders(file, config)?;
     let ledger = Ledger::open(&data_dir)?;
-    configuration::require_source(config, &ledger, options.source.as_ref())?;
-    configuration::require_group(config, &ledger, options.group.as_ref())?;
-    configuration::require_log(config, &ledger, indexed_logs(store_dir)?, options.log.as_ref())?;
     let host = SearchedHost {
         ledger: &ledger,
         data_dir: &data_dir,
