@@ -2,36 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod program;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-fn logferry(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command
-        .args(arguments)
-        .env_remove("LOGFERRY_CONFIG")
-        .env_remove("LOGFERRY_LOG")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null());
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    logferry(arguments).output().unwrap()
-}
-
-/// The exit code and the text on stderr.
-fn error_of(arguments: &[&str]) -> (i32, String) {
-    let output = output(arguments);
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
-}
+use program::{error_of, logferry, output};
 
 /// Writes a configuration into `dir`.
 fn configuration(dir: &Path, text: &str) -> String {

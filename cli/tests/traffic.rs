@@ -1,33 +1,13 @@
 //! `logferry generate` and `logferry simulate` from outside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod program;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-fn logferry(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command
-        .args(arguments)
-        .env_remove("LOGFERRY_CONFIG")
-        .env_remove("LOGFERRY_LOG")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null());
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    logferry(arguments).output().unwrap()
-}
-
-/// The exit code and the text on stderr.
-fn error_of(arguments: &[&str]) -> (i32, String) {
-    let output = output(arguments);
-    (
-        output.status.code().unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
-}
+use program::{error_of, logferry, output};
 
 #[test]
 fn generate_numbers_its_lines_and_appends() {
