@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use logferry_collector::{CollectedSource, CollectedState, CollectorState, read_collector_state};
+use logferry_collector::{CollectedSource, CollectedState, CollectorState};
+use logferry_inspection::time::age;
+use logferry_telemetry::read_status_file;
 use logferry_text::{Table, count, count_of, duration};
 use serde_json::{Value, json};
 
@@ -28,7 +30,7 @@ pub(crate) struct CollectorHost {
 impl CollectorHost {
     /// Reads the collector's account. `find`: what keeps it from its files, asked for if it has said nothing.
     pub(crate) fn read(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Result<Self> {
-        let state = read_collector_state(state_dir).map_err(|error| {
+        let state = read_status_file::<CollectorState>(state_dir).map_err(|error| {
             let advice =
                 "run this command as the collector's user or as root, for example `sudo logferry status`";
             Failure::Work(anyhow!(error).context(advice))
@@ -179,10 +181,6 @@ fn source_problems(source: &CollectedSource, now: Timestamp) -> Vec<String> {
         "were dropped before they could be read; see docs/sources/",
     );
     refusing.into_iter().chain(error).chain(dropped).collect()
-}
-
-fn age(at: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(at).try_into().unwrap_or_default()
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_protocol::heartbeat::{HostTime, LogProblem};
-use logferry_sender::{LogFileProgress, LogFileState, SenderState, read_sender_state};
+use logferry_sender::{LogFileProgress, LogFileState, SenderState};
+use logferry_telemetry::read_status_file;
 use logferry_text::{Table, count, count_of, duration, size};
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ fn process_of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: 
 
 /// The text, the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
 pub(crate) fn show(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Result<(String, Value, bool)> {
-    let state = read_sender_state(state_dir).map_err(|error| {
+    let state = read_status_file::<SenderState>(state_dir).map_err(|error| {
         let advice = "run this command as the sender's user or as root, for example `sudo logferry status`";
         Failure::Work(anyhow!(error).context(advice))
     })?;

@@ -19,5 +19,5 @@ mod state_file;
 mod worker;
 
 pub use error::CollectorError;
-pub use state_file::{CollectedSource, CollectedState, CollectorState, read_collector_state};
+pub use state_file::{CollectedSource, CollectedState, CollectorState};
 pub use worker::run;

@@ -3,18 +3,13 @@
 //! `<state_dir>/status.json` is written at the start, every ten seconds, soon after a source's state changes, and at a stop.
 //! Nothing depends on it: a file that is torn or of another version is no account.
 
-use std::path::{Path, PathBuf};
-
 use jiff::Timestamp;
-use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_protocol::names::LogName;
 use logferry_telemetry::{CollectorMetrics, CollectorTotals};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::CaptureReport;
 use crate::source::{SourcePhase, SourceReport};
-
-const FILE_NAME: &str = "status.json";
 
 /// What a collector knows of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,37 +146,5 @@ impl CollectedSource {
                 rotated_files: self.rotated_files,
             },
         );
-    }
-}
-
-/// Reads the last account from a state folder; `None` if there is none, or another version wrote it.
-pub fn read_collector_state(state_dir: &Path) -> Result<Option<CollectorState>, DiskError> {
-    let bytes = RealDisk.read(&state_dir.join(FILE_NAME))?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
-
-/// Writes the accounts. A state folder that is not writable is told by the captures.
-#[derive(Debug)]
-pub(crate) struct CollectorStateFile {
-    path: PathBuf,
-}
-
-impl CollectorStateFile {
-    pub(crate) fn new(state_dir: &Path) -> Self {
-        Self {
-            path: state_dir.join(FILE_NAME),
-        }
-    }
-
-    pub(crate) fn save(&self, state: &CollectorState) {
-        let Ok(bytes) = serde_json::to_vec(state) else {
-            return;
-        };
-        if let Err(error) = RealDisk.replace(&self.path, &bytes) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the status file cannot be written"
-            );
-        }
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use logferry_config::{CollectorSettings, CollectorSource, CollectorSourceKind};
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_protocol::names::LogName;
-use logferry_telemetry::{CollectorMetrics, HealthEndpoint, Metrics, Readiness};
+use logferry_telemetry::{CollectorMetrics, HealthEndpoint, Metrics, Readiness, StatusFile};
 use logferry_text::error_chain;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::error::CollectorError;
 use crate::source::{
     SourceAccount, SourceContext, SourceError, http, journal, mysql, syslog, tcp, windows_events,
 };
-use crate::state_file::{CollectedSource, CollectorState, CollectorStateFile};
+use crate::state_file::{CollectedSource, CollectorState};
 
 /// How often it is looked whether a source's state has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -182,7 +182,7 @@ fn trouble(sources: &[SourceContext]) -> Option<String> {
 
 /// What the collector tells of its sources: in its folder and as metrics.
 struct Account {
-    file: CollectorStateFile,
+    file: StatusFile<CollectorState>,
     sources: Vec<OpenSource>,
     metrics: CollectorMetrics,
     started_at: Timestamp,
@@ -195,7 +195,7 @@ struct Account {
 impl Account {
     fn new(config: &CollectorSettings, sources: Vec<OpenSource>) -> Self {
         Self {
-            file: CollectorStateFile::new(&config.state_dir),
+            file: StatusFile::new(&config.state_dir),
             rates: vec![0.0; sources.len()],
             sources,
             metrics: Metrics::process().collector(),

@@ -50,4 +50,4 @@ pub use files::path_check::PathFinding;
 pub use files::{log_findings, neighbours, watch_finding};
 pub use relay_client::{RelayFound, RelayProbeError, credential_finding, probe_relay};
 pub use runner::{SenderError, run};
-pub use sender_state::{LogFileProgress, LogFileState, SenderState, read_sender_state};
+pub use sender_state::{LogFileProgress, LogFileState, SenderState};

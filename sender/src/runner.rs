@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_durable::{Disk, LockError, LockFile, RealDisk};
-use logferry_telemetry::{Readiness, SenderMetrics};
+use logferry_telemetry::{Readiness, SenderMetrics, StatusFile};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,6 @@ use crate::files::RealFileSystem;
 use crate::files::watcher::{self, WatchedFolders};
 use crate::messages::SenderEvent;
 use crate::relay_client::{self, ClientRole, RelayConnections};
-use crate::sender_state::SenderStateFile;
 use crate::tail::Tailer;
 
 /// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
@@ -179,7 +178,7 @@ fn run_tailer(
         seed,
         Now::read(),
     );
-    let state_file = SenderStateFile::new(&config.state_dir);
+    let state_file = StatusFile::new(&config.state_dir);
     let (now, mut scanned) = (Instant::now(), None);
     let (mut saved, mut state_saved, mut state_due) = (now, now, now);
     // The first search may take a while: until then it says that a sender runs.

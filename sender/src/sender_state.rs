@@ -3,15 +3,10 @@
 //! `<state_dir>/status.json` is written at the start, every ten seconds, soon after a failure begins or ends, and at a stop.
 //! Nothing depends on it: a file that is torn or of another version is no account.
 
-use std::path::{Path, PathBuf};
-
-use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_protocol::heartbeat::{HeldFile, HostTime, LogProblem};
 use logferry_protocol::names::{LogName, SourceId};
 use logferry_protocol::stream::Offset;
 use serde::{Deserialize, Serialize};
-
-const FILE_NAME: &str = "status.json";
 
 /// What a sender knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,38 +88,6 @@ impl LogFileProgress {
             Self::Held => "held",
             Self::Behind => "behind",
             Self::Current => "current",
-        }
-    }
-}
-
-/// Reads the last account from a state folder; `None` if there is none, or another version wrote it.
-pub fn read_sender_state(state_dir: &Path) -> Result<Option<SenderState>, DiskError> {
-    let bytes = RealDisk.read(&state_dir.join(FILE_NAME))?;
-    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
-
-/// Writes the accounts. A state folder that is not writable is reported by the checkpoint.
-#[derive(Debug)]
-pub(crate) struct SenderStateFile {
-    path: PathBuf,
-}
-
-impl SenderStateFile {
-    pub(crate) fn new(state_dir: &Path) -> Self {
-        Self {
-            path: state_dir.join(FILE_NAME),
-        }
-    }
-
-    pub(crate) fn save(&self, state: &SenderState) {
-        let Ok(bytes) = serde_json::to_vec(state) else {
-            return;
-        };
-        if let Err(error) = RealDisk.replace(&self.path, &bytes) {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the status file cannot be written"
-            );
         }
     }
 }

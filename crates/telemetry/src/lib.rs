@@ -7,6 +7,7 @@ mod endpoint;
 mod logs;
 mod metrics;
 mod presence;
+mod status_file;
 
 pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
 pub use logs::{LogsError, init, journal_messages};
@@ -15,4 +16,5 @@ pub use metrics::{
     MonitorMetrics, ProcessMetrics, RelayMetrics, SenderMetrics, SenderTotals, SinkMetrics, StoredChunks,
 };
 pub use presence::{Presence, PresenceState, SIGN_INTERVAL, give_sign, presence};
+pub use status_file::{StatusFile, read_status_file};
 pub use tracing::Level;
