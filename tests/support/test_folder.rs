@@ -1,7 +1,9 @@
 //! A test's own folder and its ports.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -70,22 +72,43 @@ fn show_end(output: &Path) {
     }
 }
 
-/// A free port on the loopback address. It stays free while no process listens on it.
+/// A free port, which no other test takes while this process runs.
 ///
 /// It lies below Linux's range of ephemeral ports (ip(7), `ip_local_port_range`). From that range, a client that keeps
 /// connecting to a dead server's port can get the same port as its own and connect to itself.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
-    const PER_PROCESS: u32 = 64;
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let start = std::process::id() % COUNT * PER_PROCESS;
     for _ in 0..COUNT {
-        let port = FIRST + (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        // Processes that start one after the other begin far from each other.
+        let start = std::process::id().wrapping_mul(641);
+        let port = FIRST + start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let port = u16::try_from(port).expect("below 32768");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if reserve(port) && is_free(port) {
             return port;
         }
     }
     panic!("no port is free");
+}
+
+/// Whether this process is the first that wants the port. Between the search for a port and the start of the server that listens
+/// on it, another test would find it free too. An abstract name (unix(7)) leaves no file, and is free again when its process ends.
+fn reserve(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("logferry-test-port-{port}")).expect("a short name");
+    match UnixListener::bind_addr(&name) {
+        Ok(reservation) => {
+            std::mem::forget(reservation);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    let is_free = |address: IpAddr| TcpListener::bind((address, port)).is_ok();
+    // A host without IPv6 has no listener there either.
+    let is_free_in_ipv6 =
+        TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() || is_free(Ipv6Addr::UNSPECIFIED.into());
+    is_free(Ipv4Addr::UNSPECIFIED.into()) && is_free_in_ipv6
 }

@@ -65,6 +65,7 @@ enum CloseState {
     WaitingForEnd(Pin<Box<Sleep>>),
     /// Both ends are sent. A reset can still arrive for so long.
     WaitingForReset(Pin<Box<Sleep>>),
+    /// Closed, or broken by an error.
     Closed,
 }
 
@@ -88,6 +89,15 @@ impl<L: LastResponse> ClientConnection<L> {
         }
     }
 
+    /// After an error nothing that follows shows that the response was received: the kernel reports a reset once (socket(7),
+    /// `SO_ERROR`), to a read for the next request too, and then an orderly end.
+    fn note_error<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(_)) = done {
+            self.state = CloseState::Closed;
+        }
+        done
+    }
+
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(1..)) = written {
             self.last.written();
@@ -102,7 +112,7 @@ impl<L: LastResponse> ClientConnection<L> {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_deadline = None;
-            return written;
+            return self.note_error(written);
         }
         let timeout = self.write_timeout;
         let deadline = self
@@ -131,7 +141,8 @@ impl<L: LastResponse> AsyncRead for ClientConnection<L> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.transport).poll_read(cx, buffer);
+        self.note_error(read)
     }
 }
 
@@ -195,27 +206,35 @@ impl<L: LastResponse> AsyncWrite for ClientConnection<L> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
 
-    struct NoResponse;
-
-    impl LastResponse for NoResponse {
-        fn is_pending(&self) -> bool {
-            false
-        }
-
-        fn confirm(&self) {}
+    /// A response that went out, and whether it was confirmed.
+    #[derive(Default)]
+    struct SentResponse {
+        is_confirmed: AtomicBool,
     }
 
-    async fn pair(timeout: Duration) -> (ClientConnection<NoResponse>, TcpStream) {
+    impl LastResponse for SentResponse {
+        fn is_pending(&self) -> bool {
+            true
+        }
+
+        fn confirm(&self) {
+            self.is_confirmed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn pair(timeout: Duration) -> (ClientConnection<SentResponse>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let client = TcpStream::connect(address).await.expect("a listener");
         let (stream, _) = listener.accept().await.expect("a client");
-        let mut connection = ClientConnection::new(Either::Left(stream), Arc::new(NoResponse));
+        let mut connection = ClientConnection::new(Either::Left(stream), Arc::default());
         connection.write_timeout = timeout;
         (connection, client)
     }
@@ -242,5 +261,28 @@ mod tests {
         client.read_exact(&mut read).await.expect("all of it");
         drop(client);
         writer.await.expect("no panic");
+    }
+
+    /// What is known of a response after the client has closed. `reads_it`: it has read the response before. The server reads the
+    /// next request first, as between two requests of a connection.
+    async fn is_confirmed(reads_it: bool) -> bool {
+        let (mut connection, mut client) = pair(WRITE_TIMEOUT).await;
+        connection.write_all(b"response").await.expect("a client");
+        connection.flush().await.expect("a client");
+        client.readable().await.expect("it arrives");
+        if reads_it {
+            client.read_exact(&mut [0; 8]).await.expect("all of it");
+        }
+        drop(client);
+        assert_eq!(connection.read(&mut [0; 8]).await.is_ok(), reads_it);
+        // A server closes after an error too.
+        let _ = connection.shutdown().await;
+        connection.last.is_confirmed.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn response_that_lay_unread_is_not_confirmed_although_the_reset_was_read_before() {
+        assert!(is_confirmed(true).await);
+        assert!(!is_confirmed(false).await);
     }
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
 use jiff::Timestamp;
+use logferry_config::Scheme;
+use logferry_http_client::{HttpConnection, HttpMessage, HttpServer};
 use logferry_traffic::ApplicationTraffic;
-use tokio::time::{sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::report::SimulationTally;
 use super::schedule::Schedule;
@@ -33,7 +32,7 @@ enum RequestAnswer {
 struct HttpClient<'a> {
     simulation: &'a ClientSimulation,
     target: &'a HttpTarget,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: HttpConnection,
     tally: SimulationTally,
 }
 
@@ -50,7 +49,7 @@ pub(super) async fn run(
     let mut client = HttpClient {
         simulation,
         target,
-        connection: None,
+        connection: HttpConnection::new(server(simulation, target), ANSWER_MAX),
         tally: SimulationTally::default(),
     };
     let batch = simulation.options.batch.get().min(simulation.shape.batch_max());
@@ -84,16 +83,12 @@ impl HttpClient<'_> {
     /// Sends a body until it is answered; `false` when the time is over.
     async fn send(&mut self, body: Bytes, key: &str, records: usize) -> bool {
         let end = self.simulation.start + Duration::from_secs(self.simulation.options.seconds) + GRACE;
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let mut wait = RETRY_FIRST;
         loop {
-            let exchange = timeout_at(end, self.exchange(body.clone(), key)).await;
-            let answer = match exchange {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => RequestAnswer::Later(None, error),
-                Err(_) => RequestAnswer::Later(None, "no answer in time".to_owned()),
-            };
-            match answer {
+            let limit = end.saturating_duration_since(Instant::now());
+            let answer = self.exchange(body.clone(), key, limit).await;
+            match answer.unwrap_or_else(|error| RequestAnswer::Later(None, error)) {
                 RequestAnswer::Taken => {
                     self.tally.answered(records, begun.elapsed());
                     return true;
@@ -106,7 +101,7 @@ impl HttpClient<'_> {
                 RequestAnswer::Later(after, problem) => {
                     self.tally.problem = Some(problem);
                     let pause = after.unwrap_or(wait);
-                    if tokio::time::Instant::now() + pause >= end {
+                    if Instant::now() + pause >= end {
                         return false;
                     }
                     self.tally.retries += 1;
@@ -118,56 +113,49 @@ impl HttpClient<'_> {
     }
 
     /// One attempt. After an error the next one has a new connection.
-    async fn exchange(&mut self, body: Bytes, key: &str) -> Result<RequestAnswer, String> {
-        let mut connection = match self
-            .connection
-            .take()
-            .filter(|connection| !connection.is_closed())
-        {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let mut builder = Request::post(&self.target.path)
-            .header(HOST, self.target.at.to_string())
-            .header(CONTENT_TYPE, self.simulation.shape.content_type())
-            .header("idempotency-key", key);
+    async fn exchange(&mut self, body: Bytes, key: &str, limit: Duration) -> Result<RequestAnswer, String> {
+        let value = |text: &str| HeaderValue::try_from(text).map_err(|error| error.to_string());
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(self.simulation.shape.content_type()),
+        );
+        headers.insert("idempotency-key", value(key)?);
         if let Some(key) = &self.simulation.key {
-            builder = builder.header("x-api-key", key);
+            headers.insert("x-api-key", value(key)?);
         }
-        let request = builder.body(Full::new(body)).map_err(|error| error.to_string())?;
-        connection.ready().await.map_err(|error| error.to_string())?;
-        let response = connection
-            .send_request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (head, body) = response.into_parts();
-        let text = Limited::new(body, ANSWER_MAX).collect().await;
-        let text = text.map_err(|error| error.to_string())?.to_bytes();
-        self.connection = Some(connection);
-        if head.status.is_success() {
+        let message = HttpMessage {
+            method: Method::POST,
+            target: &self.target.path,
+            headers,
+            body,
+        };
+        let reply = self.connection.exchange(&message, limit).await;
+        let reply = reply.map_err(|error| error.to_string())?;
+        let text = reply.body.map_err(|error| error.to_string())?;
+        let status = StatusCode::from_u16(reply.status).map_err(|error| error.to_string())?;
+        if status.is_success() {
             return Ok(RequestAnswer::Taken);
         }
         let text = String::from_utf8_lossy(&text);
-        let reason = format!("{}: {}", head.status, text.lines().next().unwrap_or_default());
-        let is_later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&head.status)
-            || head.status.is_server_error();
-        if !is_later {
-            return Ok(RequestAnswer::Refused(reason));
-        }
-        let after = head
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(RequestAnswer::Later(after.map(Duration::from_secs), reason))
+        let reason = format!("{status}: {}", text.lines().next().unwrap_or_default());
+        let is_later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
+            || status.is_server_error();
+        Ok(if is_later {
+            RequestAnswer::Later(reply.retry_after, reason)
+        } else {
+            RequestAnswer::Refused(reason)
+        })
     }
+}
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        let stream =
-            super::target::connect(&self.target.at, self.simulation.options.ca_file.as_deref()).await?;
-        let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (requests, driver) = handshake.map_err(|error| error.to_string())?;
-        // It ends with the connection.
-        tokio::spawn(driver);
-        Ok(requests)
+fn server(simulation: &ClientSimulation, target: &HttpTarget) -> HttpServer {
+    let at = &target.at;
+    HttpServer {
+        scheme: if at.is_tls { Scheme::Https } else { Scheme::Http },
+        host: at.host.clone(),
+        port: at.port,
+        authority: at.to_string(),
+        ca_file: simulation.options.ca_file.clone(),
     }
 }

@@ -119,7 +119,7 @@ pub(super) struct PendingAnswer {
 }
 
 impl PendingAnswer {
-    /// The answer goes out on this connection now.
+    /// The answer was given to the kernel on this connection.
     fn answered(&self, on: Option<ConnectionAddresses>) {
         if let Some(claim) = self.claims.lock().get_mut(&self.key)
             && claim.number == self.number
@@ -160,9 +160,8 @@ impl UnconfirmedAnswer {
         }
     }
 
-    /// The answer to this request goes out now.
+    /// The answer to this request goes out next.
     pub(super) fn set(&self, pending: PendingAnswer) {
-        pending.answered(self.connection);
         self.is_written.store(false, Ordering::Release);
         *self.lock() = Some(pending);
     }
@@ -179,6 +178,10 @@ impl LastResponse for UnconfirmedAnswer {
 
     fn written(&self) {
         self.is_written.store(true, Ordering::Release);
+        // Not before: the kernel has nothing left to send also while nothing of the answer was given to it.
+        if let Some(pending) = &*self.lock() {
+            pending.answered(self.connection);
+        }
     }
 
     fn confirm(&self) {
