@@ -39,7 +39,9 @@ impl MariaDb {
         };
         let data = server.path("data");
         fs::create_dir(&data).unwrap();
+        fs::create_dir(server.path("tmp")).unwrap();
         let made = Command::new("mariadb-install-db")
+            .env("TMPDIR", server.path("tmp"))
             .args([
                 "--no-defaults",
                 "--auth-root-authentication-method=normal",
@@ -67,6 +69,8 @@ impl MariaDb {
             .open(self.path("log"))
             .unwrap();
         let child = Command::new("mariadbd")
+            // A server that starts removes the temporary tables of all servers that use the folder.
+            .env("TMPDIR", self.path("tmp"))
             .args([
                 "--no-defaults",
                 "--bind-address=127.0.0.1",
