@@ -3,8 +3,6 @@
 //! A quotation is code in the column of messages of the overview, in a paragraph that says who says it (`Relay: …`), or that
 //! begins with it. `…`, and words in capitals such as PATH, stand for anything. The pieces between are looked for in the texts of the
 //! sources, and a name such as `two_senders` also as the type `TwoSenders` that is written so.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::disallowed_methods, reason = "tests read files")]
 
 use std::fs;
 use std::path::Path;
