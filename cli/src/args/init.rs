@@ -57,7 +57,7 @@ pub(crate) struct InitArgs {
     pub(crate) from: Option<String>,
     /// Collector: what it takes: http, on port 5000 of this host only, or syslog, on port 514; or with ADDRESS:PORT; may be repeated
     #[arg(long, value_name = "http|syslog[=ADDRESS:PORT]")]
-    pub(crate) collect: Vec<CollectorDoor>,
+    pub(crate) collect: Vec<CollectorEndpoint>,
     /// Console: where its page listens [default: 127.0.0.1:8080, or the next free port]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) console_listen: Option<SocketAddr>,
@@ -236,18 +236,18 @@ impl fmt::Display for MailHost {
 
 /// What the collector takes, as `http` or `syslog`, with `=ADDRESS:PORT` if not at the usual port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CollectorDoor {
-    pub(crate) kind: DoorKind,
+pub(crate) struct CollectorEndpoint {
+    pub(crate) kind: EndpointKind,
     pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum DoorKind {
+pub(crate) enum EndpointKind {
     Http,
     Syslog,
 }
 
-impl DoorKind {
+impl EndpointKind {
     /// The type of the source, which is its name too.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -256,7 +256,7 @@ impl DoorKind {
         }
     }
 
-    /// Without keys anybody who reaches the door may post, so that of HTTP is for this host. Syslog is for others.
+    /// Without keys anybody who reaches the port may post, so that of HTTP is for this host. Syslog is for others.
     const fn usual(self) -> SocketAddr {
         match self {
             Self::Http => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000),
@@ -265,17 +265,18 @@ impl DoorKind {
     }
 }
 
-impl FromStr for CollectorDoor {
+impl FromStr for CollectorEndpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`{text}` is not a door of the collector; write http, syslog, or http=0.0.0.0:5000");
+        let wrong = || {
+            format!("`{text}` is not a source that init sets up; write http, syslog, or http=0.0.0.0:5000")
+        };
         let (kind, listen) = match text.split_once('=') {
             Some((kind, listen)) => (kind, Some(listen)),
             None => (text, None),
         };
-        let kind = [DoorKind::Http, DoorKind::Syslog]
+        let kind = [EndpointKind::Http, EndpointKind::Syslog]
             .into_iter()
             .find(|known| known.name() == kind);
         let kind = kind.ok_or_else(wrong)?;
@@ -284,7 +285,7 @@ impl FromStr for CollectorDoor {
     }
 }
 
-impl fmt::Display for CollectorDoor {
+impl fmt::Display for CollectorEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.kind.name(), self.listen)
     }
@@ -362,8 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn a_door_of_the_collector_has_its_usual_port_or_another() {
-        let shown = |text: &str| text.parse::<CollectorDoor>().map(|door| door.to_string());
+    fn an_endpoint_of_the_collector_has_its_usual_port_or_another() {
+        let shown = |text: &str| {
+            text.parse::<CollectorEndpoint>()
+                .map(|endpoint| endpoint.to_string())
+        };
         assert_eq!(shown("http").as_deref(), Ok("http=127.0.0.1:5000"));
         assert_eq!(shown("syslog").as_deref(), Ok("syslog=0.0.0.0:514"));
         assert_eq!(shown("syslog=[::]:5514").as_deref(), Ok("syslog=[::]:5514"));

@@ -10,7 +10,7 @@ use logferry_config::RelayAddress;
 
 use super::dialog::{Dialog, Question};
 use super::host::HostFacts;
-use crate::args::init::{CollectorDoor, InitArgs, MailHost, SftpDrop, absolute, mail_address};
+use crate::args::init::{CollectorEndpoint, InitArgs, MailHost, SftpDrop, absolute, mail_address};
 use crate::roles::role::Role;
 
 /// Everything that goes into the file.
@@ -25,7 +25,7 @@ pub(super) struct InitAnswers {
     pub(super) housekeeper: bool,
     pub(super) indexer: bool,
     /// What the collector takes; empty: there is none.
-    pub(super) collector: Vec<CollectorDoor>,
+    pub(super) collector: Vec<CollectorEndpoint>,
     pub(super) console: Option<ConsoleAnswers>,
 }
 
@@ -159,9 +159,9 @@ pub(super) fn collect(
     if roles.contains(&Role::Sender) {
         is_whole &= sender(options, facts, &mut answers, is_collector, dialog)?;
     } else if is_collector {
-        let doors = doors(options, true, dialog)?;
-        is_whole &= doors.is_some();
-        answers.collector = doors.unwrap_or_default();
+        let endpoints = endpoints(options, true, dialog)?;
+        is_whole &= endpoints.is_some();
+        answers.collector = endpoints.unwrap_or_default();
     }
     if roles.contains(&Role::Forwarder) {
         answers.forwarder = forwarder(options, folder, dialog)?;
@@ -179,24 +179,24 @@ pub(super) fn collect(
 }
 
 /// What a collector takes. `is_wanted`: there is to be one in any case.
-fn doors(
+fn endpoints(
     options: &InitArgs,
     is_wanted: bool,
     dialog: &mut Dialog<'_>,
-) -> io::Result<Option<Vec<CollectorDoor>>> {
+) -> io::Result<Option<Vec<CollectorEndpoint>>> {
     let given: Vec<_> = options.collect.iter().map(ToString::to_string).collect();
     let given = Some(TextList(given)).filter(|list| !list.0.is_empty());
     let usual = is_wanted.then(|| "http".to_owned());
     let parse = |text: &str| {
         let list = TextList::parse_or_none(text, |part| Ok(part.to_owned()))?;
-        match list.as_doors()?.first() {
+        match list.as_endpoints()?.first() {
             None if is_wanted => Err("a collector takes at least one of them".to_owned()),
             _ => Ok(list),
         }
     };
     let answer = dialog.answer(&COLLECT, given, Some(TextList(Vec::from_iter(usual))), parse)?;
-    let doors = answer.map(|list| list.as_doors().unwrap_or_default());
-    Ok(doors)
+    let endpoints = answer.map(|list| list.as_endpoints().unwrap_or_default());
+    Ok(endpoints)
 }
 
 /// Asks for a sender, and for what a collector beside it takes. Returns whether nothing is missing.
@@ -225,8 +225,8 @@ fn sender(
             .map(|address| address.to_string())
             .map_err(|error| error.to_string())
     })?;
-    let doors = doors(options, is_collector, dialog)?;
-    let may_be_none = doors.as_ref().is_some_and(|doors| !doors.is_empty());
+    let endpoints = endpoints(options, is_collector, dialog)?;
+    let may_be_none = endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty());
     let given = Some(TextList(options.log.clone())).filter(|list| !list.0.is_empty());
     let found: Vec<_> = facts.logs.iter().map(|log| log.path.clone()).collect();
     // A sender may have nothing to ship but what the collector takes.
@@ -238,12 +238,12 @@ fn sender(
             TextList::parse(text, absolute)
         }
     })?;
-    let (Some(relay), Some(doors), Some(paths)) = (relay, doors, logs) else {
+    let (Some(relay), Some(endpoints), Some(paths)) = (relay, endpoints, logs) else {
         return Ok(false);
     };
-    let logs = named(paths.0, facts, &doors);
+    let logs = named(paths.0, facts, &endpoints);
     answers.sender = Some(SenderAnswers { relay, logs });
-    answers.collector = doors;
+    answers.collector = endpoints;
     Ok(true)
 }
 
@@ -339,8 +339,11 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 /// The logs with names: the stem of the path; with the folder's name before it if that is taken. The collector's sources have
 /// their names too.
-fn named(paths: Vec<String>, facts: &HostFacts, doors: &[CollectorDoor]) -> Vec<LogAnswer> {
-    let mut taken: BTreeSet<_> = doors.iter().map(|door| door.kind.name().to_owned()).collect();
+fn named(paths: Vec<String>, facts: &HostFacts, endpoints: &[CollectorEndpoint]) -> Vec<LogAnswer> {
+    let mut taken: BTreeSet<_> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.kind.name().to_owned())
+        .collect();
     let named = paths.into_iter().map(|path| {
         let stem = as_name(Path::new(&path).file_stem());
         let folder = as_name(Path::new(&path).parent().and_then(Path::file_name));
@@ -395,7 +398,7 @@ impl TextList {
     }
 
     /// These as what a collector takes, or the reason why they are not.
-    fn as_doors(&self) -> Result<Vec<CollectorDoor>, String> {
+    fn as_endpoints(&self) -> Result<Vec<CollectorEndpoint>, String> {
         self.0.iter().map(|text| text.parse()).collect()
     }
 

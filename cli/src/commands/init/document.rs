@@ -12,7 +12,7 @@ use super::answers::{
     ConsoleAnswers, DropLogin, ForwarderAnswers, InitAnswers, LogAnswer, MonitorAnswers, RelayAnswers,
     SenderAnswers,
 };
-use crate::args::init::DoorKind;
+use crate::args::init::EndpointKind;
 
 /// Where comments begin.
 const COMMENT_COLUMN: usize = 56;
@@ -341,13 +341,13 @@ fn collector_section(answers: &InitAnswers) -> String {
         }
     }
     text += "  sources:\n";
-    for door in &answers.collector {
-        let (kind, listen) = (door.kind.name(), door.listen);
+    for endpoint in &answers.collector {
+        let (kind, listen) = (endpoint.kind.name(), endpoint.listen);
         let source = format!("    - {{type: {kind}, name: {kind}, listen: \"{listen}\"}}");
-        let comment = match door.kind {
-            DoorKind::Http if listen.ip().is_loopback() => "POST /log, /api/logs, /lines, from this host",
-            DoorKind::Http => "anybody may post: add keys_file; docs/sources/http.md",
-            DoorKind::Syslog => "UDP and TCP; docs/sources/syslog.md",
+        let comment = match endpoint.kind {
+            EndpointKind::Http if listen.ip().is_loopback() => "POST /log, /api/logs, /lines, from this host",
+            EndpointKind::Http => "anybody may post: add keys_file; docs/sources/http.md",
+            EndpointKind::Syslog => "UDP and TCP; docs/sources/syslog.md",
         };
         line(&mut text, &source, comment);
     }

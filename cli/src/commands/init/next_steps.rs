@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::answers::{ConsoleAnswers, InitAnswers, RelayAnswers};
 use crate::args::DEFAULT_CONFIG;
-use crate::args::init::{CollectorDoor, DoorKind};
+use crate::args::init::{CollectorEndpoint, EndpointKind};
 use crate::roles::role::Role;
 
 /// How far this host is.
@@ -74,7 +74,7 @@ pub(super) fn next_steps(
             .as_ref()
             .map(|console| open_console(console, &named)),
     );
-    steps.extend(answers.collector.iter().map(try_door));
+    steps.extend(answers.collector.iter().map(try_endpoint));
     steps.push(format!("see how it goes:\nlogferry status{named}"));
     if let (Some(relay), false) = (&answers.relay, roles.contains(&Role::Sender)) {
         steps.push(first_sender(relay, progress));
@@ -115,16 +115,16 @@ fn open_console(console: &ConsoleAnswers, named: &str) -> String {
 }
 
 /// The step that sends something to the collector.
-fn try_door(door: &CollectorDoor) -> String {
-    let mut address = door.listen;
+fn try_endpoint(endpoint: &CollectorEndpoint) -> String {
+    let mut address = endpoint.listen;
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    match door.kind {
-        DoorKind::Http => {
+    match endpoint.kind {
+        EndpointKind::Http => {
             format!("post a record to the collector:\ncurl --data-binary hello http://{address}/lines")
         }
-        DoorKind::Syslog => format!(
+        EndpointKind::Syslog => format!(
             "send a message to the collector:\nlogger --server {} --port {} --tcp hello",
             address.ip(),
             address.port()
@@ -199,7 +199,7 @@ mod tests {
             let answers = InitAnswers {
                 console: Some(console.clone()),
                 collector: ["http=0.0.0.0:5000", "syslog"]
-                    .map(|door| door.parse().unwrap())
+                    .map(|endpoint| endpoint.parse().unwrap())
                     .to_vec(),
                 ..InitAnswers::default()
             };

@@ -49,7 +49,9 @@ fn answers() -> InitAnswers {
         }),
         housekeeper: true,
         indexer: true,
-        collector: ["http", "syslog"].map(|door| door.parse().unwrap()).to_vec(),
+        collector: ["http", "syslog"]
+            .map(|endpoint| endpoint.parse().unwrap())
+            .to_vec(),
         console: Some(ConsoleAnswers {
             listen: "127.0.0.1:8080".parse().unwrap(),
             open: true,
