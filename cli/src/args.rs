@@ -184,6 +184,10 @@ pub(crate) struct HousekeeperArgs {
     /// Show what a pass would do now, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Write the ledger's file anew, without what it does not need any more, while the relay is stopped; for a large one of an
+    /// earlier version (docs/run/upgrade.md)
+    #[arg(long, conflicts_with_all = ["once", "dry_run"])]
+    pub(crate) shrink_ledger: bool,
 }
 
 #[derive(Debug, Options)]

@@ -67,6 +67,9 @@ fn run(file: &Path, command: CliCommand) -> Result {
         CliCommand::Monitor(RunMode { once: false }) => run_roles(Some(Role::Monitor)),
         CliCommand::Monitor(RunMode { once: true }) => oneshot::monitor(file),
         CliCommand::Housekeeper(HousekeeperArgs { dry_run: true, .. }) => oneshot::plan_housekeeping(file),
+        CliCommand::Housekeeper(HousekeeperArgs {
+            shrink_ledger: true, ..
+        }) => oneshot::shrink_ledger(file),
         CliCommand::Housekeeper(HousekeeperArgs { once: true, .. }) => oneshot::housekeeper(file),
         CliCommand::Housekeeper(_) => run_roles(Some(Role::Housekeeper)),
         CliCommand::Indexer => run_roles(Some(Role::Indexer)),

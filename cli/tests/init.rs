@@ -130,6 +130,66 @@ fn a_sender_is_set_up_by_two_options_and_passes_check() {
 }
 
 #[test]
+fn a_sender_with_a_collector_is_set_up_by_options() {
+    let host = NewHost::new();
+    let state = host.shown("state");
+    let options = [
+        "init",
+        "sender",
+        "--yes",
+        "--state",
+        &state,
+        "--relay",
+        "http://127.0.0.1:1",
+        "--collect",
+        "syslog=127.0.0.1:0",
+        "--collect",
+        "http=127.0.0.1:0",
+    ];
+    let (code, text) = host.run(&options);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("for sender, collector\n"), "{text}");
+    assert!(
+        text.contains("curl --data-binary hello http://127.0.0.1:0/lines"),
+        "{text}"
+    );
+    let (code, text) = host.run(&["check"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = host.run(&[&options[..], &["--force", "--collect", "http=127.0.0.1:1"]].concat());
+    assert!(
+        code == 2 && text.contains("nothing was written"),
+        "a source's name must be its own: {text}"
+    );
+    let (code, text) = host.run(&["init", "collector", "--yes", "--force", "--state", &state]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        host.config()
+            .contains("{type: http, name: http, listen: \"127.0.0.1:5000\"}"),
+        "{}",
+        host.config()
+    );
+}
+
+#[test]
+fn a_console_is_set_up_with_a_login_or_without() {
+    let host = NewHost::new();
+    let (code, text) = host.init("console", &["--yes", "--console-listen", "127.0.0.1:0"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("logferry console user add NAME"), "{text}");
+    assert!(host.config().contains("# open: false"), "{}", host.config());
+    let open = ["--yes", "--force", "--console-open", "--console-listen"];
+    let (code, text) = host.init("console", &[&open[..], &["127.0.0.1:0"]].concat());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("open the console, on this host"), "{text}");
+    assert_eq!(host.run(&["check"]).0, 0);
+    let (code, text) = host.init("console", &[&open[..], &["192.0.2.1:8080"]].concat());
+    assert!(
+        code == 2 && text.contains("can be reached from other hosts"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_has_no_default_is_told_with_the_options_that_say_it() {
     let host = NewHost::new();
     assert_eq!(
@@ -205,6 +265,7 @@ async fn what_it_writes_for_all_roles_ships_a_line() {
     let host = NewHost::new();
     let (sftp, mail, mut options) = servers(&host).await;
     options.push(format!("--listen={}", free_address()));
+    options.push("--console-listen=127.0.0.1:0".to_owned());
     beside(move || {
         let options: Vec<_> = options.iter().map(String::as_str).collect();
         let (code, text) = host.init("all", &options);

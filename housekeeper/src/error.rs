@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::{BatchContents, LedgerError};
+use logferry_text::size;
 use tokio_cron_scheduler::JobSchedulerError;
 
 use crate::HousekeeperReport;
@@ -31,6 +32,26 @@ pub enum HousekeeperError {
         /// The first error.
         #[source]
         first: Box<BatchError>,
+    },
+    /// The ledger is to be written anew while the relay may want to commit.
+    #[error(
+        "the relay runs, and could make no line durable while the ledger is written anew; stop it first, with `systemctl stop \
+         logferry-relay logferry`: senders wait and go on where they were"
+    )]
+    RelayRuns(#[source] LockError),
+    /// The ledger is to be written anew on a disk that is too full for it.
+    #[error(
+        "the disk of {} has {} free, and writing the ledger anew needs {}; nothing was changed. Make room (docs/trouble/disk-full.md), \
+         or leave it: the ledger uses its free pages again and does not grow",
+        .data_dir.display(), size(*.free), size(*.needed)
+    )]
+    NoRoomToShrink {
+        /// The folder of the ledger.
+        data_dir: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
     },
     /// The schedule cannot be parsed.
     #[error(

@@ -11,6 +11,7 @@ use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
 
+use crate::ledger_file;
 use crate::plan::Action;
 use crate::sent_files::{self, SentBatch};
 use crate::work_share::WorkShare;
@@ -59,7 +60,11 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
     /// Deletes the rows of windows that ended, and whose files were deleted, longer ago than `keep`; then gives the room in
     /// the ledger's file back. Each step is a transaction of milliseconds, with a rest after it, so that no commit of the relay
     /// waits for long. It stops between two steps.
-    pub(crate) fn forget_old_rows(&mut self, keep: Duration) -> Result<(), HousekeeperError> {
+    pub(crate) fn forget_old_rows(
+        &mut self,
+        keep: Duration,
+        data_dir: &Path,
+    ) -> Result<(), HousekeeperError> {
         let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
         let Ok(before) = self.now.checked_sub(keep) else {
             return Ok(());
@@ -71,6 +76,8 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
             }
             thread::sleep(STEP_REST);
         }
+        let free_on_disk = self.spool.disk().space(data_dir)?.free_bytes;
+        ledger_file::shrink_beside_relay(&mut self.ledger, free_on_disk)?;
         while self.ledger.give_back_pages(PAGES_A_STEP)? > 0 && !self.stop.is_cancelled() {
             thread::sleep(STEP_REST);
         }

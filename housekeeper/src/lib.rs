@@ -12,11 +12,12 @@
 //! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
 //!
 //! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `work_share` leaves the disk to others,
-//! `daemon` runs by the clock.
+//! `ledger_file` writes the ledger of an earlier version anew, `daemon` runs by the clock.
 
 mod daemon;
 mod error;
 mod executor;
+mod ledger_file;
 mod plan;
 mod run;
 mod sent_files;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
 pub use error::{BatchError, HousekeeperError};
+pub use ledger_file::{ShrunkLedger, shrink_ledger};
 
 use crate::executor::ActionExecutor;
 use crate::plan::Action;

@@ -46,7 +46,8 @@ impl<'a, D: Disk> HousekeeperRun<'a, D> {
         }
         self.make_room(config)?;
         if !self.stop.is_cancelled() {
-            self.executor.forget_old_rows(config.keep_ledger)?;
+            self.executor
+                .forget_old_rows(config.keep_ledger, &config.data_dir)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use logferry_ledger::{Ledger, LedgerError};
+use logferry_text::size;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use tokio::sync::oneshot;
@@ -32,6 +33,15 @@ const NICENESS: i32 = 5;
 /// closed if there is none. The thread is not waited for: it only reads.
 pub(crate) fn check_ledger(data_dir: &Path) -> Result<oneshot::Receiver<LedgerError>, LedgerError> {
     let ledger = Ledger::open(data_dir)?;
+    let file = ledger.file_use()?;
+    if file.is_worth_writing_anew() && !file.is_written_anew_at_once() {
+        tracing::info!(
+            "the ledger is of an earlier version: {} of its {} are free and will be used again, but not given back to the disk. To give \
+             them back, stop the relay at a time of your choice and run `logferry housekeeper --shrink-ledger` (docs/run/upgrade.md)",
+            size(file.free_bytes),
+            size(file.bytes)
+        );
+    }
     let (damage, found) = oneshot::channel();
     if !ledger.is_partly_checked()? {
         return Ok(found);

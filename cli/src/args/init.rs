@@ -1,7 +1,7 @@
 //! The options of `logferry init`, and the texts that they take.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ use crate::roles::role::Role;
 #[derive(Debug, Clone, Options)]
 #[allow(clippy::doc_markdown, reason = "the text of --help")]
 pub(crate) struct InitArgs {
-    /// What this host is to do: sender, relay-host (relay, forwarder, monitor, housekeeper, indexer), all, or single roles
+    /// What this host is to do: sender, relay-host (relay, forwarder, monitor, housekeeper, indexer, console), all, or single roles
     #[arg(value_enum, required_unless_present = "templates", value_name = "ROLE")]
     pub(crate) roles: Vec<InitRole>,
     /// Ask nothing: what no option says gets its default
@@ -55,6 +55,15 @@ pub(crate) struct InitArgs {
     /// Monitor: the sender's address of the mails (default: logferry@ and this host's name)
     #[arg(long, value_name = "ADDRESS", value_parser = mail_address)]
     pub(crate) from: Option<String>,
+    /// Collector: what it takes: http, on port 5000 of this host only, or syslog, on port 514; or with ADDRESS:PORT; may be repeated
+    #[arg(long, value_name = "http|syslog[=ADDRESS:PORT]")]
+    pub(crate) collect: Vec<CollectorEndpoint>,
+    /// Console: where its page listens [default: 127.0.0.1:8080, or the next free port]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) console_listen: Option<SocketAddr>,
+    /// Console: everybody on this host may look and act without a login
+    #[arg(long)]
+    pub(crate) console_open: bool,
     /// The folder below which the roles keep their files [default: /var/lib/logferry]
     #[arg(long, value_name = "DIR", value_parser = absolute)]
     pub(crate) state: Option<String>,
@@ -74,15 +83,18 @@ pub(crate) enum InitRole {
     Monitor,
     Housekeeper,
     Indexer,
+    Collector,
+    Console,
 }
 
 /// The roles of the middle host. A role that belongs there is added here.
-const RELAY_HOST: [Role; 5] = [
+const RELAY_HOST: [Role; 6] = [
     Role::Relay,
     Role::Forwarder,
     Role::Monitor,
     Role::Housekeeper,
     Role::Indexer,
+    Role::Console,
 ];
 
 impl InitRole {
@@ -97,6 +109,8 @@ impl InitRole {
             Self::Monitor => vec![Role::Monitor],
             Self::Housekeeper => vec![Role::Housekeeper],
             Self::Indexer => vec![Role::Indexer],
+            Self::Collector => vec![Role::Collector],
+            Self::Console => vec![Role::Console],
         }
     }
 }
@@ -220,6 +234,63 @@ impl fmt::Display for MailHost {
     }
 }
 
+/// What the collector takes, as `http` or `syslog`, with `=ADDRESS:PORT` if not at the usual port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CollectorEndpoint {
+    pub(crate) kind: EndpointKind,
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EndpointKind {
+    Http,
+    Syslog,
+}
+
+impl EndpointKind {
+    /// The type of the source, which is its name too.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Syslog => "syslog",
+        }
+    }
+
+    /// Without keys anybody who reaches the port may post, so that of HTTP is for this host. Syslog is for others.
+    const fn usual(self) -> SocketAddr {
+        match self {
+            Self::Http => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000),
+            Self::Syslog => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 514),
+        }
+    }
+}
+
+impl FromStr for CollectorEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("`{text}` is not a source that init sets up; write http, syslog, or http=0.0.0.0:5000")
+        };
+        let (kind, listen) = match text.split_once('=') {
+            Some((kind, listen)) => (kind, Some(listen)),
+            None => (text, None),
+        };
+        let kind = [EndpointKind::Http, EndpointKind::Syslog]
+            .into_iter()
+            .find(|known| known.name() == kind);
+        let kind = kind.ok_or_else(wrong)?;
+        let listen = listen.map_or(Ok(kind.usual()), |listen| listen.parse().map_err(|_| wrong()))?;
+        Ok(Self { kind, listen })
+    }
+}
+
+impl fmt::Display for CollectorEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.kind.name(), self.listen)
+    }
+}
+
 /// A path from the root, as the roles need it: they start elsewhere.
 pub(crate) fn absolute(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(char::is_control) {
@@ -288,6 +359,20 @@ mod tests {
         assert_eq!(of("2001:db8::1"), Some(("2001:db8::1".to_owned(), 25)));
         for wrong in ["", "ops@example.com", "mail:smtp", "smtp://mail"] {
             assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_the_collector_has_its_usual_port_or_another() {
+        let shown = |text: &str| {
+            text.parse::<CollectorEndpoint>()
+                .map(|endpoint| endpoint.to_string())
+        };
+        assert_eq!(shown("http").as_deref(), Ok("http=127.0.0.1:5000"));
+        assert_eq!(shown("syslog").as_deref(), Ok("syslog=0.0.0.0:514"));
+        assert_eq!(shown("syslog=[::]:5514").as_deref(), Ok("syslog=[::]:5514"));
+        for wrong in ["", "http=", "http=5000", "tcp", "syslog:514"] {
+            assert!(shown(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use logferry_config::{MonitorSettings, OpenSearchSettings, RelayAddress, SenderSettings, Smtp};
+use logferry_config::{
+    HousekeeperSettings, MonitorSettings, OpenSearchSettings, RelayAddress, SenderSettings, Smtp,
+};
 use logferry_housekeeper::StepKind;
 use logferry_monitor::{ComposedSummary, MonitorError, ProbedRecipients};
 use logferry_opensearch::{OpenSearchClient, OpenSearchError, ServerFound};
@@ -25,13 +27,18 @@ pub(crate) fn monitor(file: &Path) -> Result {
     Ok(CommandOutcome::Fine)
 }
 
-/// One pass of the housekeeper. It logs its changes.
-pub(crate) fn housekeeper(file: &Path) -> Result {
+/// The housekeeper's section, with the rights of the folder's owner taken.
+fn housekeeper_section(file: &Path) -> Result<HousekeeperSettings> {
     let config = load_for(file, Some(Role::Housekeeper))?;
     act_as_owner(&config, Some(Role::Housekeeper))?;
-    let section = config
+    config
         .housekeeper
-        .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
+        .ok_or_else(|| missing_section(file, Role::Housekeeper))
+}
+
+/// One pass of the housekeeper. It logs its changes.
+pub(crate) fn housekeeper(file: &Path) -> Result {
+    let section = housekeeper_section(file)?;
     let data_dir = section.data_dir.clone();
     logferry_housekeeper::once(&section, Timestamp::now())?;
     note_pass(&data_dir, Role::Housekeeper);
@@ -40,11 +47,7 @@ pub(crate) fn housekeeper(file: &Path) -> Result {
 
 /// What one pass of the housekeeper would do now.
 pub(crate) fn plan_housekeeping(file: &Path) -> Result {
-    let config = load_for(file, Some(Role::Housekeeper))?;
-    act_as_owner(&config, Some(Role::Housekeeper))?;
-    let section = config
-        .housekeeper
-        .ok_or_else(|| missing_section(file, Role::Housekeeper))?;
+    let section = housekeeper_section(file)?;
     let steps = logferry_housekeeper::dry_run(&section, Timestamp::now())?;
     let mut table = Table::new(["batch", "would be", "bytes"]);
     for step in &steps {
@@ -61,6 +64,18 @@ pub(crate) fn plan_housekeeping(file: &Path) -> Result {
     } else {
         table.section()
     })?;
+    Ok(CommandOutcome::Fine)
+}
+
+/// Writes the ledger's file anew.
+pub(crate) fn shrink_ledger(file: &Path) -> Result {
+    let shrunk = logferry_housekeeper::shrink_ledger(&housekeeper_section(file)?)?;
+    console::print(&format!(
+        "the ledger was written anew in {:.1} s, from {} to {}; start the relay again\n",
+        shrunk.took.as_secs_f64(),
+        size(shrunk.before),
+        size(shrunk.after)
+    ))?;
     Ok(CommandOutcome::Fine)
 }
 

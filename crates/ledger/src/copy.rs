@@ -21,7 +21,14 @@ impl Ledger {
     /// the copy is done. The caller syncs the file: SQLite does not (<https://sqlite.org/lang_vacuum.html>).
     pub fn copy_to(&self, file: &Path) -> Result<(), LedgerError> {
         let name = file.display().to_string();
-        self.read("copy it", |sql| sql.execute("VACUUM INTO ?1", [name]).map(drop))
+        let gives_back = self.file_use()?.gives_back;
+        self.read("copy it", |sql| {
+            if !gives_back {
+                // Of this file it changes nothing, but the copy will give free pages back.
+                sql.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+            }
+            sql.execute("VACUUM INTO ?1", [name]).map(drop)
+        })
     }
 
     /// Notes that this ledger is the copy of a backup.

@@ -20,7 +20,7 @@ const SCHEMA_TABLE: &str = "sqlite_schema";
 impl Ledger {
     /// Checks the file if it has at most `whole_max` bytes, otherwise what says how far streams are durable.
     pub(crate) fn check_at_start(&self, whole_max: u64) -> Result<(), LedgerError> {
-        if self.file_bytes()? <= whole_max {
+        if self.file_use()?.bytes <= whole_max {
             return self.check_file(|| true);
         }
         STREAM_TABLES
@@ -30,7 +30,7 @@ impl Ledger {
 
     /// Whether the file is so large that [`Self::open_or_create`] has checked only a part of it.
     pub fn is_partly_checked(&self) -> Result<bool, LedgerError> {
-        Ok(self.file_bytes()? > WHOLE_AT_START_MAX)
+        Ok(self.file_use()?.bytes > WHOLE_AT_START_MAX)
     }
 
     /// Checks the whole file, one table with its indices after the other: [`LedgerError::Damaged`] if there is a fault. Other
@@ -68,13 +68,6 @@ impl Ledger {
         let mut faults: Vec<String> = self.list("check its file", query, params, |row| row.get(0))?;
         faults.retain(|line| line != "ok");
         Ok(faults)
-    }
-
-    /// Size of the database in bytes, what the write-ahead log adds included.
-    fn file_bytes(&self) -> Result<u64, LedgerError> {
-        let query = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-        let bytes: Option<u64> = self.find("find its size", query, [], |row| row.get(0))?;
-        Ok(bytes.unwrap_or(0))
     }
 }
 

@@ -54,7 +54,7 @@ pub use deliveries::{
     ManifestRecord, NewManifest, PublishedBatch, PublishedFile, PublishingNote, ResendRequestOutcome,
     SourceProgress, TransferRecord, WindowBatch,
 };
-pub use housekeeping::{ForgottenSums, HousekeeperRecord, WindowKey};
+pub use housekeeping::{FileUse, ForgottenSums, HousekeeperRecord, WindowKey};
 pub use incidents::{
     Incident, IncidentId, IncidentUpdate, SILENCES_MAX, Severity, Silence, SilenceOutcome, TIMELINE_MAX,
     TimelineEntry, covers,
@@ -238,7 +238,6 @@ impl Ledger {
             (opened, _) => opened,
         }?;
         ledger.check_at_start(file_check::WHOLE_AT_START_MAX)?;
-        housekeeping::enable_giving_back(&ledger.connection);
         Ok(ledger)
     }
 
@@ -283,6 +282,9 @@ impl Ledger {
         let open = || {
             let mut connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_handler(Some(wait_for_lock))?;
+            if may_begin {
+                housekeeping::make_new_file_give_back(&connection)?;
+            }
             enter_wal(&connection)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;

@@ -72,6 +72,7 @@ pub(super) fn watches(config: &Config) -> Option<CheckItem> {
         .logs
         .iter()
         .map(|log| Path::new(&log.path).parent())
+        .chain(sender.captures.iter().map(|captures| Some(captures.as_path())))
         .collect();
     let folders = count_of(folders.len() as u64, "folder");
     Some(CheckItem::ok(

@@ -17,7 +17,7 @@ pub(super) fn all(config: &Config, file: &Path) -> Vec<(String, Result<String, S
 }
 
 fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
-    let metrics = [
+    let single = [
         ("sender.metrics", config.sender.as_ref().and_then(|it| it.metrics)),
         ("relay.metrics", config.relay.as_ref().and_then(|it| it.metrics)),
         (
@@ -28,8 +28,17 @@ fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
             "monitor.metrics",
             config.monitor.as_ref().and_then(|it| it.metrics),
         ),
+        (
+            "indexer.metrics",
+            config.indexer.as_ref().and_then(|it| it.metrics),
+        ),
+        (
+            "console.metrics",
+            config.console.as_ref().and_then(|it| it.metrics),
+        ),
+        ("console.listen", config.console.as_ref().map(|it| it.listen)),
     ];
-    let metrics = metrics
+    let single = single
         .into_iter()
         .filter_map(|(setting, address)| Some((setting.to_owned(), address?)));
     let groups = config.relay.iter().flat_map(|relay| &relay.groups);
@@ -44,7 +53,7 @@ fn addresses(config: &Config) -> Vec<(String, SocketAddr)> {
         };
         Some((format!("port of source {}", source.name), listen))
     });
-    metrics.chain(groups).chain(sources).collect()
+    single.chain(groups).chain(sources).collect()
 }
 
 fn try_port(address: SocketAddr, file: &Path) -> Result<String, String> {

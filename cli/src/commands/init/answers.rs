@@ -10,7 +10,7 @@ use logferry_config::RelayAddress;
 
 use super::dialog::{Dialog, Question};
 use super::host::HostFacts;
-use crate::args::init::{InitArgs, MailHost, SftpDrop, absolute, mail_address};
+use crate::args::init::{CollectorEndpoint, InitArgs, MailHost, SftpDrop, absolute, mail_address};
 use crate::roles::role::Role;
 
 /// Everything that goes into the file.
@@ -24,6 +24,9 @@ pub(super) struct InitAnswers {
     pub(super) monitor: Option<MonitorAnswers>,
     pub(super) housekeeper: bool,
     pub(super) indexer: bool,
+    /// What the collector takes; empty: there is none.
+    pub(super) collector: Vec<CollectorEndpoint>,
+    pub(super) console: Option<ConsoleAnswers>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,13 @@ pub(super) struct MonitorAnswers {
     pub(super) metrics_port: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ConsoleAnswers {
+    pub(super) listen: SocketAddr,
+    /// Without a login.
+    pub(super) open: bool,
+}
+
 const RELAY: Question<'static> = Question {
     text: "The relay: address of the middle host, and the port of this host's group",
     flag: "--relay",
@@ -115,6 +125,17 @@ const TO: Question<'static> = Question {
     example: "ops@example.com",
 };
 
+const COLLECT: Question<'static> = Question {
+    text: "What programs and other hosts may send here besides logs, with commas between: http, syslog, or none",
+    flag: "--collect",
+    example: "http=0.0.0.0:5000, syslog",
+};
+const CONSOLE: Question<'static> = Question {
+    text: "Address and port of the console's page",
+    flag: "--console-listen",
+    example: "127.0.0.1:8080",
+};
+
 /// Asks for what the roles need. `None`: something is missing, as the dialog tells. `folder`: of the configuration.
 pub(super) fn collect(
     options: &InitArgs,
@@ -134,9 +155,13 @@ pub(super) fn collect(
         answers.relay = relay(options, facts, dialog)?;
         is_whole &= answers.relay.is_some();
     }
+    let is_collector = roles.contains(&Role::Collector);
     if roles.contains(&Role::Sender) {
-        answers.sender = sender(options, facts, answers.relay.as_ref(), dialog)?;
-        is_whole &= answers.sender.is_some();
+        is_whole &= sender(options, facts, &mut answers, is_collector, dialog)?;
+    } else if is_collector {
+        let endpoints = endpoints(options, true, dialog)?;
+        is_whole &= endpoints.is_some();
+        answers.collector = endpoints.unwrap_or_default();
     }
     if roles.contains(&Role::Forwarder) {
         answers.forwarder = forwarder(options, folder, dialog)?;
@@ -146,17 +171,44 @@ pub(super) fn collect(
         answers.monitor = monitor(options, facts, dialog)?;
         is_whole &= answers.monitor.is_some();
     }
+    if roles.contains(&Role::Console) {
+        answers.console = console(options, facts, dialog)?;
+        is_whole &= answers.console.is_some();
+    }
     Ok(Some(answers).filter(|_| is_whole))
 }
 
+/// What a collector takes. `is_wanted`: there is to be one in any case.
+fn endpoints(
+    options: &InitArgs,
+    is_wanted: bool,
+    dialog: &mut Dialog<'_>,
+) -> io::Result<Option<Vec<CollectorEndpoint>>> {
+    let given: Vec<_> = options.collect.iter().map(ToString::to_string).collect();
+    let given = Some(TextList(given)).filter(|list| !list.0.is_empty());
+    let usual = is_wanted.then(|| "http".to_owned());
+    let parse = |text: &str| {
+        let list = TextList::parse_or_none(text, |part| Ok(part.to_owned()))?;
+        match list.as_endpoints()?.first() {
+            None if is_wanted => Err("a collector takes at least one of them".to_owned()),
+            _ => Ok(list),
+        }
+    };
+    let answer = dialog.answer(&COLLECT, given, Some(TextList(Vec::from_iter(usual))), parse)?;
+    let endpoints = answer.map(|list| list.as_endpoints().unwrap_or_default());
+    Ok(endpoints)
+}
+
+/// Asks for a sender, and for what a collector beside it takes. Returns whether nothing is missing.
 fn sender(
     options: &InitArgs,
     facts: &HostFacts,
-    relay: Option<&RelayAnswers>,
+    answers: &mut InitAnswers,
+    is_collector: bool,
     dialog: &mut Dialog<'_>,
-) -> io::Result<Option<SenderAnswers>> {
+) -> io::Result<bool> {
     // A relay on this host is named by the address that others see, so that this becomes the source of the lines.
-    let own = relay.map(|relay| {
+    let own = answers.relay.as_ref().map(|relay| {
         let all = relay.listen.ip().is_unspecified();
         let address = facts.address.filter(|_| all).unwrap_or(relay.listen.ip());
         let address = if address.is_unspecified() {
@@ -173,25 +225,31 @@ fn sender(
             .map(|address| address.to_string())
             .map_err(|error| error.to_string())
     })?;
+    let endpoints = endpoints(options, is_collector, dialog)?;
+    let may_be_none = endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty());
     let given = Some(TextList(options.log.clone())).filter(|list| !list.0.is_empty());
     let found: Vec<_> = facts.logs.iter().map(|log| log.path.clone()).collect();
-    let found = Some(TextList(found)).filter(|list| !list.0.is_empty());
-    let logs = dialog.answer(&LOGS, given, found, |text| TextList::parse(text, absolute))?;
-    let (Some(relay), Some(paths)) = (relay, logs) else {
-        return Ok(None);
+    // A sender may have nothing to ship but what the collector takes.
+    let found = Some(TextList(found)).filter(|list| !list.0.is_empty() || may_be_none);
+    let logs = dialog.answer(&LOGS, given, found, |text| {
+        if may_be_none {
+            TextList::parse_or_none(text, absolute)
+        } else {
+            TextList::parse(text, absolute)
+        }
+    })?;
+    let (Some(relay), Some(endpoints), Some(paths)) = (relay, endpoints, logs) else {
+        return Ok(false);
     };
-    Ok(Some(SenderAnswers {
-        relay,
-        logs: named(paths.0, facts),
-    }))
+    let logs = named(paths.0, facts, &endpoints);
+    answers.sender = Some(SenderAnswers { relay, logs });
+    answers.collector = endpoints;
+    Ok(true)
 }
 
 fn relay(options: &InitArgs, facts: &HostFacts, dialog: &mut Dialog<'_>) -> io::Result<Option<RelayAnswers>> {
     let free = SocketAddr::from(([0, 0, 0, 0], facts.relay_port));
-    let listen = dialog.answer(&LISTEN, options.listen, Some(free), |text| {
-        text.parse()
-            .map_err(|_| format!("`{text}` is not an address and a port; write it like 0.0.0.0:5001"))
-    })?;
+    let listen = dialog.answer(&LISTEN, options.listen, Some(free), socket_address)?;
     let given = Some(TextList(options.sources.clone())).filter(|list| !list.0.is_empty());
     let any = TextList(vec!["any".to_owned()]);
     let sources = dialog.answer(&SOURCES, given, Some(any), |text| {
@@ -261,9 +319,31 @@ fn monitor(
     }))
 }
 
-/// The logs with names: the stem of the path; with the folder's name before it if that is taken.
-fn named(paths: Vec<String>, facts: &HostFacts) -> Vec<LogAnswer> {
-    let mut taken = BTreeSet::new();
+fn console(
+    options: &InitArgs,
+    facts: &HostFacts,
+    dialog: &mut Dialog<'_>,
+) -> io::Result<Option<ConsoleAnswers>> {
+    let free = SocketAddr::from(([127, 0, 0, 1], facts.console_port));
+    let listen = dialog.answer(&CONSOLE, options.console_listen, Some(free), socket_address)?;
+    Ok(listen.map(|listen| ConsoleAnswers {
+        listen,
+        open: options.console_open,
+    }))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an address and a port; write it like 0.0.0.0:5001"))
+}
+
+/// The logs with names: the stem of the path; with the folder's name before it if that is taken. The collector's sources have
+/// their names too.
+fn named(paths: Vec<String>, facts: &HostFacts, endpoints: &[CollectorEndpoint]) -> Vec<LogAnswer> {
+    let mut taken: BTreeSet<_> = endpoints
+        .iter()
+        .map(|endpoint| endpoint.kind.name().to_owned())
+        .collect();
     let named = paths.into_iter().map(|path| {
         let stem = as_name(Path::new(&path).file_stem());
         let folder = as_name(Path::new(&path).parent().and_then(Path::file_name));
@@ -296,6 +376,9 @@ fn as_name(text: Option<&std::ffi::OsStr>) -> String {
     }
 }
 
+/// An empty list, as it is shown and typed.
+const NONE: &str = "none";
+
 /// Texts, with commas between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TextList(Vec<String>);
@@ -304,6 +387,19 @@ impl TextList {
     fn parse(text: &str, parse: impl Fn(&str) -> Result<String, String>) -> Result<Self, String> {
         let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
         parts.map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// As [`Self::parse`], of a list that may be empty.
+    fn parse_or_none(text: &str, parse: impl Fn(&str) -> Result<String, String>) -> Result<Self, String> {
+        if text == NONE {
+            return Ok(Self(Vec::new()));
+        }
+        Self::parse(text, parse)
+    }
+
+    /// These as what a collector takes, or the reason why they are not.
+    fn as_endpoints(&self) -> Result<Vec<CollectorEndpoint>, String> {
+        self.0.iter().map(|text| text.parse()).collect()
     }
 
     /// The reason why these are not addresses of a group.
@@ -326,7 +422,10 @@ impl TextList {
 
 impl fmt::Display for TextList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(", "))
+        match &*self.0 {
+            [] => f.write_str(NONE),
+            texts => f.write_str(&texts.join(", ")),
+        }
     }
 }
 
@@ -344,7 +443,7 @@ mod tests {
             "/var/log/über.log",
             "/var/log/*",
         ];
-        let logs = named(paths.map(str::to_owned).to_vec(), &HostFacts::default());
+        let logs = named(paths.map(str::to_owned).to_vec(), &HostFacts::default(), &[]);
         let names: Vec<_> = logs.iter().map(|log| log.name.as_str()).collect();
         assert_eq!(
             names,

@@ -4,13 +4,15 @@
 //! role adds its section here.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use logferry_fields::Format;
 
 use super::answers::{
-    DropLogin, ForwarderAnswers, InitAnswers, LogAnswer, MonitorAnswers, RelayAnswers, SenderAnswers,
+    ConsoleAnswers, DropLogin, ForwarderAnswers, InitAnswers, LogAnswer, MonitorAnswers, RelayAnswers,
+    SenderAnswers,
 };
+use crate::args::init::EndpointKind;
 
 /// Where comments begin.
 const COMMENT_COLUMN: usize = 56;
@@ -24,7 +26,10 @@ pub(super) fn document(path: &Path, answers: &InitAnswers) -> String {
     );
     if let Some(sender) = &answers.sender {
         text += &formats(&sender.logs, answers.relay.is_some());
-        text += &sender_section(sender, answers.state.as_deref());
+        text += &sender_section(sender, answers);
+    }
+    if !answers.collector.is_empty() {
+        text += &collector_section(answers);
     }
     if let Some(relay) = &answers.relay {
         text += &relay_section(relay, answers.state.as_deref());
@@ -42,6 +47,9 @@ pub(super) fn document(path: &Path, answers: &InitAnswers) -> String {
     }
     if answers.indexer {
         text += &indexer_section(state, answers.state.as_deref());
+    }
+    if let Some(console) = &answers.console {
+        text += &console_section(console, state, answers);
     }
     text
 }
@@ -81,7 +89,8 @@ fn formats(logs: &[LogAnswer], has_relay: bool) -> String {
     )
 }
 
-fn sender_section(sender: &SenderAnswers, state: Option<&Path>) -> String {
+fn sender_section(sender: &SenderAnswers, answers: &InitAnswers) -> String {
+    let state = answers.state.as_deref();
     let mut text = "\nsender:\n".to_owned();
     let relay = format!("  relay: {}", scalar(&sender.relay));
     line(
@@ -93,22 +102,36 @@ fn sender_section(sender: &SenderAnswers, state: Option<&Path>) -> String {
         let state = format!("  state_dir: {}", path_scalar(&state.join("sender")));
         line(&mut text, &state, "how far each log is shipped");
     }
-    line(
-        &mut text,
-        "  logs:",
-        "rotated files beside them are found by themselves",
-    );
+    if !answers.collector.is_empty() {
+        let captures = format!("  captures: {}", path_scalar(&collector_dir(state)));
+        line(
+            &mut text,
+            &captures,
+            "what the collector takes, each source as a log",
+        );
+    }
+    if sender.logs.is_empty() {
+        line(&mut text, "  logs: []", "files to ship besides");
+    } else {
+        line(
+            &mut text,
+            "  logs:",
+            "rotated files beside them are found by themselves",
+        );
+    }
     for log in &sender.logs {
         let path = format!("    - path: {}", scalar(&log.path));
         line(&mut text, &path, "");
         let name = format!("      name: {}", log.name);
         line(&mut text, &name, "");
     }
-    line(
-        &mut text,
-        "      # exclude: [[\"/health.php\", \"health check\"]]",
-        "lines with all strings of an entry are dropped, and counted",
-    );
+    if !sender.logs.is_empty() {
+        line(
+            &mut text,
+            "      # exclude: [[\"/health.php\", \"health check\"]]",
+            "lines with all strings of an entry are dropped, and counted",
+        );
+    }
     line(
         &mut text,
         "  # source: auto",
@@ -297,6 +320,75 @@ fn indexer_section(state: Option<&Path>, own: Option<&Path>) -> String {
     text
 }
 
+/// The collector's folder, which the sender reads.
+fn collector_dir(state: Option<&Path>) -> PathBuf {
+    state.unwrap_or(Path::new("/var/lib/logferry")).join("collector")
+}
+
+fn collector_section(answers: &InitAnswers) -> String {
+    let mut text = "\n".to_owned();
+    line(
+        &mut text,
+        "collector:",
+        "records from what is not a file; docs/sources/README.md",
+    );
+    if let Some(state) = &answers.state {
+        let own = format!("  state_dir: {}", path_scalar(&collector_dir(Some(state))));
+        line(&mut text, &own, "records until the relay has them");
+        if answers.sender.is_none() {
+            let sender = format!("  sender_state_dir: {}", path_scalar(&state.join("sender")));
+            line(&mut text, &sender, "where the sender says what the relay has");
+        }
+    }
+    text += "  sources:\n";
+    for endpoint in &answers.collector {
+        let (kind, listen) = (endpoint.kind.name(), endpoint.listen);
+        let source = format!("    - {{type: {kind}, name: {kind}, listen: \"{listen}\"}}");
+        let comment = match endpoint.kind {
+            EndpointKind::Http if listen.ip().is_loopback() => "POST /log, /api/logs, /lines, from this host",
+            EndpointKind::Http => "anybody may post: add keys_file; docs/sources/http.md",
+            EndpointKind::Syslog => "UDP and TCP; docs/sources/syslog.md",
+        };
+        line(&mut text, &source, comment);
+    }
+    text
+}
+
+fn console_section(console: &ConsoleAnswers, state: Option<&Path>, answers: &InitAnswers) -> String {
+    let mut text = "\n".to_owned();
+    line(&mut text, "console:", "the pages in a browser; docs/console.md");
+    push_data_dir(&mut text, state);
+    if let Some(state) = &answers.state {
+        if !answers.indexer {
+            let store = format!("  store_dir: {}", path_scalar(&state.join("index")));
+            line(&mut text, &store, "the indexer's numbers");
+        }
+        let own = format!("  state_dir: {}", path_scalar(&state.join("console")));
+        line(&mut text, &own, "users, pins and tickets");
+    }
+    let listen = format!("  listen: \"{}\"", console.listen);
+    let reached = if console.listen.ip().is_loopback() {
+        "from another host: ssh -L, tls, or a proxy"
+    } else {
+        "set tls, or name the proxy in front"
+    };
+    line(&mut text, &listen, reached);
+    if console.open {
+        line(
+            &mut text,
+            "  open: true",
+            "everybody on this host may look and act",
+        );
+    } else {
+        line(
+            &mut text,
+            "  # open: false",
+            "`logferry console user add NAME` makes a user",
+        );
+    }
+    text
+}
+
 fn push_data_dir(text: &mut String, state: Option<&Path>) {
     if let Some(state) = state {
         let _ = writeln!(text, "  data_dir: {}", path_scalar(&state.join("relay")));
@@ -325,155 +417,4 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args::init::{MailHost, SftpDrop};
-
-    fn answers() -> InitAnswers {
-        let format = "log_format shop '$time_iso8601 '\n\t\t'\"$request\" $status'";
-        InitAnswers {
-            state: None,
-            sender: Some(SenderAnswers {
-                relay: "http://192.0.2.10:5001".to_owned(),
-                logs: vec![
-                    LogAnswer {
-                        path: "/var/log/nginx/access.log".to_owned(),
-                        name: "access".to_owned(),
-                        format: None,
-                    },
-                    LogAnswer {
-                        path: "/var/log/nginx/shop #1: *.log".to_owned(),
-                        name: "shop".to_owned(),
-                        format: Some(format.to_owned()),
-                    },
-                ],
-            }),
-            relay: Some(RelayAnswers {
-                listen: "[::]:5001".parse().unwrap(),
-                sources: vec!["198.51.100.1-198.51.100.5".to_owned(), "2001:db8::/64".to_owned()],
-                metrics_port: 9104,
-            }),
-            forwarder: Some(ForwarderAnswers {
-                drop: SftpDrop {
-                    user: "on".to_owned(),
-                    host: "2001:db8::1".to_owned(),
-                    port: 2222,
-                    directory: "/in/{source}".to_owned(),
-                },
-                login: DropLogin::Key("/etc/logferry/id_ed25519".into()),
-                host_key: None,
-                known_hosts: "/etc/logferry/known_hosts".into(),
-            }),
-            monitor: Some(MonitorAnswers {
-                smtp: MailHost {
-                    host: "mail.example.com".to_owned(),
-                    port: 587,
-                },
-                from: "logferry@relay".to_owned(),
-                to: vec!["ops@example.com".to_owned(), "b@example.com".to_owned()],
-                metrics_port: 9105,
-            }),
-            housekeeper: true,
-            indexer: true,
-        }
-    }
-
-    #[test]
-    fn a_document_of_all_roles_is_read_back_as_what_was_answered() {
-        let text = document(Path::new("/etc/logferry/logferry.yaml"), &answers());
-        let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None);
-        let config = config.unwrap_or_else(|error| panic!("{error}\n{text}"));
-        assert_eq!(config.warnings, [""; 0], "{text}");
-        let sender = config.sender.unwrap();
-        assert_eq!(sender.relay[0].to_string(), "http://192.0.2.10:5001");
-        assert_eq!(sender.logs[1].path, "/var/log/nginx/shop #1: *.log");
-        let relay = config.relay.unwrap();
-        assert_eq!(relay.groups[0].listen.to_string(), "[::]:5001");
-        assert_eq!(relay.metrics.unwrap().port(), 9104);
-        assert_ne!(
-            relay.batch.formats.of(&"shop".parse().unwrap()),
-            &Format::default()
-        );
-        let destination = &config.forwarder.unwrap().destinations[0];
-        assert_eq!(
-            (&*destination.user, &*destination.host, destination.port),
-            ("on", "2001:db8::1", 2222)
-        );
-        let monitor = config.monitor.unwrap();
-        assert_eq!(
-            (&*monitor.smtp.host, monitor.smtp.port, monitor.smtp.to.len()),
-            ("mail.example.com", 587, 2)
-        );
-        assert!(config.housekeeper.is_some() && config.indexer.is_some());
-    }
-
-    #[test]
-    fn a_folder_for_state_is_that_of_every_role_alone_too() {
-        let all = InitAnswers {
-            state: Some("/srv/logferry".into()),
-            ..answers()
-        };
-        for answers in [
-            all.clone(),
-            InitAnswers {
-                sender: None,
-                relay: None,
-                indexer: false,
-                ..all.clone()
-            },
-            InitAnswers {
-                sender: None,
-                relay: None,
-                forwarder: None,
-                monitor: None,
-                housekeeper: false,
-                ..all
-            },
-        ] {
-            let text = document(Path::new("c.yaml"), &answers);
-            let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None);
-            let config = config.unwrap_or_else(|error| panic!("{error}\n{text}"));
-            for (role, folder) in config.data_dirs() {
-                assert_eq!(folder, Path::new("/srv/logferry/relay"), "{role}: {text}");
-            }
-            let stores = config
-                .indexer
-                .iter()
-                .map(|it| &it.store_dir)
-                .chain(config.monitor.iter().map(|it| &it.store_dir));
-            for store in stores {
-                assert_eq!(store, Path::new("/srv/logferry/index"), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_sender_alone_has_its_formats_as_a_comment_for_the_middle_host() {
-        let answers = InitAnswers {
-            sender: answers().sender,
-            ..InitAnswers::default()
-        };
-        let text = document(Path::new("c.yaml"), &answers);
-        assert!(
-            text.contains("\n# formats:\n#   shop: |\n#     log_format shop '$time_iso8601 '\n"),
-            "{text}"
-        );
-        let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).unwrap();
-        assert!(config.relay.is_none() && config.sender.is_some());
-    }
-
-    #[test]
-    fn a_value_that_yaml_would_read_as_something_else_is_quoted() {
-        for (text, expected) in [
-            ("/var/log/a.log", "/var/log/a.log"),
-            ("drop.example.com", "drop.example.com"),
-            ("192.0.2.1", "\"192.0.2.1\""),
-            ("on", "\"on\""),
-            ("*.log", "\"*.log\""),
-            ("a: b", "\"a: b\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(scalar(text), expected);
-        }
-    }
-}
+mod tests;

@@ -42,8 +42,9 @@ pub(super) struct HostFacts {
     pub(super) logs_from: String,
     /// Whether a mail server answers at port 25 of this host.
     pub(super) has_mail_server: bool,
-    /// Ports that are free, at or above 5001, 9102 and 9103.
+    /// Ports that are free, at or above 5001, 8080, 9102 and 9103.
     pub(super) relay_port: u16,
+    pub(super) console_port: u16,
     pub(super) metrics_ports: [u16; 2],
 }
 
@@ -62,6 +63,7 @@ impl HostFacts {
             logs_from,
             has_mail_server: TcpStream::connect_timeout(&mail, MAIL_TIME_MAX).is_ok(),
             relay_port: free_port(Ipv4Addr::UNSPECIFIED, 5001),
+            console_port: free_port(Ipv4Addr::LOCALHOST, 8080),
             metrics_ports: [9102, 9103].map(|port| free_port(Ipv4Addr::LOCALHOST, port)),
         }
     }

@@ -46,10 +46,13 @@ pub(crate) fn run(file: &Path, options: &InitArgs) -> Result {
     }
     let file = &std::path::absolute(file).context("the path of the configuration")?;
     written_file::require_free(file, options.force)?;
-    let roles: BTreeSet<Role> = options.roles.iter().flat_map(|role| role.roles()).collect();
+    let mut roles: BTreeSet<Role> = options.roles.iter().flat_map(|role| role.roles()).collect();
     let facts = HostFacts::look();
     let is_somebody_there = !options.yes && io::stdin().is_terminal();
     let answers = ask(file, options, &roles, &facts, is_somebody_there)?;
+    if !answers.collector.is_empty() {
+        roles.insert(Role::Collector);
+    }
     let text = document::document(file, &answers);
     let config = logferry_config::parse(&text, file, &|name| std::env::var(name).ok())
         .map_err(|error| wrong(&error))?;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::answers::InitAnswers;
+use super::answers::{ConsoleAnswers, InitAnswers, RelayAnswers};
 use crate::args::DEFAULT_CONFIG;
+use crate::args::init::{CollectorEndpoint, EndpointKind};
 use crate::roles::role::Role;
 
 /// How far this host is.
@@ -66,23 +68,16 @@ pub(super) fn next_steps(
     } else {
         format!("start it (systemd's units read {DEFAULT_CONFIG}):\nlogferry run{named}")
     });
+    steps.extend(
+        answers
+            .console
+            .as_ref()
+            .map(|console| open_console(console, &named)),
+    );
+    steps.extend(answers.collector.iter().map(try_endpoint));
     steps.push(format!("see how it goes:\nlogferry status{named}"));
     if let (Some(relay), false) = (&answers.relay, roles.contains(&Role::Sender)) {
-        let ip = relay.listen.ip();
-        let host = if ip.is_unspecified() {
-            progress.address.to_owned()
-        } else {
-            ip.to_string()
-        };
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host
-        };
-        steps.push(format!(
-            "on each nginx host:\nlogferry init sender --relay http://{host}:{}",
-            relay.listen.port()
-        ));
+        steps.push(first_sender(relay, progress));
     }
     let mut text = "\nNext:\n".to_owned();
     for (number, step) in (1..).zip(steps) {
@@ -92,10 +87,55 @@ pub(super) fn next_steps(
     text
 }
 
+/// The step on the hosts that are to send to this relay.
+fn first_sender(relay: &RelayAnswers, progress: &HostProgress<'_>) -> String {
+    let ip = relay.listen.ip();
+    let host = if ip.is_unspecified() {
+        progress.address.to_owned()
+    } else {
+        ip.to_string()
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
+    let port = relay.listen.port();
+    format!("on each nginx host:\nlogferry init sender --relay http://{host}:{port}")
+}
+
+/// `named`: the option that names the configuration.
+fn open_console(console: &ConsoleAnswers, named: &str) -> String {
+    let page = format!("http://{}/", console.listen);
+    if console.open {
+        format!("open the console, on this host:\n{page}")
+    } else {
+        format!("make a user of the console, whose page is {page}:\nlogferry console user add NAME{named}")
+    }
+}
+
+/// The step that sends something to the collector.
+fn try_endpoint(endpoint: &CollectorEndpoint) -> String {
+    let mut address = endpoint.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    match endpoint.kind {
+        EndpointKind::Http => {
+            format!("post a record to the collector:\ncurl --data-binary hello http://{address}/lines")
+        }
+        EndpointKind::Syslog => format!(
+            "send a message to the collector:\nlogger --server {} --port {} --tcp hello",
+            address.ip(),
+            address.port()
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::init::answers::{DropLogin, ForwarderAnswers, RelayAnswers};
+    use crate::commands::init::answers::{DropLogin, ForwarderAnswers};
 
     const PROGRESS: HostProgress<'static> = HostProgress {
         has_units: true,
@@ -147,5 +187,33 @@ mod tests {
         );
         assert_eq!(text.matches(" -c /tmp/l.yaml\n").count(), 3, "{text}");
         assert!(!text.contains("systemctl"), "{text}");
+    }
+
+    #[test]
+    fn console_and_collector_have_their_first_step() {
+        let mut console = ConsoleAnswers {
+            listen: "127.0.0.1:8080".parse().unwrap(),
+            open: false,
+        };
+        let steps = |console: &ConsoleAnswers| {
+            let answers = InitAnswers {
+                console: Some(console.clone()),
+                collector: ["http=0.0.0.0:5000", "syslog"]
+                    .map(|endpoint| endpoint.parse().unwrap())
+                    .to_vec(),
+                ..InitAnswers::default()
+            };
+            next_steps(Path::new(DEFAULT_CONFIG), &BTreeSet::new(), &answers, &PROGRESS)
+        };
+        let text = steps(&console);
+        for expected in [
+            "whose page is http://127.0.0.1:8080/:\n     logferry console user add NAME\n",
+            "     curl --data-binary hello http://127.0.0.1:5000/lines\n",
+            "     logger --server 127.0.0.1 --port 514 --tcp hello\n",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        console.open = true;
+        assert!(steps(&console).contains("open the console, on this host:\n     http://127.0.0.1:8080/\n"));
     }
 }

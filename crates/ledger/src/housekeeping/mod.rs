@@ -6,13 +6,18 @@
 //!   records.
 //! - Their names stay given: a late line of a forgotten window opens a part after [`FORGOTTEN_PARTS`].
 
+mod file_use;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult};
+use rusqlite::{Connection, Result as SqlResult};
 
 use crate::row::{self, millis, signed};
 use crate::{FORGOTTEN_PARTS, Ledger, LedgerError};
+
+pub use file_use::FileUse;
+pub(crate) use file_use::make_new_file_give_back;
 
 /// A run of the housekeeper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,18 +89,6 @@ impl Ledger {
         self.list("list forgotten windows", query, [], |row| {
             let window = (row.get("window_start")?, row.get("window_seconds")?);
             Ok((window, sums(row)?))
-        })
-    }
-
-    /// Gives at most so many free pages of the file back to the file system. Returns how many are left. One transaction of
-    /// milliseconds, so that no commit of the relay waits for it.
-    pub fn give_back_pages(&mut self, at_most: u32) -> Result<u64, LedgerError> {
-        self.write("give back free pages", |sql| {
-            let mut vacuum = sql.prepare(&format!("PRAGMA incremental_vacuum({at_most})"))?;
-            // Each row is a page (<https://sqlite.org/pragma.html#pragma_incremental_vacuum>).
-            let mut pages = vacuum.query([])?;
-            while pages.next()?.is_some() {}
-            sql.query_row("PRAGMA freelist_count", [], |row| row.get(0))
         })
     }
 
@@ -172,15 +165,6 @@ fn forget(sql: &Connection, window: WindowKey) -> SqlResult<u64> {
         .prepare_cached("DELETE FROM batches WHERE window_start = ?1 AND window_seconds = ?2")?
         .execute(window)?;
     Ok(forgotten as u64)
-}
-
-/// Makes the file one that can give free pages back, if it is not: one of an earlier version is written anew, once, which takes
-/// seconds for each GB and as much room again. Without the room it stays as it is.
-pub(crate) fn enable_giving_back(connection: &Connection) {
-    let mode = connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0));
-    if mode.optional().ok().flatten() == Some(0) {
-        let _ = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
-    }
 }
 
 #[cfg(test)]

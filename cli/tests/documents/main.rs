@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod quoted_messages;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
