@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::LedgerError;
 use logferry_numbers::IndexError;
-use logferry_store::{PositionError, StoreError};
+use logferry_store::StoreError;
 use logferry_telemetry::HealthEndpointError;
 
 /// The indexer cannot go on.
@@ -32,9 +32,6 @@ pub enum IndexerError {
     /// The store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// `index.db` has a position that no version has written.
-    #[error("index.db is damaged; stop the indexer, delete its folder and start it again")]
-    Position(#[from] PositionError),
     /// Another indexer runs.
     #[error("another indexer works in {} ({holder}); stop it, or give this one a store_dir of its own", .store_dir.display())]
     AlreadyRunning {

@@ -37,6 +37,9 @@ const ROUND_ROWS: usize = 16_384;
 /// Places of batches that are looked up in the ledger in one pass, so that a pass takes milliseconds. The next one goes on.
 const PLACES_LOOKED_UP: usize = 4096;
 
+/// A batch's file, open for reading.
+type OpenLines = BatchLines<<RealDisk as Disk>::Reader>;
+
 /// The result of a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoundResult {
@@ -62,7 +65,7 @@ pub(crate) struct IndexSession<S> {
     logs: SourceLogs,
     /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
     /// batches are read, which come first in each round.
-    reading: Option<(BatchId, BatchLines<<RealDisk as Disk>::Reader>)>,
+    reading: Option<(BatchId, OpenLines)>,
     /// The last batch whose place was looked up. Empty: the next pass begins with the first.
     looked_up_to: String,
     metrics: IndexerMetrics,
@@ -211,20 +214,11 @@ impl<S: LineStore> IndexSession<S> {
         };
         let log = self.logs.of_batch(&self.ledger.ledger, &tracked.batch)?;
         let key = (tracked.batch.source.clone(), log);
-        let at = tracked.progress.bytes;
-        let reading = self
-            .reading
-            .take_if(|(reading, lines)| *reading == id && lines.position() == at);
-        let opened = match reading {
-            Some((_, lines)) => Ok(Some(lines)),
-            None => BatchLines::open(&self.spool, &tracked.batch, at, false),
+        let Some(mut lines) = self.open_batch(id, work) else {
+            return Ok(ControlFlow::Continue(()));
         };
-        let mut lines = match opened {
-            Ok(Some(lines)) => lines,
-            missed => {
-                self.miss(id, missed.err().as_ref(), work);
-                return Ok(ControlFlow::Continue(()));
-            }
+        let Some(tracked) = self.catalog.get_mut(id) else {
+            return Ok(ControlFlow::Continue(()));
         };
         let is_open = tracked.batch.state == BatchState::Open;
         let least_left = if is_open {
@@ -274,6 +268,25 @@ impl<S: LineStore> IndexSession<S> {
         } else {
             ControlFlow::Continue(())
         })
+    }
+
+    /// The lines of a batch that are not read: where the last round has stopped, or the file anew.
+    fn open_batch(&mut self, id: BatchId, work: &mut RoundWork) -> Option<OpenLines> {
+        let tracked = self.catalog.get(id)?;
+        let at = tracked.progress.bytes;
+        let reading = self
+            .reading
+            .take_if(|(reading, lines)| *reading == id && lines.position() == at);
+        if let Some((_, lines)) = reading {
+            return Some(lines);
+        }
+        match BatchLines::open(&self.spool, &tracked.batch, at, false) {
+            Ok(Some(lines)) => Some(lines),
+            missed => {
+                self.miss(id, missed.err().as_ref(), work);
+                None
+            }
+        }
     }
 
     /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.

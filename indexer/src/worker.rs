@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_ledger::LedgerError;
-use logferry_numbers::IndexDb;
+use logferry_numbers::{IndexDb, IndexError};
 use logferry_store::{StoreLimits, StoreOpened, StoreWriter};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use logferry_text::error_chain;
@@ -135,7 +135,8 @@ impl IndexerThread {
         let metrics = Metrics::process().indexer();
         let db = IndexDb::open_or_create(&config.store_dir)?;
         let state = db.state()?;
-        let position = state.store_position.as_deref().map(str::parse).transpose()?;
+        let position = state.store_position.as_deref().map(str::parse).transpose();
+        let position = position.map_err(|error| IndexError::damaged(&config.store_dir, error))?;
         let StoreOpened { writer, lost } = StoreWriter::open(
             RealDisk,
             &config.store_dir,

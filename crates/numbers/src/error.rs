@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::index_db::FILE_NAME;
+
 /// `index.db` cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -70,6 +72,14 @@ pub enum IndexError {
 }
 
 impl IndexError {
+    /// The file in this folder has a value that no version has written.
+    pub fn damaged(store_dir: &Path, detail: impl std::fmt::Display) -> Self {
+        Self::Damaged {
+            path: store_dir.join(FILE_NAME),
+            detail: detail.to_string(),
+        }
+    }
+
     pub(crate) fn of(path: &Path, action: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {

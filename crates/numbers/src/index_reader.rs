@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction};
 
 use crate::counts::CounterId;
 use crate::error::IndexError;
 use crate::index_db::FILE_NAME;
 use crate::query::{self, NumbersQuery, NumbersRow};
 use crate::schema;
-use crate::state::{self, IndexGap, IndexState};
+use crate::state::{self, IndexGap, IndexState, IndexedBatch};
 
 /// How long a reader waits for the indexer, which locks the file for others only while it starts.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +44,18 @@ impl IndexReader {
     /// How far the indexer has come: what the store and the numbers hold. One moment's state.
     pub fn state(&self) -> Result<IndexState, IndexError> {
         self.read("read the places", state::read_state)
+    }
+
+    /// How far the indexer has come, to be asked batch by batch: there may be very many. The answers are of one moment.
+    pub fn progress(&self) -> Result<IndexProgress<'_>, IndexError> {
+        let failed = |source| IndexError::of(&self.path, "read how far the indexer is", source);
+        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
+        let values = state::read_values(&transaction, "state").map_err(failed)?;
+        Ok(IndexProgress {
+            path: &self.path,
+            transaction,
+            store_position: values.get("store").cloned(),
+        })
     }
 
     /// The rows that answer a question, by time and value.
@@ -83,6 +95,33 @@ impl IndexReader {
         // One transaction: several queries of it see one moment's state.
         let read = || query(&*self.connection.unchecked_transaction()?);
         read().map_err(|source| IndexError::of(&self.path, action, source))
+    }
+}
+
+/// How far the indexer had come at one moment.
+#[derive(Debug)]
+pub struct IndexProgress<'r> {
+    path: &'r Path,
+    transaction: Transaction<'r>,
+    store_position: Option<String>,
+}
+
+impl IndexProgress<'_> {
+    /// The position of the store that belongs to the places.
+    pub fn store_position(&self) -> Option<&str> {
+        self.store_position.as_deref()
+    }
+
+    /// How far this batch is read; `None` if it was never seen, or is gone from the spool for long.
+    pub fn place(&self, batch: &str) -> Result<Option<IndexedBatch>, IndexError> {
+        let place = state::place_of(&self.transaction, batch);
+        place.map_err(|source| IndexError::of(self.path, "read the place of a batch", source))
+    }
+
+    /// As [`IndexReader::gaps`].
+    pub fn gaps(&self, since: i64) -> Result<Vec<IndexGap>, IndexError> {
+        let gaps = state::gaps(&self.transaction, since);
+        gaps.map_err(|source| IndexError::of(self.path, "read the gaps", source))
     }
 }
 

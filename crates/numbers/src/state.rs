@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Result as SqlResult};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult};
 
 use crate::tally::SeriesKey;
 
@@ -180,6 +180,14 @@ pub(crate) fn places_after(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let places = query.query_map((after, limit), place)?;
     places.collect()
+}
+
+/// The place of this batch.
+pub(crate) fn place_of(sql: &Connection, batch: &str) -> SqlResult<Option<IndexedBatch>> {
+    let query = "SELECT batch, bytes, lines, is_read FROM batches WHERE batch = ?1";
+    let mut query = sql.prepare_cached(query)?;
+    let found = query.query_row([batch], place).optional()?;
+    Ok(found.map(|(_, place)| place))
 }
 
 /// A batch's name and its place, of a row that has these columns.

@@ -3,7 +3,7 @@
 use logferry_durable::DiskError;
 use logferry_ledger::LedgerError;
 use logferry_numbers::IndexError;
-use logferry_store::{PositionError, StoreError};
+use logferry_store::StoreError;
 
 /// A search cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,4 @@ pub enum SearchError {
     /// A file of the spool cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// `index.db` has a position that no version has written.
-    #[error("index.db is damaged; stop the indexer, delete its folder and start it again")]
-    Position(#[from] PositionError),
 }

@@ -8,11 +8,11 @@ use logferry_config::FormatsByLog;
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
-use logferry_numbers::{IndexError, IndexGap, IndexReader, IndexState};
+use logferry_numbers::{IndexError, IndexGap, IndexProgress, IndexReader};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
-    Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch,
+    PositionError, Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, UnindexedBatch,
 };
 
 use crate::error::SearchError;
@@ -62,40 +62,27 @@ impl SearchScope {
     /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
     pub fn open(host: SearchedHost<'_>, selection: &LineSelection) -> Result<Self, SearchError> {
         let (index, mut notes) = index(host.configuration, host.store_dir)?;
-        let (mut state, mut gaps) = (IndexState::default(), Vec::new());
-        if let Some(index) = index {
-            state = index.state()?;
-            let since = selection.since.map_or(i64::MIN, Timestamp::as_second);
-            gaps = index.gaps(since)?;
+        let progress = index.as_ref().map(IndexReader::progress).transpose()?;
+        let (mut position, mut gaps) = (None, Vec::new());
+        let store_dir = host.store_dir.unwrap_or(Path::new(""));
+        if let Some(progress) = &progress {
+            let recorded = progress.store_position().map(str::parse).transpose();
+            position = recorded.map_err(|error: PositionError| IndexError::damaged(store_dir, error))?;
+            gaps = progress.gaps(selection.since.map_or(i64::MIN, Timestamp::as_second))?;
             gaps.retain(|gap| may_miss(gap, selection));
         }
         let ledger = host.ledger;
-        let position = state.store_position.as_deref().map(str::parse::<StorePosition>);
-        // One statement: a batch that changes its state meanwhile is there once.
         let mut without_log = BTreeSet::new();
-        let batches = ledger.spooled_batches(&filter_of(selection), |batch| {
-            let is_wanted = selection.group.as_ref().is_none_or(|group| *group == batch.group);
-            if is_wanted && batch.log.is_none() {
-                without_log.insert(batch.source.clone());
-            }
-            is_wanted && indexed(batch, &state) < batch.contents.bytes
-        })?;
         let mut logs = SourceLogs::default();
-        let mut unindexed = Vec::new();
-        for mut batch in batches {
-            batch.log = logs.of_batch(ledger, &batch)?;
-            let indexed = indexed(&batch, &state);
-            unindexed.push(UnindexedBatch { batch, indexed });
-        }
+        let unindexed = unindexed(ledger, progress.as_ref(), selection, &mut logs, &mut without_log)?;
         notes.extend(notes_of_logs(
             ledger,
             &mut logs,
             &without_log,
             selection.log.as_ref(),
         )?);
-        let store_dir = host.store_dir.unwrap_or(Path::new(""));
         Ok(Self {
-            searcher: Searcher::new(RealDisk, store_dir, position.transpose()?),
+            searcher: Searcher::new(RealDisk, store_dir, position),
             spool: Spool::new(RealDisk, host.data_dir),
             unindexed,
             formats: host.formats.clone(),
@@ -178,6 +165,45 @@ fn notes_of_logs(
     Ok(notes)
 }
 
+/// The batches whose lines are not all in the store. `without_log`: gets the sources of those whose names do not tell the log.
+fn unindexed(
+    ledger: &Ledger,
+    progress: Option<&IndexProgress<'_>>,
+    selection: &LineSelection,
+    logs: &mut SourceLogs,
+    without_log: &mut BTreeSet<SourceId>,
+) -> Result<Vec<UnindexedBatch>, SearchError> {
+    let indexed = |batch: &Batch| -> Result<u64, IndexError> {
+        let place = progress.map(|progress| progress.place(&batch.name()));
+        Ok(place.transpose()?.flatten().map_or(0, |place| place.bytes))
+    };
+    let mut failed = None;
+    // One statement: a batch that changes its state meanwhile is there once.
+    let batches = ledger.spooled_batches(&filter_of(selection), |batch| {
+        let is_wanted = selection.group.as_ref().is_none_or(|group| *group == batch.group);
+        if is_wanted && batch.log.is_none() {
+            without_log.insert(batch.source.clone());
+        }
+        is_wanted
+            && indexed(batch).map_or_else(
+                |error| {
+                    failed = Some(error);
+                    false
+                },
+                |indexed| indexed < batch.contents.bytes,
+            )
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let with_place = |mut batch: Batch| {
+        batch.log = logs.of_batch(ledger, &batch)?;
+        let indexed = indexed(&batch)?;
+        Ok(UnindexedBatch { batch, indexed })
+    };
+    batches.into_iter().map(with_place).collect()
+}
+
 fn filter_of(selection: &LineSelection) -> BatchFilter {
     // The ledger compares whole seconds.
     let after = |until: Timestamp| until.checked_add(SignedDuration::from_secs(1)).unwrap_or(until);
@@ -186,9 +212,4 @@ fn filter_of(selection: &LineSelection) -> BatchFilter {
         since: selection.since,
         until: selection.until.map(after),
     }
-}
-
-/// The bytes of a batch that the index has.
-fn indexed(batch: &Batch, state: &IndexState) -> u64 {
-    state.batches.get(&batch.name()).map_or(0, |read| read.bytes)
 }

@@ -52,6 +52,11 @@ impl<F: Read + Seek> BatchReader<F> {
         }
     }
 
+    /// Whether going back in it costs reading it from its beginning.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.bytes, Bytes::Gzip(_))
+    }
+
     /// Reads plain bytes from a position on.
     pub fn read_exact_at(&mut self, block: &mut [u8], position: u64) -> io::Result<()> {
         self.seek_to(position)?;

@@ -11,8 +11,10 @@ pub enum StoreError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// zstd failed, which it does only for lack of memory.
-    #[error("cannot compress lines of log for the search store")]
-    Compress(#[source] std::io::Error),
+    #[error(
+        "zstd has no memory for the lines of the search store; give this process more, or stop other programs"
+    )]
+    Memory(#[source] std::io::Error),
     /// A file that was just written reads otherwise.
     #[error(
         "{} is damaged: the disk gave back other bytes than were written; look at the disk, and restart the indexer", .path.display()

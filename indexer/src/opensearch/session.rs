@@ -262,20 +262,11 @@ impl SinkSession {
         };
         let log = self.logs.of_batch(&self.ledger.ledger, &tracked.batch)?;
         let key = (tracked.batch.source.clone(), log);
-        let at = tracked.progress.bytes;
-        let reading = self
-            .reading
-            .take_if(|reading| reading.id == id && reading.position() == at);
-        let opened = match reading {
-            Some(reading) => Ok(Some(reading)),
-            None => BatchReading::open(&self.spool, &tracked.batch, at),
+        let Some(mut reading) = self.open_batch(id) else {
+            return Ok(());
         };
-        let mut reading = match opened {
-            Ok(Some(reading)) => reading,
-            missed => {
-                self.miss(id, missed.err().as_ref());
-                return Ok(());
-            }
+        let Some(tracked) = self.catalog.get_mut(id) else {
+            return Ok(());
         };
         let name = tracked.batch.name();
         let Some(record) = self.sent.get(&name) else {
@@ -321,6 +312,25 @@ impl SinkSession {
             self.reading = Some(reading);
         }
         Ok(())
+    }
+
+    /// The lines of a batch that are in no set: where the last set has stopped, or the file anew.
+    fn open_batch(&mut self, id: BatchId) -> Option<BatchReading> {
+        let tracked = self.catalog.get(id)?;
+        let at = tracked.progress.bytes;
+        let reading = self
+            .reading
+            .take_if(|reading| reading.id == id && reading.position() == at);
+        if reading.is_some() {
+            return reading;
+        }
+        match BatchReading::open(&self.spool, &tracked.batch, at) {
+            Ok(Some(reading)) => Some(reading),
+            missed => {
+                self.miss(id, missed.err().as_ref());
+                None
+            }
+        }
     }
 
     /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.

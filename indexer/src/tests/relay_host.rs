@@ -145,7 +145,10 @@ impl RelayHost {
     pub(super) fn session(&self) -> Result<IndexSession<FailingStore>, IndexerError> {
         let db = IndexDb::open_or_create(&self.settings.store_dir)?;
         let state = db.state()?;
-        let position = state.store_position.as_deref().map(str::parse).transpose()?;
+        let position = state
+            .store_position
+            .as_deref()
+            .map(|text| text.parse().expect("a position"));
         let store = FailingStore::open(&self.store, position);
         let metrics = Metrics::new().indexer();
         IndexSession::start(&self.settings, db, &state, store, metrics, now())

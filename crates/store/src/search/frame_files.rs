@@ -93,7 +93,7 @@ impl<D: Disk> FrameFiles<D> {
             disk,
             folder,
             position,
-            decoder: FrameDecoder::new().map_err(StoreError::Compress)?,
+            decoder: FrameDecoder::new().map_err(StoreError::Memory)?,
             frame: Vec::new(),
             open: None,
             damage: BTreeSet::new(),

@@ -1,7 +1,11 @@
 //! A line that was found, its name, and where a search goes on. Pure.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use super::parts_read::PartsRead;
 
 /// A line that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,24 +47,102 @@ pub(crate) struct HitKey {
     pub(crate) offset: u64,
 }
 
+impl HitKey {
+    /// Whether the line comes before it, or is it.
+    pub(super) fn is_at_or_after(&self, time_ms: i64, batch: &str, offset: u64) -> bool {
+        self.compare(time_ms, batch, offset).is_ge()
+    }
+
+    /// Makes `newest` that of the line, if the line is newer.
+    pub(super) fn raise(newest: &mut Option<Self>, time_ms: i64, batch: &str, offset: u64) {
+        let Some(key) = newest else {
+            let batch = batch.to_owned();
+            *newest = Some(Self {
+                time_ms,
+                batch,
+                offset,
+            });
+            return;
+        };
+        if key.compare(time_ms, batch, offset).is_lt() {
+            (key.time_ms, key.offset) = (time_ms, offset);
+            batch.clone_into(&mut key.batch);
+        }
+    }
+
+    fn compare(&self, time_ms: i64, batch: &str, offset: u64) -> Ordering {
+        (self.time_ms, self.batch.as_str(), self.offset).cmp(&(time_ms, batch, offset))
+    }
+}
+
+/// Nothing of a part is newer than this line; if only the time is known, than any line of the time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PartBound {
+    pub(super) time_ms: i64,
+    is_any_line: bool,
+    batch: String,
+    offset: u64,
+}
+
+impl PartBound {
+    pub(super) fn of_time(time_ms: i64) -> Self {
+        Self {
+            time_ms,
+            is_any_line: true,
+            batch: String::new(),
+            offset: 0,
+        }
+    }
+
+    pub(super) fn of_line(key: HitKey) -> Self {
+        Self {
+            time_ms: key.time_ms,
+            is_any_line: false,
+            batch: key.batch,
+            offset: key.offset,
+        }
+    }
+
+    /// Whether the part may have this line.
+    pub(super) fn may_have(&self, key: &HitKey) -> bool {
+        let own = (self.time_ms, self.is_any_line, self.batch.as_str(), self.offset);
+        own >= (key.time_ms, false, key.batch.as_str(), key.offset)
+    }
+}
+
 /// Where a search goes on: behind a hit, or at a time. As text (`Display`, `FromStr`): `<ms>` or `<ms>,<batch>@<offset>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// The one that a search returns also knows what is left of the frames that were read; it is for the same query. Its text does
+/// not: a search from the text reads them again.
+#[derive(Debug, Clone)]
 pub struct SearchCursor {
     time_ms: i64,
     /// The batch and the offset of the last hit that was shown; without it, all hits of later times were shown.
     behind: Option<(String, u64)>,
+    parts_read: Arc<PartsRead>,
 }
+
+impl PartialEq for SearchCursor {
+    fn eq(&self, other: &Self) -> bool {
+        (self.time_ms, &self.behind) == (other.time_ms, &other.behind)
+    }
+}
+
+impl Eq for SearchCursor {}
 
 impl SearchCursor {
     pub(crate) fn at(time_ms: i64) -> Self {
-        let behind = None;
-        Self { time_ms, behind }
+        Self {
+            time_ms,
+            behind: None,
+            parts_read: Arc::default(),
+        }
     }
 
     pub(crate) fn behind(key: HitKey) -> Self {
         Self {
-            time_ms: key.time_ms,
             behind: Some((key.batch, key.offset)),
+            ..Self::at(key.time_ms)
         }
     }
 
@@ -76,6 +158,24 @@ impl SearchCursor {
             Some((last, last_offset)) => {
                 (time_ms, batch, offset) < (self.time_ms, last.as_str(), *last_offset)
             }
+        }
+    }
+
+    /// The one of both that admits less.
+    pub(super) fn later(self, other: Self) -> Self {
+        let is_later = (self.time_ms, self.behind.is_none(), &self.behind)
+            <= (other.time_ms, other.behind.is_none(), &other.behind);
+        if is_later { self } else { other }
+    }
+
+    pub(super) fn parts_read(&self) -> PartsRead {
+        PartsRead::clone(&self.parts_read)
+    }
+
+    pub(super) fn with_parts_read(self, parts_read: PartsRead) -> Self {
+        Self {
+            parts_read: Arc::new(parts_read),
+            ..self
         }
     }
 }
@@ -104,10 +204,11 @@ impl FromStr for SearchCursor {
                 return Some(Self::at(text.parse().ok()?));
             };
             let (batch, offset) = id.rsplit_once('@')?;
-            Some(Self {
+            Some(Self::behind(HitKey {
                 time_ms: time.parse().ok()?,
-                behind: Some((batch.to_owned(), offset.parse().ok()?)),
-            })
+                batch: batch.to_owned(),
+                offset: offset.parse().ok()?,
+            }))
         };
         parse().ok_or_else(|| CursorError(text.to_owned()))
     }
@@ -127,8 +228,33 @@ mod tests {
         );
         let cursor: SearchCursor = "-5".parse().unwrap();
         assert!(cursor.admits(-5, "a", 0) && !cursor.admits(-4, "a", 0));
+        let later = |a: &str, b: &str| -> String {
+            let [a, b] = [a, b].map(|text| text.parse::<SearchCursor>().unwrap());
+            a.later(b).to_string()
+        };
+        assert_eq!(later("7", "7,a@1"), "7,a@1");
+        assert_eq!(later("7,a@1", "7,a@0"), "7,a@0");
+        assert_eq!(later("6", "7,a@1"), "6");
         for text in ["", "x", "1,", "1,a", "1,a@", "1,a@x"] {
             assert!(text.parse::<SearchCursor>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn part_may_have_the_lines_up_to_its_bound() {
+        let key = |time_ms, batch: &str, offset| HitKey {
+            time_ms,
+            batch: batch.to_owned(),
+            offset,
+        };
+        let bound = PartBound::of_line(key(5, "b", 7));
+        assert!(bound.may_have(&key(5, "b", 7)) && bound.may_have(&key(5, "a", 9)));
+        assert!(!bound.may_have(&key(5, "b", 8)) && !bound.may_have(&key(6, "a", 0)));
+        assert!(PartBound::of_time(5).may_have(&key(5, "z", 9)) && PartBound::of_time(5) > bound);
+        let mut newest = None;
+        for (time, batch, offset) in [(4, "z", 9), (5, "b", 7), (5, "a", 8)] {
+            HitKey::raise(&mut newest, time, batch, offset);
+        }
+        assert_eq!(newest, Some(key(5, "b", 7)));
     }
 }

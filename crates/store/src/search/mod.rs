@@ -6,13 +6,17 @@
 //!
 //! Invariants:
 //! - Memory does not grow with the store: one frame is open at a time, hits that wait have a bound (`pending_hits`).
+//! - A page costs what is shown on it, however many there were before: what they have read has left nothing, or is known by its
+//!   newest line that is left (`parts_read`).
 //! - What is damaged is named, and never ends a search.
 
 #[cfg(any(test, fuzzing))]
 mod frame_check;
 mod frame_files;
 mod hit;
+mod hit_collector;
 mod line_tests;
+mod parts_read;
 mod pending_hits;
 mod read_lines;
 mod run;

@@ -7,10 +7,11 @@ use logferry_fields::{Format, Level, LineReader};
 use logferry_text::error_chain;
 
 use super::frame_files::{FoundSegment, FrameFiles, FrameWords, ReadFrame};
-use super::hit::{Hit, SearchCursor};
-use super::line_tests::{FoundLine, LineContext, LineTests, fields_of};
-use super::pending_hits::PendingHits;
-use super::spool_lines::{BatchScan, SpoolLines, UnindexedBatch, scan, time_of};
+use super::hit::{PartBound, SearchCursor};
+use super::hit_collector::HitCollector;
+use super::line_tests::{FoundLine, LineContext};
+use super::parts_read::{PartName, PartRest, PartsRead};
+use super::spool_lines::{BatchScan, SpoolBlock, SpoolLines, UnindexedBatch, scan, time_of};
 use super::{SearchEnd, SearchObserver, SearchPage, SearchProgress};
 use crate::error::StoreError;
 use crate::frame::{FrameEntry, OriginRecord};
@@ -22,7 +23,8 @@ use crate::segment::SegmentFile;
 enum SearchPart<'s> {
     Segment(FoundSegment),
     Frame((u64, SegmentFile), FrameEntry),
-    Batch(&'s UnindexedBatch),
+    /// Bytes of a batch in the spool, from the first to the one behind the last.
+    Piece(&'s UnindexedBatch, u64, u64),
 }
 
 /// A page that is being searched.
@@ -32,63 +34,15 @@ pub(super) struct PageSearch<'s, D: Disk> {
     observer: &'s mut dyn SearchObserver,
     words: FrameWords,
     /// What is still to be searched, by its newest line; the number keeps parts of one time apart.
-    parts: BTreeMap<(i64, usize), SearchPart<'s>>,
+    parts: BTreeMap<(PartBound, usize), SearchPart<'s>>,
     parts_made: usize,
     hits: HitCollector<'s>,
+    parts_read: PartsRead,
     formats: BTreeMap<String, Format>,
     progress: SearchProgress,
     /// The oldest time of all parts.
     oldest_ms: Option<i64>,
     damage: Vec<String>,
-}
-
-/// Takes the lines that are hits.
-struct HitCollector<'s> {
-    query: &'s Query,
-    page: &'s SearchPage,
-    tests: LineTests<'s>,
-    pending: PendingHits,
-    counted: u64,
-}
-
-impl HitCollector<'_> {
-    /// Takes a line that has the texts of the query, if it is a hit.
-    fn take(&mut self, line: &[u8], context: &LineContext<'_>, reader: &mut LineReader<'_>) {
-        let LineContext {
-            origin,
-            offset,
-            time_ms,
-            level,
-            status,
-        } = *context;
-        let after = self.page.after.as_ref();
-        let is_wanted = after.is_none_or(|after| after.admits(time_ms, &origin.batch, offset))
-            && (self.page.only_count || self.pending.has_room(time_ms, &origin.batch, offset));
-        if !is_wanted || !self.tests.fulfils(line, context, reader) {
-            return;
-        }
-        if self.page.only_count {
-            self.counted += 1;
-            return;
-        }
-        let fields = if self.page.with_fields {
-            fields_of(line, reader)
-        } else {
-            Vec::new()
-        };
-        self.pending.add(Hit {
-            time_ms,
-            source: origin.source.clone(),
-            group: origin.group.clone(),
-            log: origin.log.clone(),
-            batch: origin.batch.clone(),
-            offset,
-            level: level.map(str::to_owned),
-            status: (status != 0).then_some(status),
-            line: line.to_vec(),
-            fields,
-        });
-    }
 }
 
 impl<'s, D: Disk> PageSearch<'s, D> {
@@ -106,13 +60,11 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             words: FrameWords::of(query),
             parts: BTreeMap::new(),
             parts_made: 0,
-            hits: HitCollector {
-                query,
-                page,
-                tests: LineTests::new(query),
-                pending: PendingHits::new(page.limit),
-                counted: 0,
-            },
+            hits: HitCollector::new(query, page),
+            parts_read: page
+                .after
+                .as_ref()
+                .map_or_else(PartsRead::default, SearchCursor::parts_read),
             formats: BTreeMap::new(),
             progress: SearchProgress::default(),
             oldest_ms: None,
@@ -122,34 +74,53 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             let (tail, segments) = (files.tail()?, files.segments()?);
             let number = files.tail_number();
             for segment in segments {
-                search.add(segment.times(), SearchPart::Segment(segment));
+                let (min_ms, max_ms) = segment.times();
+                search.add(min_ms, PartBound::of_time(max_ms), SearchPart::Segment(segment));
             }
             for entry in tail {
-                let part = SearchPart::Frame((number, SegmentFile::Tail), entry);
-                search.add((entry.min_ms, entry.max_ms), part);
+                search.add_frame((number, SegmentFile::Tail), entry);
             }
         }
         for batch in spool.iter().flat_map(|spool| &spool.batches) {
-            search.add(batch.times(), SearchPart::Batch(batch));
+            search.add_pieces(batch);
         }
         Ok(search)
     }
 
-    /// Adds a part with lines of these times, if they may be wanted.
-    fn add(&mut self, (min_ms, max_ms): (i64, i64), part: SearchPart<'s>) {
+    /// Adds a part with lines from this time up to the bound, if they may be wanted.
+    fn add(&mut self, min_ms: i64, bound: PartBound, part: SearchPart<'s>) {
         if min_ms > i64::MIN {
             self.oldest_ms = Some(self.oldest_ms.map_or(min_ms, |oldest| oldest.min(min_ms)));
         }
         let after = self.hits.page.after.as_ref();
-        if self.hits.query.overlaps(min_ms, max_ms) && after.is_none_or(|after| min_ms <= after.time_ms()) {
+        let is_behind = after.is_none_or(|after| min_ms <= after.time_ms());
+        if is_behind && self.hits.query.overlaps(min_ms, bound.time_ms) {
             self.parts_made += 1;
-            self.parts.insert((max_ms, self.parts_made), part);
+            self.parts.insert((bound, self.parts_made), part);
+        }
+    }
+
+    fn add_frame(&mut self, file: (u64, SegmentFile), entry: FrameEntry) {
+        let rest = self.parts_read.get(&PartName::Frame(file, entry.offset));
+        if let Some(bound) = bound_of(rest, entry.max_ms) {
+            self.add(entry.min_ms, bound, SearchPart::Frame(file, entry));
+        }
+    }
+
+    /// Adds the lines of a batch that are not in the store.
+    fn add_pieces(&mut self, batch: &'s UnindexedBatch) {
+        let (min_ms, max_ms) = batch.times();
+        let (name, end) = (batch.batch.name(), batch.batch.contents.bytes);
+        let pieces = self.parts_read.pieces(&name, batch.indexed, end).into_iter();
+        let pieces = pieces.filter_map(|(from, to, rest)| Some((bound_of(rest, max_ms)?, from, to)));
+        for (bound, from, to) in pieces.collect::<Vec<_>>() {
+            self.add(min_ms, bound, SearchPart::Piece(batch, from, to));
         }
     }
 
     pub(super) fn run(mut self) -> Result<SearchEnd, StoreError> {
         loop {
-            let bound = self.parts.last_key_value().map(|(key, _)| key.0);
+            let bound = self.parts.last_key_value().map(|(key, _)| &key.0);
             while let Some(hit) = self.hits.pending.next(bound) {
                 self.progress.hits += 1;
                 if !self.observer.hit(&hit) {
@@ -160,22 +131,24 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             if is_full && (bound.is_some() || self.hits.pending.has_left_out()) {
                 return Ok(self.end_behind_last_hit());
             }
-            let Some((key, part)) = self.parts.pop_last() else {
+            let Some(((bound, _), part)) = self.parts.pop_last() else {
                 self.progress.searched_to_ms = self.hits.query.since_ms.or(self.oldest_ms);
                 return Ok(self.end(None));
             };
             let until = self.hits.query.until_ms.unwrap_or(i64::MAX);
-            self.progress.searched_to_ms = Some(key.0.min(until)).filter(|time| *time < i64::MAX);
+            let searched_to_ms = Some(bound.time_ms.min(until));
+            self.progress.searched_to_ms = searched_to_ms.filter(|time| *time < i64::MAX);
             let is_searched = match &part {
                 SearchPart::Segment(segment) => self.open_segment(segment)?,
                 SearchPart::Frame(file, entry) => self.search_frame(*file, entry)?,
-                SearchPart::Batch(batch) => self.search_batch(batch),
+                SearchPart::Piece(batch, from, to) => self.search_piece(batch, *from, *to),
             };
             if !is_searched {
                 // Hits that wait are found again by the next page.
-                let after = self.hits.page.after.clone();
-                let after = after.filter(|after| after.time_ms() <= key.0);
-                return Ok(self.end(Some(after.unwrap_or(SearchCursor::at(key.0)))));
+                let before = [self.hits.page.after.clone(), self.hits.pending.cursor()];
+                let next = SearchCursor::at(bound.time_ms);
+                let next = before.into_iter().flatten().fold(next, SearchCursor::later);
+                return Ok(self.end(Some(next)));
             }
         }
     }
@@ -192,10 +165,14 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             .into_iter()
             .flat_map(|files| files.damage)
             .chain(self.damage);
+        let (hits, before) = (self.hits, self.parts_read);
         SearchEnd {
             progress: self.progress,
             is_complete: next.is_none(),
-            next,
+            next: next.map(|next| {
+                let parts_read = hits.parts_read(before, &next);
+                next.with_parts_read(parts_read)
+            }),
             damage: damage.collect(),
         }
     }
@@ -206,8 +183,7 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             return Ok(true);
         };
         for entry in files.candidates(segment, &self.words)? {
-            let part = SearchPart::Frame((segment.number, SegmentFile::Frames), entry);
-            self.add((entry.min_ms, entry.max_ms), part);
+            self.add_frame((segment.number, SegmentFile::Frames), entry);
         }
         Ok(self.observer.progress(&self.progress))
     }
@@ -216,6 +192,8 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         let Some(files) = &mut self.files else {
             return Ok(true);
         };
+        let name = PartName::Frame(file, entry.offset);
+        self.hits.begin(name, entry.end(), entry.min_ms);
         let tests = &self.hits.tests;
         let wanted = |text: &[u8]| Some(tests.find(text)).filter(|found| !found.is_empty());
         if let Some(ReadFrame { seen, text, meta }) = files.read(file, entry, wanted)? {
@@ -253,15 +231,24 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         Ok(self.observer.progress(&self.progress))
     }
 
-    fn search_batch(&mut self, part: &UnindexedBatch) -> bool {
+    /// Searches bytes of a batch; false if the observer wants no more.
+    fn search_piece(&mut self, part: &UnindexedBatch, from: u64, to: u64) -> bool {
         let Some(lines) = self.spool else {
             return true;
         };
         let format = (lines.format_of)(part.batch.log.as_ref());
         let (origin, times) = (part.origin(), part.times());
         let mut reader = LineReader::new(&format, times.1 / 1000);
+        self.parts_read.forget_pieces(&origin.batch, from, to);
         let (hits, progress, observer) = (&mut self.hits, &mut self.progress, &mut *self.observer);
-        let scanned = scan(lines.spool, part, |text, position| {
+        let mut piece_start = from;
+        hits.begin(PartName::Piece(origin.batch.clone(), from), from, times.0);
+        let scanned = scan(lines.spool, part, from, to, |block| {
+            let SpoolBlock { text, position, .. } = block;
+            if block.begins_piece(piece_start, part) {
+                piece_start = position;
+                hits.begin(PartName::Piece(origin.batch.clone(), position), position, times.0);
+            }
             for FoundLine { range, .. } in hits.tests.find(text) {
                 let time_ms = time_of(text, range.start, &mut reader);
                 let offset = position + u64::try_from(range.start).unwrap_or(0);
@@ -277,7 +264,9 @@ impl<'s, D: Disk> PageSearch<'s, D> {
                 };
                 hits.take(line, &context, &mut reader);
             }
-            progress.scanned_bytes += u64::try_from(text.len()).unwrap_or(0);
+            let bytes = u64::try_from(text.len()).unwrap_or(0);
+            hits.set_end(position + bytes);
+            progress.scanned_bytes += bytes;
             progress.hits += std::mem::take(&mut hits.counted);
             observer.progress(progress)
         });
@@ -286,8 +275,20 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             Ok(BatchScan::Gone) => Some("its file is gone from the spool".to_owned()),
             Err(error) => Some(error_chain(error)),
         };
+        if lost.is_some() {
+            // Later pages do not try again.
+            hits.set_end(to);
+        }
         self.damage
             .extend(lost.map(|reason| format!("lines of {} are not found: {reason}", origin.batch)));
         !matches!(scanned, Ok(BatchScan::Stopped))
+    }
+}
+
+/// The newest line of a part that may be wanted, by what pages before have left of it; `None`: nothing.
+fn bound_of(rest: Option<&PartRest>, max_ms: i64) -> Option<PartBound> {
+    match rest {
+        None => Some(PartBound::of_time(max_ms)),
+        Some(rest) => rest.newest_left.clone().map(PartBound::of_line),
     }
 }

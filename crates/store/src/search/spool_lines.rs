@@ -15,6 +15,11 @@ use crate::frame::OriginRecord;
 /// Bytes that are searched at a time. A longer line is searched in pieces.
 const BLOCK_BYTES: usize = 1 << 20;
 
+/// A batch has about so many pieces, at most,
+const PIECES_MAX: u64 = 64;
+/// of so many bytes, at least: a block.
+const PIECE_BYTES: u64 = 1 << 20;
+
 /// A line without a time has that of a line before it; so many are looked at.
 const LINES_BACK: usize = 50;
 
@@ -71,22 +76,41 @@ pub(super) enum BatchScan {
     Gone,
 }
 
-/// Calls `see` with blocks of whole lines and the position of each in the batch, until it returns false.
+/// Whole lines of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SpoolBlock<'b> {
+    pub(super) text: &'b [u8],
+    /// Its first byte in the batch.
+    pub(super) position: u64,
+    is_compressed: bool,
+}
+
+impl SpoolBlock<'_> {
+    /// Whether a piece, which later pages read alone, begins with it, if the one before began at `start`. A compressed file is
+    /// read from its beginning for each: it is one piece as a whole.
+    pub(super) fn begins_piece(&self, start: u64, part: &UnindexedBatch) -> bool {
+        let with_this = (self.position - start).saturating_add(u64::try_from(self.text.len()).unwrap_or(0));
+        let is_large = with_this > part.batch.contents.bytes / PIECES_MAX && with_this > PIECE_BYTES;
+        self.position > start && is_large && !self.is_compressed
+    }
+}
+
+/// Calls `see` with blocks of whole lines in `from..to` of the batch, until it returns false.
 pub(super) fn scan<D: Disk>(
     spool: &Spool<D>,
     part: &UnindexedBatch,
-    mut see: impl FnMut(&[u8], u64) -> bool,
+    from: u64,
+    to: u64,
+    mut see: impl FnMut(SpoolBlock<'_>) -> bool,
 ) -> Result<BatchScan, StoreError> {
-    if part.indexed >= part.batch.contents.bytes {
-        return Ok(BatchScan::Done);
-    }
     let Some((file, mut reader)) = spool.find_and_open(&part.batch)? else {
         return Ok(BatchScan::Gone);
     };
+    let is_compressed = reader.is_compressed();
     let read_error = |error| DiskError::new(DiskOperation::Read, &file.path, error);
-    reader.seek_to(part.indexed).map_err(read_error)?;
-    let mut reader = reader.take(part.batch.contents.bytes.saturating_sub(part.indexed));
-    let mut position = part.indexed;
+    reader.seek_to(from).map_err(read_error)?;
+    let mut reader = reader.take(to.saturating_sub(from));
+    let mut position = from;
     let mut block = Vec::with_capacity(BLOCK_BYTES);
     loop {
         let room = u64::try_from(BLOCK_BYTES - block.len()).unwrap_or(0);
@@ -99,7 +123,12 @@ pub(super) fn scan<D: Disk>(
             None if block.len() == BLOCK_BYTES => block.len(),
             None => continue,
         };
-        if !see(block.get(..whole).unwrap_or_default(), position) {
+        let seen = SpoolBlock {
+            text: block.get(..whole).unwrap_or_default(),
+            position,
+            is_compressed,
+        };
+        if !see(seen) {
             return Ok(BatchScan::Stopped);
         }
         position += u64::try_from(whole).unwrap_or(0);

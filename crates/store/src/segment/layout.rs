@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// What a file of the store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SegmentFile {
     Frames,
     Words,

@@ -13,8 +13,8 @@ use rand::{Rng, SeedableRng};
 use crate::error::StoreError;
 use crate::writer::{SegmentLimits, open_with};
 use crate::{
-    Hit, LineOrigin, LineRecord, Query, SearchCursor, SearchEnd, SearchObserver, SearchPage, SearchProgress,
-    Searcher, StoreOpened, StorePosition, StoreWriter,
+    Hit, LineOrigin, LineRecord, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress, Searcher,
+    SpoolLines, StoreOpened, StorePosition, StoreWriter,
 };
 
 pub(super) const STORE: &str = "/store";
@@ -236,14 +236,35 @@ pub(super) fn searcher(disk: &SimDisk, position: StorePosition) -> Searcher<SimD
     Searcher::new(disk.clone(), Path::new(STORE), Some(position))
 }
 
-/// All hits of a query and the last end, page by page.
+/// All hits of a query and the last end, page by page, each from the text of the cursor.
 pub(super) fn hits_of(
     searcher: &Searcher<SimDisk>,
     query: &Query,
     limit: usize,
     stop: Option<usize>,
 ) -> (Vec<Hit>, SearchEnd) {
-    let (mut hits, mut after): (Vec<Hit>, Option<SearchCursor>) = (Vec::new(), None);
+    let (hits, mut ends) = pages_of(searcher, None, query, (limit, stop), CursorForm::Text);
+    (hits, ends.pop().expect("a page"))
+}
+
+/// How a page gets the cursor of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CursorForm {
+    /// As a text, as people give it.
+    Text,
+    /// As it is returned, with what it knows of the parts that were read.
+    Kept,
+}
+
+/// All hits of a query, and the end of each page.
+pub(super) fn pages_of<D: Disk>(
+    searcher: &Searcher<D>,
+    spool: Option<&SpoolLines<'_, D>>,
+    query: &Query,
+    (limit, stop): (usize, Option<usize>),
+    form: CursorForm,
+) -> (Vec<Hit>, Vec<SearchEnd>) {
+    let (mut hits, mut ends, mut after): (Vec<Hit>, Vec<SearchEnd>, _) = (Vec::new(), Vec::new(), None);
     // A search that always ends before it has done anything would never end.
     let mut stop = stop;
     loop {
@@ -257,12 +278,16 @@ pub(super) fn hits_of(
             ..Collector::default()
         };
         let end = searcher
-            .search(query, &page, None, &mut collector)
+            .search(query, &page, spool, &mut collector)
             .expect("searched");
         hits.append(&mut collector.hits);
-        match end.next.clone() {
-            None => return (hits, end),
-            Some(next) => after = Some(next.to_string().parse().expect("a cursor")),
+        after = match (end.next.clone(), form) {
+            (next, CursorForm::Kept) => next,
+            (next, CursorForm::Text) => next.map(|next| next.to_string().parse().expect("a cursor")),
+        };
+        ends.push(end);
+        if after.is_none() {
+            return (hits, ends);
         }
         stop = stop.map(|stop| stop + 3);
     }

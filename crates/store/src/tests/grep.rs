@@ -5,7 +5,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-use super::fixture::{Collector, MIDNIGHT_MS, TestLine, hits_of, ids, lines, random, searcher, store_of};
+use super::fixture::{
+    Collector, CursorForm, MIDNIGHT_MS, TestLine, hits_of, ids, lines, pages_of, random, searcher, store_of,
+};
 use crate::{Query, SearchPage, Searcher};
 
 /// A part of a query, and what it says.
@@ -167,11 +169,13 @@ fn check_query(random: &mut StdRng, lines: &[TestLine], search: &Searcher<SimDis
     let expected: Vec<String> = expected.into_iter().map(TestLine::id).collect();
     let limit = *[1, 3, 1000].choose(random).expect("some");
     let stop = random.random_bool(0.3).then(|| random.random_range(1..6));
-    let (hits, end) = hits_of(search, &query, limit, stop);
+    let form = *[CursorForm::Text, CursorForm::Kept].choose(random).expect("some");
+    let (hits, mut ends) = pages_of(search, None, &query, (limit, stop), form);
+    let end = ends.pop().expect("a page");
     assert_eq!(
         ids(&hits),
         expected,
-        "query {text:?}, limit {limit}, stop {stop:?}"
+        "query {text:?}, limit {limit}, stop {stop:?}, {form:?}"
     );
     assert!(end.damage.is_empty() && end.is_complete, "{end:?}");
     let page = SearchPage {

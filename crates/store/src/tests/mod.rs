@@ -5,5 +5,6 @@ mod damage;
 mod fixture;
 mod grep;
 mod hostile;
+mod paging;
 mod retention;
 mod spool;

@@ -9,9 +9,9 @@ use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::Spool;
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 
-use super::fixture::{Collector, SMALL, TestLine, append, ids};
+use super::fixture::{CursorForm, SMALL, TestLine, append, ids, pages_of};
 use crate::writer::open_with;
-use crate::{Query, SearchPage, Searcher, SpoolLines, StorePosition, UnindexedBatch};
+use crate::{Query, Searcher, SpoolLines, StorePosition, UnindexedBatch};
 
 /// Second `second` of the window of `new_batch`.
 fn line_at(second: u32, status: u16) -> String {
@@ -70,23 +70,11 @@ fn found(
     };
     let searcher = Searcher::new(RealDisk, &data_dir.join("index"), position);
     let query = Query::parse(text).expect("a query");
-    let mut hits = Vec::new();
-    let mut page = SearchPage {
-        limit: 7,
-        ..SearchPage::default()
-    };
-    loop {
-        let mut collector = Collector::default();
-        let end = searcher
-            .search(&query, &page, Some(&lines), &mut collector)
-            .expect("searched");
-        hits.append(&mut collector.hits);
-        page.after.clone_from(&end.next);
-        if end.is_complete {
-            assert!(hits.is_sorted_by_key(|hit| std::cmp::Reverse(hit.time_ms)));
-            return (ids(&hits), end);
-        }
-    }
+    let (hits, _) = pages_of(&searcher, Some(&lines), &query, (7, None), CursorForm::Kept);
+    assert!(hits.is_sorted_by_key(|hit| std::cmp::Reverse(hit.time_ms)));
+    let (again, mut ends) = pages_of(&searcher, Some(&lines), &query, (7, None), CursorForm::Text);
+    assert_eq!(again, hits);
+    (ids(&hits), ends.pop().expect("a page"))
 }
 
 #[test]

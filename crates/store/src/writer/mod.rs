@@ -208,7 +208,7 @@ impl<D: Disk> StoreWriter<D> {
     fn write_frame(&mut self) -> Result<(), StoreError> {
         let pending = &self.pending;
         let encoded = self.encoder.encode(&pending.text, &pending.meta, self.frames.len);
-        let (frame, entry) = encoded.map_err(StoreError::Compress)?;
+        let (frame, entry) = encoded.map_err(StoreError::Memory)?;
         self.frames.append(&frame)?;
         self.words
             .append(&WordsRecord::write(&entry, pending.filter.bytes()))?;
@@ -254,7 +254,7 @@ impl<D: Disk> StoreWriter<D> {
             return Ok(());
         };
         let encoded = self.encoder.encode(text, &meta, self.tail.len);
-        let (frame, _) = encoded.map_err(StoreError::Compress)?;
+        let (frame, _) = encoded.map_err(StoreError::Memory)?;
         Ok(self.tail.append(&frame)?)
     }
 }

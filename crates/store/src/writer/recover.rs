@@ -53,7 +53,7 @@ pub(crate) fn open<D: Disk>(
         tail_start,
         tail,
         pending,
-        encoder: FrameEncoder::new().map_err(StoreError::Compress)?,
+        encoder: FrameEncoder::new().map_err(StoreError::Memory)?,
         now_ms,
         oldest_words: position.segment,
         oldest_tail: position.tail,
@@ -143,7 +143,7 @@ fn known_frames(words: &[u8], until: u64) -> Vec<FrameEntry> {
 
 /// The record of a frame in `N.words`, made anew. A damaged frame may have every word: a search opens it, and says so.
 fn words_of(reader: &mut (impl Read + Seek), entry: &FrameEntry) -> Result<Vec<u8>, StoreError> {
-    let mut decoder = FrameDecoder::new().map_err(StoreError::Compress)?;
+    let mut decoder = FrameDecoder::new().map_err(StoreError::Memory)?;
     let mut pending = PendingFrame::default();
     if read_frame(reader, entry, &mut decoder, &mut pending) {
         Ok(WordsRecord::write(entry, pending.filter.bytes()))
@@ -186,7 +186,7 @@ fn open_tail<D: Disk>(
     if let Some(mut reader) = disk.open_read(&path)? {
         let until = position.tail_len.min(tail.len);
         let read_error = |error| DiskError::new(DiskOperation::Read, &path, error);
-        let mut decoder = FrameDecoder::new().map_err(StoreError::Compress)?;
+        let mut decoder = FrameDecoder::new().map_err(StoreError::Memory)?;
         for entry in walk(&mut reader, position.tail_start, until).map_err(read_error)? {
             if !read_frame(&mut reader, &entry, &mut decoder, &mut pending) {
                 break;

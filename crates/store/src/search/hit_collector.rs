@@ -1,0 +1,115 @@
+//! Takes the hits of a page from the lines of its parts, and notes what it leaves.
+
+use logferry_fields::LineReader;
+
+use super::SearchPage;
+use super::hit::{Hit, HitKey, SearchCursor};
+use super::line_tests::{LineContext, LineTests, fields_of};
+use super::parts_read::{PartName, PartRest, PartsRead};
+use super::pending_hits::PendingHits;
+use crate::query::Query;
+
+/// Takes hits, one part after the other.
+pub(super) struct HitCollector<'s> {
+    pub(super) query: &'s Query,
+    pub(super) page: &'s SearchPage,
+    pub(super) tests: LineTests<'s>,
+    pub(super) pending: PendingHits,
+    /// Hits that were counted and not shown.
+    pub(super) counted: u64,
+    /// The parts that were read on this page. The last is being read.
+    read: Vec<(PartName, PartRest)>,
+}
+
+impl<'s> HitCollector<'s> {
+    pub(super) fn new(query: &'s Query, page: &'s SearchPage) -> Self {
+        Self {
+            query,
+            page,
+            tests: LineTests::new(query),
+            pending: PendingHits::new(page.limit),
+            counted: 0,
+            read: Vec::new(),
+        }
+    }
+
+    /// The lines to come are of this part, in which none is older than `oldest_ms`.
+    pub(super) fn begin(&mut self, name: PartName, end: u64, oldest_ms: i64) {
+        let rest = PartRest {
+            end,
+            oldest_ms,
+            newest_left: None,
+        };
+        self.read.push((name, rest));
+    }
+
+    /// The part that is being read was read up to here.
+    pub(super) fn set_end(&mut self, end: u64) {
+        if let Some((_, rest)) = self.read.last_mut() {
+            rest.end = end;
+        }
+    }
+
+    /// Takes a line that has the texts of the query, if it is a hit.
+    pub(super) fn take(&mut self, line: &[u8], context: &LineContext<'_>, reader: &mut LineReader<'_>) {
+        let LineContext {
+            origin,
+            offset,
+            time_ms,
+            level,
+            status,
+        } = *context;
+        let after = self.page.after.as_ref();
+        if !after.is_none_or(|after| after.admits(time_ms, &origin.batch, offset)) {
+            return;
+        }
+        if !self.page.only_count && !self.pending.has_room(time_ms, &origin.batch, offset) {
+            if let Some((_, rest)) = self.read.last_mut() {
+                HitKey::raise(&mut rest.newest_left, time_ms, &origin.batch, offset);
+            }
+            return;
+        }
+        if !self.tests.fulfils(line, context, reader) {
+            return;
+        }
+        if self.page.only_count {
+            self.counted += 1;
+            return;
+        }
+        let fields = if self.page.with_fields {
+            fields_of(line, reader)
+        } else {
+            Vec::new()
+        };
+        let hit = Hit {
+            time_ms,
+            source: origin.source.clone(),
+            group: origin.group.clone(),
+            log: origin.log.clone(),
+            batch: origin.batch.clone(),
+            offset,
+            level: level.map(str::to_owned),
+            status: (status != 0).then_some(status),
+            line: line.to_vec(),
+            fields,
+        };
+        let (part, read) = (self.read.len().saturating_sub(1), &mut self.read);
+        self.pending.add(hit, part, |left, part| leave(read, left, part));
+    }
+
+    /// What this page and those before have left behind the cursor.
+    pub(super) fn parts_read(mut self, mut before: PartsRead, next: &SearchCursor) -> PartsRead {
+        for (key, part) in self.pending.waiting() {
+            leave(&mut self.read, key, part);
+        }
+        before.add(self.read, next);
+        before
+    }
+}
+
+/// A hit of a part is left for the next page.
+fn leave(read: &mut [(PartName, PartRest)], key: &HitKey, part: usize) {
+    if let Some((_, rest)) = read.get_mut(part) {
+        HitKey::raise(&mut rest.newest_left, key.time_ms, &key.batch, key.offset);
+    }
+}
