@@ -1,16 +1,15 @@
 //! A source of type `windows_events`: looks at .evtx files, closed ones and live ones, and captures their new records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use evtx::{EvtxParser, ParserSettings, SerializedEvtxRecord};
 use logferry_config::WindowsEventsSettings;
-use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::progress::EventLogs;
+use super::problems::{FileProblems, ProblemLog};
+use super::progress::{EventLogs, OpenedLog, ReadFile};
+use super::read::{FileStamp, OpenEvents, ParsedEvent};
 use super::record::record;
 use crate::capture::Refused;
 use crate::line_record::fit;
@@ -19,8 +18,10 @@ use crate::source::{SourceContext, SourceError};
 
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Records of one append.
-const BATCH: usize = 500;
+/// A live file on a share may change without a sign of it. So a file is read again after so many looks, or so many times as long as
+/// reading it took, whichever is longer.
+const REREAD_LOOKS: u32 = 12;
+const REREAD_FACTOR: u32 = 100;
 
 #[derive(Debug, thiserror::Error)]
 enum EventsError {
@@ -30,15 +31,22 @@ enum EventsError {
     NoFile(String),
 }
 
-/// What of a file tells that it has changed.
-type FileStamp = (u64, Option<SystemTime>);
-
 /// A file as it was read last.
 struct EventFile {
-    stamp: FileStamp,
-    /// What could not be read.
-    damages: Vec<String>,
-    is_told: bool,
+    stamp: Option<FileStamp>,
+    /// When it is read again, whatever its stamp says.
+    due: Instant,
+    problems: ProblemLog,
+}
+
+impl EventFile {
+    fn new(due: Instant) -> Self {
+        Self {
+            stamp: None,
+            due,
+            problems: ProblemLog::default(),
+        }
+    }
 }
 
 /// Reads files until the shutdown.
@@ -65,23 +73,24 @@ pub(super) async fn follow(
         }
         files.retain(|path, _| found.contains_key(path));
         for (path, stamp) in found {
-            if let Some(file) = files.get_mut(&path)
-                && file.stamp == stamp
-            {
-                file.tell_damages(&path, context);
-                continue;
+            let begun = Instant::now();
+            let known = files.entry(path.clone()).or_insert_with(|| EventFile::new(begun));
+            let is_settled = known.stamp.replace(stamp) == Some(stamp);
+            if is_settled {
+                tell(&path, known.problems.unchanged(), context);
+                if begun < known.due {
+                    continue;
+                }
             }
-            let Ok(damages) = read(&path, &mut logs, context).await else {
+            let Ok(problems) = read(&path, is_settled, &mut logs, context).await else {
                 return Ok(());
             };
-            files.insert(
-                path,
-                EventFile {
-                    stamp,
-                    damages,
-                    is_told: false,
-                },
-            );
+            if let Some(problems) = problems {
+                tell(&path, known.problems.read(problems), context);
+                known.due = Instant::now() + (interval * REREAD_LOOKS).max(begun.elapsed() * REREAD_FACTOR);
+            } else {
+                known.due = begun;
+            }
         }
         let pause = tokio::time::sleep(interval);
         context.shutdown.run_until_cancelled(pause).await;
@@ -89,19 +98,15 @@ pub(super) async fn follow(
     Ok(())
 }
 
-impl EventFile {
-    /// What is damaged in a file that has not changed since it was read. A live file may have been in the middle of a write.
-    fn tell_damages(&mut self, path: &Path, context: &SourceContext) {
-        if std::mem::replace(&mut self.is_told, true) || self.damages.is_empty() {
-            return;
-        }
-        context.status.count_dropped(self.damages.len() as u64);
-        let (path, count) = (path.display(), self.damages.len());
-        let first = self.damages.first().map_or("", String::as_str);
-        tracing::warn!(source = %context.name, file = %path, damages = count, first, "a file of events is damaged; the rest of it is captured");
-        context.status.problem(format!(
-            "{path}: {count} parts are damaged and left out, the first: {first}; copy the file again"
-        ));
+fn tell(path: &Path, problems: Option<FileProblems>, context: &SourceContext) {
+    let Some(problems) = problems else { return };
+    let text = problems.text(&path.display().to_string());
+    context.status.count_dropped(problems.damages.len() as u64);
+    if problems.missing.is_empty() {
+        tracing::warn!(source = %context.name, %text, "a file of events is damaged; the rest of it is captured");
+        context.status.problem(text);
+    } else {
+        context.status.gap(&text);
     }
 }
 
@@ -109,107 +114,110 @@ fn find(pattern: &str) -> Result<BTreeMap<PathBuf, FileStamp>, EventsError> {
     let paths = glob::glob(pattern).map_err(|_| EventsError::Glob(pattern.to_owned()))?;
     let stamp = |path: PathBuf| {
         let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some((path, (metadata.len(), metadata.modified().ok())))
+        Some((path, FileStamp::of(&metadata)))
     };
     Ok(paths.flatten().filter_map(stamp).collect())
 }
 
-/// Captures the new records of a file, and returns what could not be read. Ends early when the collector stops.
-async fn read(path: &Path, logs: &mut EventLogs, context: &SourceContext) -> Result<Vec<String>, Refused> {
-    let numbers = {
+/// Captures the new records of a file, and returns what is wrong with it; nothing if it has to be read at the next look. Ends early
+/// when the collector stops.
+async fn read(
+    path: &Path,
+    is_settled: bool,
+    logs: &mut EventLogs,
+    context: &SourceContext,
+) -> Result<Option<FileProblems>, Refused> {
+    let unreadable = |reason: &str| {
+        let problems = FileProblems {
+            damages: [reason.to_owned()].into(),
+            ..FileProblems::default()
+        };
+        Ok(Some(problems))
+    };
+    let opened = {
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || numbers(&path)).await
+        tokio::task::spawn_blocking(move || OpenEvents::open(&path)).await
     };
-    let (numbers, damages) = match numbers {
+    let (events, (numbers, damages)) = match opened {
         Ok(Ok(read)) => read,
-        Ok(Err(reason)) => return Ok(vec![reason]),
-        Err(_) => return Ok(vec!["reading it failed".to_owned()]),
+        Ok(Err(reason)) => return unreadable(&reason),
+        Err(_) => return unreadable("reading it failed"),
     };
+    let mut problems = FileProblems {
+        damages: damages.into_iter().collect(),
+        ..FileProblems::default()
+    };
+    let file = ReadFile::new(path, numbers);
     let mut next = logs.clone();
-    if !next.open(&numbers) {
-        let reason = "it is of one log too many for a source, which knows 50; give it a further source with a `path` of its own";
-        return Ok(vec![reason.to_owned()]);
+    if next.is_captured(&file) {
+        let mut looked = logs.clone();
+        if looked.open(&file, true) == OpenedLog::Opened {
+            problems.missing.extend(looked.missing_before(&file.records));
+        }
+    } else {
+        match next.open(&file, is_settled) {
+            OpenedLog::Opened => {}
+            OpenedLog::TooMany => {
+                return unreadable(
+                    "it is of one log too many for a source, which knows 50; give it a further source with a `path` of its own",
+                );
+            }
+            OpenedLog::Mixed => return Ok(None),
+        }
+        let (captured, damages) = capture(events, &file, &mut next, context).await?;
+        problems.damages.extend(damages);
+        problems.missing.extend(next.missing_before(&file.records));
+        logs.clone_from(&next);
+        if !captured {
+            return Ok(Some(problems));
+        }
     }
-    let new: BTreeSet<u64> = numbers
-        .keys()
-        .copied()
-        .filter(|number| next.is_new(*number))
-        .collect();
-    let new = Arc::new(new);
+    if next.captured_whole(&file) {
+        append(&[], &next, context).await?;
+        *logs = next;
+    }
+    Ok(Some(problems))
+}
+
+/// Captures the new records of the log that was opened; whether that was all of them, and what could not be read.
+async fn capture(
+    events: OpenEvents,
+    file: &ReadFile,
+    logs: &mut EventLogs,
+    context: &SourceContext,
+) -> Result<(bool, Vec<String>), Refused> {
+    let new = file.records.iter().filter(|(number, _)| logs.is_new(**number));
+    let new: BTreeMap<u64, i128> = new.map(|(number, time)| (*number, *time)).collect();
+    let (mut missing, last) = (new.len(), new.last_key_value().map(|(number, _)| *number));
     if new.is_empty() {
-        return Ok(damages);
+        return Ok((true, Vec::new()));
     }
-    let (batches, mut ready) = mpsc::channel(1);
-    let reading = {
-        let (path, new) = (path.to_owned(), Arc::clone(&new));
-        tokio::task::spawn_blocking(move || events(&path, &new, &batches))
-    };
+    let (batches, mut ready) = mpsc::channel::<Vec<ParsedEvent>>(1);
+    let reading = tokio::task::spawn_blocking(move || events.send(new, &batches));
     while let Some(batch) = ready.recv().await {
         let mut records = Vec::new();
         for event in batch {
             let mut record: Record = record(event.event_record_id, event.timestamp, &event.data);
             let is_cut = fit(&mut record, 0, context.max_record);
             context.status.count_cut(u64::from(is_cut));
-            let is_last = new.last() == Some(&event.event_record_id);
-            next.captured((event.event_record_id, event.timestamp.as_nanosecond()), is_last);
+            let is_last = last == Some(event.event_record_id);
+            logs.captured((event.event_record_id, event.timestamp.as_nanosecond()), is_last);
             records.push(record);
         }
-        let position = next.position();
-        context
-            .capture
-            .append_waiting(&records, Some(&position), &context.shutdown)
-            .await?;
-        logs.clone_from(&next);
+        append(&records, logs, context).await?;
+        missing = missing.saturating_sub(records.len());
     }
     // It ends when its channel is closed.
-    let _ = reading.await;
-    Ok(damages)
+    let damages = reading
+        .await
+        .unwrap_or_else(|_| vec!["reading it failed".to_owned()]);
+    Ok((missing == 0, damages))
 }
 
-type ParsedEvent = SerializedEvtxRecord<Value>;
-
-/// The numbers and times of a file's records, and what cannot be read.
-fn numbers(path: &Path) -> Result<(BTreeMap<u64, i128>, Vec<String>), String> {
-    let mut parser = parser(path)?;
-    let (mut numbers, mut damages) = (BTreeMap::new(), Vec::new());
-    let records = parser.serialized_records(|record| {
-        let record = record?;
-        Ok((record.event_record_id, record.timestamp.as_nanosecond()))
-    });
-    for record in records {
-        match record {
-            Ok((number, time)) => drop(numbers.insert(number, time)),
-            Err(error) => damages.push(error.to_string()),
-        }
-    }
-    Ok((numbers, damages))
-}
-
-/// Sends the events with these numbers, in order.
-fn events(path: &Path, wanted: &Arc<BTreeSet<u64>>, batches: &mpsc::Sender<Vec<ParsedEvent>>) {
-    let Ok(mut parser) = parser(path) else { return };
-    let wanted = Arc::clone(wanted);
-    let events = parser.serialized_records(move |record| {
-        let record = record?;
-        let is_wanted = wanted.contains(&record.event_record_id);
-        is_wanted.then(|| record.into_json_value()).transpose()
-    });
-    let mut batch = Vec::new();
-    for event in events.filter_map(Result::ok).flatten() {
-        batch.push(event);
-        if batch.len() >= BATCH && batches.blocking_send(std::mem::take(&mut batch)).is_err() {
-            return;
-        }
-    }
-    if !batch.is_empty() {
-        // Nobody waits for it when the collector stops.
-        let _ = batches.blocking_send(batch);
-    }
-}
-
-fn parser(path: &Path) -> Result<EvtxParser<std::fs::File>, String> {
-    let parser = EvtxParser::from_path(path).map_err(|error| error.to_string())?;
-    // A damaged chunk could give wrong records, and a damaged record could make the reader go in a circle.
-    let settings = ParserSettings::new().validate_checksums(true).num_threads(1);
-    Ok(parser.with_configuration(settings))
+async fn append(records: &[Record], logs: &EventLogs, context: &SourceContext) -> Result<(), Refused> {
+    let position = logs.position();
+    let capture = &context.capture;
+    capture
+        .append_waiting(records, Some(&position), &context.shutdown)
+        .await
 }

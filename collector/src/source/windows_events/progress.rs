@@ -2,35 +2,95 @@
 //!
 //! Pure: numbers and times in, decisions out. A file says nothing about which log it is of: a live file is overwritten in a
 //! circle, an archive is the live file under another name, and numbers begin anew when a log is cleared. So a log is known by
-//! *marks*, numbers of records with their times: a file is of a log if a record of it has a mark's number and its time. In the
+//! *marks*, numbers of records with their times: a file is of a log if a record of it has a mark's number and its time. A file
+//! that has no record of a known log, and is where one was, is this log if its numbers and times go on. In the
 //! log's own file numbers are the log's; in `ForwardedEvents` the events have other numbers inside, which do not count.
+//!
+//! An archive stays while its log goes on, and marks of so long ago are thin. So a file that was captured whole is known by a
+//! *fingerprint* of its records.
 //!
 //! Invariant: a record of a known log is new at most once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// A record's number and its time, in units of 100 ns or finer since 1970.
 pub(super) type NumberedTime = (u64, i128);
 
 /// Each so many records leave a lasting mark, and so does the last one of each reading.
 const MARK_EVERY: u64 = 4096;
-const LASTING_MAX: usize = 12;
+/// Lasting marks of all logs together.
+const LASTING_MAX: usize = 400;
 /// The newest records are marks, too: one that cannot be read any more does not make a log unknown.
 const RECENT_MAX: usize = 6;
 /// Logs that are known: their position stays below 64 KiB.
 const LOGS_MAX: usize = 50;
+/// Files that are known by their fingerprint.
+const FILES_MAX: usize = 300;
 
 /// What is captured of all logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct EventLogs {
     /// The one that was read last is the last.
     logs: Vec<EventLog>,
+    /// Hashes of a file's path and of its records, each record captured. The one that was read last is the last.
+    files: VecDeque<(String, String)>,
+}
+
+/// What is known of a file that was read.
+#[derive(Debug, Clone)]
+pub(super) struct ReadFile {
+    path: String,
+    fingerprint: String,
+    /// The records that can be read.
+    pub(super) records: BTreeMap<u64, i128>,
+}
+
+impl ReadFile {
+    pub(super) fn new(path: &Path, records: BTreeMap<u64, i128>) -> Self {
+        let mut digest = Sha256::new();
+        for (number, time) in &records {
+            digest.update(number.to_le_bytes());
+            digest.update(time.to_le_bytes());
+        }
+        Self {
+            path: short_hash(Sha256::digest(path.as_os_str().as_encoded_bytes())),
+            fingerprint: short_hash(digest.finalize()),
+            records,
+        }
+    }
+}
+
+fn short_hash(hash: impl AsRef<[u8]>) -> String {
+    logferry_text::hex(hash.as_ref().get(..8).unwrap_or_default())
+}
+
+/// Whether the log of a file could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpenedLog {
+    Opened,
+    /// There are too many logs.
+    TooMany,
+    /// Some records of a known log, and others with its numbers: a log that was cleared is just being copied over its file.
+    Mixed,
+}
+
+/// What a file's records have in common with a log's marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Likeness {
+    Same,
+    /// None, or only their numbers: a log that was cleared, or another host's.
+    Other,
+    Mixed,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct EventLog {
+    /// The hash of the path at which it was read last.
+    file: String,
     /// First and last number of each run of captured records, in order.
     captured: Vec<(u64, u64)>,
     /// Marks by number.
@@ -43,38 +103,93 @@ const RUNS_MAX: usize = 16;
 
 impl EventLogs {
     pub(super) fn of_position(position: Option<&Value>) -> Self {
-        let logs = position.and_then(|position| position.get("logs")?.as_array());
+        let list = |name| {
+            let list = position.and_then(|position| position.get(name)?.as_array());
+            list.into_iter().flatten()
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let file = |file: &Value| Some((text(file.get(0)?)?, text(file.get(1)?)?));
         Self {
-            logs: logs.into_iter().flatten().map(EventLog::of_value).collect(),
+            logs: list("logs").map(EventLog::of_value).collect(),
+            // Older positions have none.
+            files: list("files").filter_map(file).collect(),
         }
     }
 
     pub(super) fn position(&self) -> Value {
-        json!({ "logs": self.logs.iter().map(EventLog::value).collect::<Vec<_>>() })
+        json!({ "logs": self.logs.iter().map(EventLog::value).collect::<Vec<_>>(), "files": self.files })
     }
 
-    /// The log of a file with these records becomes the last one: the known one, or a new one. `false`: there are too many.
-    pub(super) fn open(&mut self, records: &BTreeMap<u64, i128>) -> bool {
-        let is_of = |log: &EventLog| {
-            let marks = log.lasting.iter().chain(&log.recent);
-            let mut common = marks.filter_map(|(number, time)| Some(records.get(number)? == time));
-            // One record with another time: a log that was cleared, or another host's.
-            common.next().is_some_and(|is_same| is_same) && common.all(|is_same| is_same)
-        };
-        let (same, mut others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.logs).into_iter().partition(is_of);
+    /// Whether each record of a file is captured, by its fingerprint.
+    pub(super) fn is_captured(&self, file: &ReadFile) -> bool {
+        self.files.iter().any(|(_, known)| *known == file.fingerprint)
+    }
+
+    /// Each record of a file is captured; whether that is news. What was there before is forgotten: it is gone, or has another path.
+    pub(super) fn captured_whole(&mut self, file: &ReadFile) -> bool {
+        let entry = (file.path.clone(), file.fingerprint.clone());
+        if self.files.contains(&entry) {
+            return false;
+        }
+        self.files.retain(|(path, _)| *path != file.path);
+        self.files.push_back(entry);
+        let over = self.files.len().saturating_sub(FILES_MAX);
+        self.files.drain(..over);
+        true
+    }
+
+    /// The log of a file becomes the last one: the known one, or a new one. `is_settled`: the file has not changed since the look
+    /// before.
+    pub(super) fn open(&mut self, file: &ReadFile, is_settled: bool) -> OpenedLog {
+        let ReadFile { path, records, .. } = file;
+        let likeness: Vec<_> = self.logs.iter().map(|log| log.likeness(records)).collect();
+        if !is_settled && likeness.contains(&Likeness::Mixed) {
+            return OpenedLog::Mixed;
+        }
+        let logs = std::mem::take(&mut self.logs).into_iter().zip(likeness);
+        let (same, others): (Vec<_>, Vec<_>) = logs.partition(|(_, likeness)| *likeness == Likeness::Same);
+        let logs = |logs: Vec<_>| logs.into_iter().map(|(log, _)| log).collect::<Vec<EventLog>>();
+        let (mut same, mut others) = (logs(same), logs(others));
+        if same.is_empty()
+            && let Some(at) = others
+                .iter()
+                .rposition(|log| log.file == *path && log.goes_on_in(records))
+        {
+            same.push(others.remove(at));
+        }
         let has_room = !same.is_empty() || others.len() < LOGS_MAX;
         if has_room {
             // A file that has records of two logs shows that they are one, of which nothing in between was seen before.
-            others.push(same.into_iter().fold(EventLog::default(), EventLog::joined));
+            let log = same.into_iter().fold(EventLog::default(), EventLog::joined);
+            for other in others.iter_mut().filter(|other| other.file == *path) {
+                other.file.clear();
+            }
+            others.push(EventLog {
+                file: path.clone(),
+                ..log
+            });
         }
         self.logs = others;
-        has_room
+        if has_room {
+            OpenedLog::Opened
+        } else {
+            OpenedLog::TooMany
+        }
     }
 
     /// Whether a record of the log that was opened is new.
     pub(super) fn is_new(&self, number: u64) -> bool {
         self.logs.last().is_none_or(|log| !log.has(number))
+    }
+
+    /// First and last number of what is missing between captured records of the log that was opened, if these records follow on it.
+    pub(super) fn missing_before(&self, records: &BTreeMap<u64, i128>) -> Vec<(u64, u64)> {
+        let runs = self.logs.last().map_or(&[][..], |log| &log.captured);
+        let pairs = runs.iter().zip(runs.iter().skip(1));
+        let follows = pairs.filter(|(_, next)| records.contains_key(&next.0));
+        follows
+            .map(|(run, next)| (run.1.saturating_add(1), next.0.saturating_sub(1)))
+            .collect()
     }
 
     /// A record of the log that was opened is captured.
@@ -86,11 +201,38 @@ impl EventLogs {
             log.lasting.insert(number, time);
         }
         log.recent.insert(number, time);
-        for (marks, most) in [(&mut log.lasting, LASTING_MAX), (&mut log.recent, RECENT_MAX)] {
-            while marks.len() > most {
-                marks.pop_first();
+        while log.recent.len() > RECENT_MAX {
+            log.recent.pop_first();
+        }
+        self.thin_marks();
+    }
+
+    /// Each log has its share of the marks.
+    fn thin_marks(&mut self) {
+        let most = LASTING_MAX / self.logs.len().max(1);
+        for log in &mut self.logs {
+            while log.lasting.len() > most {
+                thin(&mut log.lasting);
             }
         }
+    }
+}
+
+/// Removes the mark that is missed least: the distances of the others from the newest one grow evenly by a factor. So a file has
+/// marks in its older part, too, if its newest part cannot be read.
+fn thin(marks: &mut BTreeMap<u64, i128>) {
+    let newest = marks.last_key_value().map_or(0, |(number, _)| *number);
+    let distance = |number: u64| u128::from(newest - number) + 1;
+    let numbers: Vec<u64> = marks.keys().copied().collect();
+    // By how much the distance grows from the mark after it to the one before it, as a fraction.
+    let growths = numbers.windows(3).filter_map(|marks| match *marks {
+        [older, mark, newer] => Some((mark, distance(older), distance(newer))),
+        _ => None,
+    });
+    let least = growths.min_by(|left, right| (left.1 * right.2).cmp(&(right.1 * left.2)));
+    match least {
+        Some((mark, ..)) => drop(marks.remove(&mark)),
+        None => drop(marks.pop_first()),
     }
 }
 
@@ -108,6 +250,27 @@ impl EventLog {
         self.lasting.extend(other.lasting);
         self.recent.extend(other.recent);
         self
+    }
+
+    fn likeness(&self, records: &BTreeMap<u64, i128>) -> Likeness {
+        let marks = self.lasting.iter().chain(&self.recent);
+        let common = marks.filter_map(|(number, time)| Some(records.get(number)? == time));
+        let (same, other): (Vec<bool>, Vec<bool>) = common.partition(|is_same| *is_same);
+        match (same.is_empty(), other.is_empty()) {
+            (false, true) => Likeness::Same,
+            (false, false) => Likeness::Mixed,
+            (true, _) => Likeness::Other,
+        }
+    }
+
+    /// Whether these records can only come after those that are captured: all were overwritten since it was read last.
+    fn goes_on_in(&self, records: &BTreeMap<u64, i128>) -> bool {
+        let last = self.captured.last().map(|(_, last)| last);
+        let newest = self.recent.last_key_value().map(|(_, time)| time);
+        let first = records.first_key_value();
+        first.is_some_and(|(number, time)| {
+            last.is_some_and(|last| number > last) && newest.is_some_and(|newest| time >= newest)
+        })
     }
 
     fn has(&self, number: u64) -> bool {
@@ -146,14 +309,17 @@ impl EventLog {
                 .map(|(number, time)| json!([number, time.to_string()]));
             marks.collect::<Vec<_>>()
         };
-        json!({ "captured": self.captured, "lasting": list(&self.lasting), "recent": list(&self.recent) })
+        json!({ "file": self.file, "captured": self.captured, "lasting": list(&self.lasting), "recent": list(&self.recent) })
     }
 
     fn of_value(value: &Value) -> Self {
         let list = |name: &str| value.get(name).and_then(Value::as_array).into_iter().flatten();
         let run = |run: &Value| Some((run.get(0)?.as_u64()?, run.get(1)?.as_u64()?));
         let mark = |mark: &Value| Some((mark.get(0)?.as_u64()?, mark.get(1)?.as_str()?.parse().ok()?));
+        let file = value.get("file").and_then(Value::as_str);
         Self {
+            // Older positions have none.
+            file: file.unwrap_or_default().to_owned(),
             captured: list("captured").filter_map(run).collect(),
             lasting: list("lasting").filter_map(mark).collect(),
             recent: list("recent").filter_map(mark).collect(),
@@ -162,94 +328,4 @@ impl EventLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn file(numbers: impl IntoIterator<Item = u64>, life: u64) -> BTreeMap<u64, i128> {
-        let time = |number| i128::from(number * 10_000_000 + life);
-        numbers.into_iter().map(|number| (number, time(number))).collect()
-    }
-
-    /// Captures a file, and returns what was new.
-    fn capture(logs: &mut EventLogs, file: &BTreeMap<u64, i128>) -> Vec<u64> {
-        if !logs.open(file) {
-            return Vec::new();
-        }
-        let new: Vec<u64> = file
-            .keys()
-            .copied()
-            .filter(|number| logs.is_new(*number))
-            .collect();
-        for number in &new {
-            logs.captured((*number, file[number]), new.last() == Some(number));
-        }
-        *logs = EventLogs::of_position(Some(&logs.position()));
-        new
-    }
-
-    #[test]
-    fn live_file_and_its_archives_are_one_log() {
-        let mut logs = EventLogs::default();
-        assert_eq!(capture(&mut logs, &file(1..=100, 0)).len(), 100);
-        // The live file went round, its beginning is gone; then it is archived under another name.
-        assert_eq!(
-            capture(&mut logs, &file(90..=130, 0)),
-            (101..=130).collect::<Vec<_>>()
-        );
-        assert_eq!(capture(&mut logs, &file(1..=100, 0)), [0; 0]);
-        assert_eq!(capture(&mut logs, &file(1..=130, 0)), [0; 0]);
-    }
-
-    #[test]
-    fn cleared_log_and_another_hosts_log_are_new_ones() {
-        let mut logs = EventLogs::default();
-        capture(&mut logs, &file(1..=100, 0));
-        assert_eq!(capture(&mut logs, &file(1..=10, 5)).len(), 10);
-        assert_eq!(capture(&mut logs, &file(1..=100, 7)).len(), 100);
-        assert_eq!(capture(&mut logs, &file(1..=100, 0)), [0; 0]);
-    }
-
-    #[test]
-    fn record_that_could_not_be_read_is_new_when_it_can() {
-        let mut logs = EventLogs::default();
-        capture(&mut logs, &file((1..=50).chain(60..=100), 0));
-        assert_eq!(
-            capture(&mut logs, &file(1..=100, 0)),
-            (51..=59).collect::<Vec<_>>()
-        );
-    }
-
-    #[test]
-    fn position_of_many_logs_fits() {
-        let mut logs = EventLogs::default();
-        for life in 0..100 {
-            let sparse = (1..30).map(|number| number * MARK_EVERY * 1_000_000);
-            capture(&mut logs, &file(sparse, life));
-        }
-        let len = logs.position().to_string().len();
-        assert!(len < 64 << 10, "{len}");
-    }
-
-    proptest! {
-        /// A live file of a log that is read now and then, whatever parts cannot be read.
-        #[test]
-        fn each_record_is_new_once(reads in vec((0..60_u64, 0..60_u64, 0..3_u64), 1..20)) {
-            let mut logs = EventLogs::default();
-            let mut captured = Vec::new();
-            let mut newest = 100;
-            for (grows, keeps, hole) in reads {
-                newest += grows;
-                let oldest = newest - 40 - keeps;
-                let readable = (oldest..=newest).filter(|number| hole == 0 || number % 17 != hole || *number == newest || *number == oldest);
-                captured.extend(capture(&mut logs, &file(readable, 0)));
-            }
-            let count = captured.len();
-            captured.sort_unstable();
-            captured.dedup();
-            prop_assert_eq!(captured.len(), count, "a record was new twice");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! Files made of a public sample: `collector/tests/evtx/security.evtx` of the evtx crate (MIT, Omer Ben-Amram), with four
 //! records.
 
+mod live;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -170,7 +172,12 @@ async fn damaged_chunk_is_named_and_counted_and_its_neighbours_are_captured() {
     let report = context.status.report();
     assert_eq!(report.dropped_records, 1);
     let (_, text) = report.last_error.expect("told");
-    assert!(text.contains("x.evtx: 1 parts are damaged"), "{text}");
+    assert!(
+        text.contains("x.evtx: 1 parts are damaged")
+            && text.ends_with("records are missing, by number: 5 to 8"),
+        "{text}"
+    );
+    assert_eq!(report.gaps, 1);
     // A whole copy comes later.
     folder.put("x.evtx", &evtx(&[chunk(1, 0), chunk(5, 1), chunk(9, 2)]));
     let (records, _, _) = folder.follow(position, |_, kept| kept.records().len() == 4).await;
