@@ -7,6 +7,7 @@
 //!   code 1. A slow run is a result: no benchmark fails because of time.
 
 mod collector;
+mod console;
 mod delivery;
 mod measurement;
 mod peers;
@@ -27,6 +28,8 @@ use logferry_config::units::parse_size;
 use tempfile::TempDir;
 
 use crate::collector::{PostLoad, collector};
+use crate::console::live::{LiveLoad, live};
+use crate::console::pages::{PageLoad, pages};
 use crate::delivery::{Cases, DeliverySetup, delivery};
 use crate::peers::peers;
 use crate::relay_load::backlog::{ingest, senders};
@@ -145,6 +148,16 @@ enum Benchmark {
         #[arg(long, default_value_t = 20)]
         seconds: u32,
     },
+    /// Fills a ledger, and measures the time of each page and route of the console on it
+    Console {
+        #[command(flatten)]
+        load: PageLoad,
+    },
+    /// Measures what open live streams of a console cost, and the relay's commits with and without them
+    Live {
+        #[command(flatten)]
+        load: LiveLoad,
+    },
     /// Writes generated lines into a search store, and measures its cost and the time of searches, beside zgrep
     Search {
         /// Bytes of lines; the disk needs a quarter of it
@@ -231,6 +244,8 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
             };
             collector(binary, dir, load)?
         }
+        Benchmark::Console { load } => pages(binary, dir, *load)?,
+        Benchmark::Live { load } => live(binary, dir, *load)?,
         Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),
         Benchmark::Delivery {
             cases,

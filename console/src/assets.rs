@@ -21,9 +21,14 @@ const FILES: &[(&str, &[u8])] = &[
     ("icon.svg", include_bytes!("../assets/icon.svg")),
     ("js/base/api.js", include_bytes!("../assets/js/base/api.js")),
     ("js/base/dom.js", include_bytes!("../assets/js/base/dom.js")),
+    ("js/base/sizes.js", include_bytes!("../assets/js/base/sizes.js")),
     ("js/base/times.js", include_bytes!("../assets/js/base/times.js")),
     ("js/chart.js", include_bytes!("../assets/js/chart.js")),
     ("js/docs.js", include_bytes!("../assets/js/docs.js")),
+    (
+        "js/lines/facets.js",
+        include_bytes!("../assets/js/lines/facets.js"),
+    ),
     (
         "js/lines/live_stream.js",
         include_bytes!("../assets/js/lines/live_stream.js"),

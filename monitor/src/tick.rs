@@ -1,4 +1,4 @@
-//! One look at the ledger: decides what people must be mailed, and puts those mails into the outbox.
+//! One look at ledger and disk: decides what people must be mailed, puts those mails into the outbox, and notes the disk.
 
 use std::error::Error;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
+use logferry_durable::disk_space;
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::duration;
@@ -40,7 +41,17 @@ pub(crate) fn tick(
             duration(config.interval)
         );
     }
-    queue_summaries(ledger, config, zone, now).and(incidents)
+    let disk = note_disk(ledger, config, now);
+    queue_summaries(ledger, config, zone, now)
+        .and(incidents)
+        .and(disk)
+}
+
+/// Notes what is free, for the console. A disk that cannot be asked is the look's to tell.
+fn note_disk(ledger: &mut Ledger, config: &MonitorSettings, now: Timestamp) -> Result<(), LedgerError> {
+    disk_space(&config.data_dir).map_or(Ok(()), |space| {
+        ledger.note_disk(space.free_bytes, space.total_bytes, now)
+    })
 }
 
 /// A mail written so long after it was due says so.

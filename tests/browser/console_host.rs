@@ -37,6 +37,11 @@ impl ConsoleHost {
 
     /// The same, with these settings of the console.
     pub(crate) fn start_with(test: &str, console_settings: &str) -> Self {
+        Self::start_watched(test, console_settings, "")
+    }
+
+    /// The same, with this section of the monitor.
+    pub(crate) fn start_watched(test: &str, console_settings: &str, monitor: &str) -> Self {
         let test_folder = TestFolder::new(test);
         let sshd = Sshd::start_with("MaxStartups 100\nLogLevel ERROR\n");
         let delivered = sshd.drop_dir();
@@ -69,7 +74,7 @@ console:
   store_dir: {index:?}
   state_dir: {state:?}
   {console_settings}
-"#,
+{monitor}"#,
             groups[0],
             groups[1],
             relay = test_folder.path("relay"),

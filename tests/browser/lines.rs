@@ -111,6 +111,11 @@ fn a_search_leads_to_a_line_and_its_context() {
         "the facets",
         "return document.getElementById('facets').innerText.includes('503')",
     );
+    assert!(
+        browser.text("#facets").contains("All 31 lines"),
+        "{}",
+        browser.text("#facets")
+    );
     browser.script("[...document.querySelectorAll('#facets button')].find((it) => it.innerText.startsWith('503')).click()");
     browser.wait_for(
         "only the needle",

@@ -4,6 +4,7 @@
 //! `target/screenshots/`.
 
 mod access;
+mod alerts;
 mod console_host;
 mod driver;
 mod hostile;

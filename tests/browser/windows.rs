@@ -50,7 +50,9 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
         sha256.len() == 64 && there.starts_with(&sha256),
         "{sha256} is not {there} of {path}"
     );
-    browser.picture("window");
+    browser.resize(1280, 900);
+    browser.prefer("light");
+    browser.picture("window-light");
     assert_eq!(browser.console_log(), Vec::<String>::new());
 
     browser.open(&host.address("/windows"));

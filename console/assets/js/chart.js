@@ -1,12 +1,15 @@
 // What a chart's numbers are under the pointer. The picture is the server's; its numbers stand in the legend.
 
 import { element } from "./base/dom.js";
+import { size } from "./base/sizes.js";
 import { about, clock, day } from "./base/times.js";
 
 const UNITS = {
   count: (/** @type {number} */ value) => value.toLocaleString("en"),
   share: (/** @type {number} */ value) => `${(value / 100).toFixed(2)} %`,
   seconds: (/** @type {number} */ value) => about(value),
+  bytes: (/** @type {number} */ value) => size(value),
+  rate: (/** @type {number} */ value) => `${(value / 1000).toLocaleString("en")}/s`,
 };
 
 /** Rows that are shown at most. */

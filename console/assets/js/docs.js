@@ -18,6 +18,14 @@ function typeName(schema) {
 }
 
 /**
+ * A text of the document: what stands between two backticks is code.
+ * @param {string | undefined} text
+ */
+function prose(text) {
+  return (text ?? "").split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
+/**
  * @param {string} path
  * @param {string} verb
  * @param {any} route
@@ -27,15 +35,15 @@ function shownRoute(path, verb, route) {
     element("td", {}, element("code", {}, it.name), it.required ? " *" : ""),
     element("td", { class: "muted" }, it.in),
     element("td", {}, typeName(it.schema)),
-    element("td", {}, it.description ?? "")));
+    element("td", {}, ...prose(it.description))));
   const answers = Object.entries(route.responses ?? {}).map(([status, it]) => {
     const content = Object.entries(/** @type {any} */ (it).content ?? {}).map(([type, body]) => `${type} ${typeName(/** @type {any} */ (body).schema)}`);
     return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, /** @type {any} */ (it).description ?? ""), element("td", { class: "muted" }, content.join(", ")));
   });
   return element("section", { class: "api-route" },
     element("h3", {}, element("span", { class: "verb" }, verb.toUpperCase()), element("code", {}, path)),
-    element("p", {}, route.summary ?? ""),
-    route.description ? element("p", { class: "muted" }, route.description) : null,
+    element("p", {}, ...prose(route.summary)),
+    route.description ? element("p", { class: "muted" }, ...prose(route.description)) : null,
     parameters.length > 0 ? element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...parameters))) : null,
     element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...answers))));
 }
@@ -45,17 +53,17 @@ function shownType([name, schema]) {
   const fields = Object.entries(schema.properties ?? {}).map(([field, it]) => element("tr", {},
     element("td", {}, element("code", {}, field), (schema.required ?? []).includes(field) ? " *" : ""),
     element("td", {}, typeName(it)),
-    element("td", {}, /** @type {any} */ (it).description ?? "")));
+    element("td", {}, ...prose(/** @type {any} */ (it).description))));
   return element("section", { class: "api-route" },
     element("h3", {}, name),
-    element("p", {}, schema.description ?? "", schema.enum ? ` ${schema.enum.join(", ")}` : ""),
+    element("p", {}, ...prose(schema.description), schema.enum ? ` ${schema.enum.join(", ")}` : ""),
     fields.length > 0 ? element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...fields))) : null);
 }
 
 const page = byId("routes");
 try {
   const document_ = await json("/api/v1/openapi.json");
-  byId("about").textContent = document_.info?.description ?? "";
+  byId("about").replaceChildren(...prose(document_.info?.description));
   const routes = Object.entries(document_.paths ?? {}).flatMap(([path, verbs]) => Object.entries(/** @type {any} */ (verbs)).map(([verb, route]) => shownRoute(path, verb, route)));
   page.replaceChildren(...routes);
   byId("types").replaceChildren(...Object.entries(document_.components?.schemas ?? {}).map(shownType));

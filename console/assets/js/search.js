@@ -1,8 +1,9 @@
 // The search page. The address says all of a search, so a link or the way back shows the same.
 
 import { ApiError, address, json, request, send } from "./base/api.js";
-import { button, byId, copy, element, inputById, toast } from "./base/dom.js";
+import { byId, copy, element, inputById, toast } from "./base/dom.js";
 import { draggable, draw } from "./range/histogram.js";
+import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
 import { clock, day } from "./base/times.js";
 import { endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
@@ -15,10 +16,6 @@ const PAGE = 200;
 /** Lines on the page at most; more is an export. */
 const LINES_MAX = 5_000;
 
-/** Fields whose values are counted beside the lines. */
-const FACETS = ["source", "level", "status", "path"];
-const FACET_ROWS = 8;
-
 const log = byId("log");
 const more = byId("more");
 const progress = byId("progress");
@@ -29,6 +26,8 @@ const range = /** @type {HTMLSelectElement} */ (byId("range"));
 let lines = [];
 /** @type {AbortController | null} */
 let running = null;
+/** Ends the counting of values, when another search begins. */
+let counting = new AbortController();
 /** @type {import("./range/histogram.js").Histogram | null} */
 let histogram = null;
 /** Where the search goes on. */
@@ -96,7 +95,12 @@ async function start() {
   byId("facets").replaceChildren();
   byId("problem").hidden = byId("gaps").hidden = true;
   loadHistogram();
+  counting.abort();
+  counting = new AbortController();
+  const { signal } = counting;
   await page();
+  // After the lines, which people wait for.
+  if (lines.length > 0 && !signal.aborted) loadFacets(byId("facets"), question(), signal, narrow);
 }
 
 /** Searches one page more. */
@@ -207,7 +211,7 @@ function finish(end, began, seen) {
   }
   byId("gaps").replaceChildren(...notes.map((/** @type {string} */ note) => element("p", {}, note)));
   byId("gaps").hidden = notes.length === 0;
-  showFacets();
+  if (histogram) draw(byId("histogram"), histogram);
 }
 
 // Lines over time.
@@ -238,32 +242,6 @@ function count(line) {
   if (!histogram) return;
   const index = Math.floor((Date.parse(line.time) - histogram.from) / histogram.step);
   if (index >= 0 && index < histogram.found.length) histogram.found[index] = (histogram.found[index] ?? 0) + 1;
-}
-
-// What the found lines have.
-
-function showFacets() {
-  if (histogram) draw(byId("histogram"), histogram);
-  const facets = byId("facets");
-  facets.replaceChildren();
-  if (lines.length === 0) return;
-  facets.append(element("h3", {}, `Of the ${lines.length.toLocaleString("en")} lines shown`));
-  for (const name of FACETS) {
-    /** @type {Map<string, number>} */
-    const values = new Map();
-    for (const line of lines) {
-      const value = name === "path" ? line.fields?.path?.split("?")[0] : line[/** @type {"source" | "level" | "status"} */ (name)];
-      if (value !== undefined && value !== null && value !== "") values.set(String(value), (values.get(String(value)) ?? 0) + 1);
-    }
-    if (values.size === 0) continue;
-    const rows = [...values].sort((a, b) => b[1] - a[1]);
-    facets.append(element("h3", {}, rows.length > FACET_ROWS ? `${name}, ${rows.length} values` : name));
-    for (const [value, number] of rows.slice(0, FACET_ROWS)) {
-      const row = button("", (event) => narrow(name, value, event.altKey), { class: "plain", title: `Only ${name} ${value}; with Alt: without it` });
-      row.append(element("span", {}, value), element("span", { class: "number" }, number.toLocaleString("en")));
-      facets.append(row);
-    }
-  }
 }
 
 /**

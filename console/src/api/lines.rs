@@ -148,9 +148,9 @@ mark_routes!(
     "Show a hidden line again"
 );
 
-/// A ticket.
+/// A line as it was when somebody marked it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TicketJson {
+pub(crate) struct KeptLineJson {
     id: String,
     time: Timestamp,
     source: String,
@@ -158,6 +158,26 @@ pub(crate) struct TicketJson {
     level: Option<String>,
     /// Its first 16 KiB.
     line: String,
+}
+
+impl KeptLineJson {
+    fn of(line: MarkedLine) -> Self {
+        Self {
+            id: line.line,
+            time: Timestamp::from_millisecond(line.time_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+            source: line.source,
+            log: line.log,
+            level: line.level,
+            line: String::from_utf8_lossy(&line.text).into_owned(),
+        }
+    }
+}
+
+/// A ticket.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TicketJson {
+    #[serde(flatten)]
+    line: KeptLineJson,
     is_pinned: bool,
     status: TicketStatus,
     note: String,
@@ -169,14 +189,8 @@ pub(crate) struct TicketJson {
 
 impl TicketJson {
     fn of(row: TicketRow) -> Self {
-        let line = row.mark.line;
         Self {
-            id: line.line,
-            time: Timestamp::from_millisecond(line.time_ms).unwrap_or(Timestamp::UNIX_EPOCH),
-            source: line.source,
-            log: line.log,
-            level: line.level,
-            line: String::from_utf8_lossy(&line.text).into_owned(),
+            line: KeptLineJson::of(row.mark.line),
             is_pinned: row.mark.marks.is_pinned,
             status: row.status,
             note: row.note,
@@ -239,13 +253,8 @@ pub(crate) async fn remove_ticket(
 /// A line that somebody marked.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MarkedLineJson {
-    id: String,
-    time: Timestamp,
-    source: String,
-    log: Option<String>,
-    level: Option<String>,
-    /// Its first 16 KiB.
-    line: String,
+    #[serde(flatten)]
+    line: KeptLineJson,
     #[serde(flatten)]
     marks: MarkSet,
     changed_at: Timestamp,
@@ -255,12 +264,7 @@ pub(crate) struct MarkedLineJson {
 impl MarkedLineJson {
     fn of(row: MarkRow) -> Self {
         Self {
-            id: row.line.line,
-            time: Timestamp::from_millisecond(row.line.time_ms).unwrap_or(Timestamp::UNIX_EPOCH),
-            source: row.line.source,
-            log: row.line.log,
-            level: row.line.level,
-            line: String::from_utf8_lossy(&row.line.text).into_owned(),
+            line: KeptLineJson::of(row.line),
             marks: row.marks,
             changed_at: row.changed_at,
             changed_by: row.changed_by,

@@ -3,6 +3,7 @@
 //! A route is added in its file and in `routes_of_v1`. `tests/document.rs` asks each route and compares the answer with the document.
 
 pub(crate) mod export;
+mod facets;
 pub(crate) mod line_query;
 pub(crate) mod lines;
 pub(crate) mod live;
@@ -62,6 +63,7 @@ fn routes_of_v1() -> OpenApiRouter<AppState> {
         .routes(routes!(windows::window))
         .routes(routes!(search::search))
         .routes(routes!(export::export))
+        .routes(routes!(facets::facets))
         .routes(routes!(live::live))
         .routes(routes!(lines::line))
         .routes(routes!(lines::pin, lines::unpin))

@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use crate::answer::input::JsonInput;
 use crate::answer::json_body::JsonBody;
 use crate::answer::problem::Problem;
-use crate::app::new_request::NewRequest;
 use crate::app::state::AppState;
 use crate::login::principal::{Actor, Reader};
 
@@ -28,7 +27,6 @@ pub(crate) struct RequestJson {
     at: Timestamp,
     who: String,
     /// As it was asked for.
-    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     action: RequestedAction,
     /// What came of it, as a sentence; null: no role has carried it out yet.
     outcome: Option<String>,
@@ -36,7 +34,7 @@ pub(crate) struct RequestJson {
 }
 
 /// Ask a role to retry or resend batches, or to silence a subject
-#[utoipa::path(post, path = "/requests", request_body = NewRequest,
+#[utoipa::path(post, path = "/requests", request_body = RequestedAction,
     description = "The forwarder carries out `retry` and `resend`, the monitor `silence`, within seconds, once. `GET /api/v1/requests` says what \
         came of it.",
     responses(
@@ -47,7 +45,7 @@ pub(crate) struct RequestJson {
 pub(crate) async fn ask(
     State(state): State<AppState>,
     Actor(principal): Actor,
-    JsonInput(new): JsonInput<NewRequest>,
+    JsonInput(new): JsonInput<RequestedAction>,
 ) -> Result<(StatusCode, JsonBody<RequestTaken>), Problem> {
     let action = state.checked(new).await?;
     let id = state.ask(action, principal.name).await?;

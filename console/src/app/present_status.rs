@@ -1,15 +1,21 @@
 //! The present state of the pipeline, as `logferry status` tells it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_durable::disk_space;
 use logferry_inspection::status::{StatusReport, StatusScope, WatchedRole, read};
 
+use super::kept_read::KeptAges;
 use super::state::AppState;
 use crate::answer::problem::Problem;
 use crate::host::blocking;
+
+const AGES: KeptAges = KeptAges {
+    fresh: Duration::from_secs(1),
+    usable: Duration::from_secs(3),
+};
 
 impl AppState {
     /// Reads it.
@@ -45,16 +51,10 @@ impl AppState {
 }
 
 impl AppState {
-    /// The present state, at most a second old.
+    /// The present state, at most three seconds old.
     pub(crate) async fn present_status(&self) -> Result<Arc<StatusReport>, Problem> {
-        let mut kept = self.status.lock().await;
-        if let Some((at, report)) = &*kept
-            && at.elapsed() < Duration::from_secs(1)
-        {
-            return Ok(Arc::clone(report));
-        }
-        let report = Arc::new(self.status_at(Timestamp::now()).await?);
-        *kept = Some((Instant::now(), Arc::clone(&report)));
-        Ok(report)
+        let state = self.clone();
+        let read = |_| async move { state.status_at(Timestamp::now()).await };
+        self.status.get(AGES, read).await
     }
 }

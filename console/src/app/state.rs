@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use jiff::Timestamp;
 use logferry_config::ConsoleSettings;
@@ -11,6 +10,8 @@ use logferry_telemetry::{ConsoleMetrics, Metrics};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::kept_audits::KeptAudits;
+use super::kept_read::KeptRead;
 use crate::access::login_throttle::LoginThrottle;
 use crate::access::password;
 use crate::access::rate_limit::RateLimiter;
@@ -39,14 +40,14 @@ pub(crate) struct AppShared {
     pub(crate) password_checks: Semaphore,
     /// Searches that run at one time.
     pub(crate) searches: Arc<Semaphore>,
-    /// Audits that run at one time.
-    pub(crate) audits: Semaphore,
+    /// Audits of late.
+    pub(crate) audits: KeptAudits,
     /// Lines as they become durable.
     pub(crate) live: Arc<LiveHub>,
     /// Cancelled when the console stops: streams end then.
     pub(crate) stop: CancellationToken,
-    /// The present state, and when it was read.
-    pub(crate) status: tokio::sync::Mutex<Option<(Instant, Arc<StatusReport>)>>,
+    /// The present state of the pipeline.
+    pub(crate) status: Arc<KeptRead<StatusReport>>,
     throttle: Mutex<LoginThrottle>,
     rates: Mutex<RateLimiter>,
 }
@@ -59,10 +60,10 @@ impl AppState {
             metrics: Metrics::process().console(),
             password_checks: Semaphore::new(password::CHECKS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            audits: Semaphore::new(1),
+            audits: KeptAudits::default(),
             live: LiveHub::new(Timestamp::now()),
             stop,
-            status: tokio::sync::Mutex::default(),
+            status: Arc::default(),
             throttle: Mutex::default(),
             rates: Mutex::default(),
             settings,

@@ -20,6 +20,7 @@ mod viewer;
 pub(crate) mod windows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
@@ -31,14 +32,33 @@ use crate::app::state::AppState;
 
 pub(crate) use self::error_page::error_page;
 
+/// How often the overview is read while nobody looks.
+const OVERVIEW_EVERY: Duration = Duration::from_mins(5);
+
 /// What pages keep between two requests.
 #[derive(Debug, Default)]
 pub(crate) struct PagesState {
     overview: overview::OverviewCache,
+    rule_charts: alerts::KeptCharts,
+}
+
+impl PagesState {
+    /// Reads the overview at the start, and again every few minutes until the console stops: a day of numbers takes a second, and
+    /// nobody should wait for it.
+    pub(crate) async fn keep_overview(self: Arc<Self>, state: AppState) {
+        loop {
+            // Whoever opens the page is told why it cannot be read.
+            let _ = self.overview.read(&state).await;
+            tokio::select! {
+                () = tokio::time::sleep(OVERVIEW_EVERY) => {}
+                () = state.stop.cancelled() => return,
+            }
+        }
+    }
 }
 
 /// The routes of the pages.
-pub(crate) fn router() -> Router<AppState> {
+pub(crate) fn router(kept: Arc<PagesState>) -> Router<AppState> {
     Router::new()
         .route("/", get(overview::show))
         .route("/login", get(sign_in::show))
@@ -58,7 +78,7 @@ pub(crate) fn router() -> Router<AppState> {
         .route("/batches/{name}/retry", post(requested::retry))
         .route("/batches/{name}/resend", post(requested::resend))
         .route("/alerts/silence", post(requested::silence))
-        .layer(Extension(Arc::<PagesState>::default()))
+        .layer(Extension(kept))
 }
 
 /// A page, made of its template.

@@ -6,10 +6,10 @@ use axum::http::HeaderMap;
 use axum::http::header::REFERER;
 use axum::response::Redirect;
 use logferry_config::units::parse_duration;
+use logferry_requests::RequestedAction;
 use serde::Deserialize;
 
 use crate::answer::problem::Problem;
-use crate::app::new_request::NewRequest;
 use crate::app::state::AppState;
 use crate::login::principal::{Actor, Principal};
 
@@ -37,7 +37,7 @@ pub(crate) async fn retry(
     headers: HeaderMap,
 ) -> Result<Redirect, Problem> {
     let batches = vec![name];
-    ask(&state, NewRequest::Retry { batches }, principal, &headers).await
+    ask(&state, RequestedAction::Retry { batches }, principal, &headers).await
 }
 
 /// A delivered batch is sent once more.
@@ -48,7 +48,7 @@ pub(crate) async fn resend(
     headers: HeaderMap,
     Form(form): Form<ResendForm>,
 ) -> Result<Redirect, Problem> {
-    let new = NewRequest::Resend {
+    let new = RequestedAction::Resend {
         batches: vec![name],
         destination: Some(form.destination).filter(|name| !name.is_empty()),
     };
@@ -64,7 +64,7 @@ pub(crate) async fn silence(
 ) -> Result<Redirect, Problem> {
     let length = parse_duration(&form.length)
         .map_err(|_| Problem::bad_request("for: write a time such as 2h or 3d"))?;
-    let new = NewRequest::Silence {
+    let new = RequestedAction::Silence {
         subject: form.subject,
         seconds: length.as_secs(),
         why: form.why,
@@ -74,7 +74,7 @@ pub(crate) async fn silence(
 
 async fn ask(
     state: &AppState,
-    new: NewRequest,
+    new: RequestedAction,
     principal: Principal,
     headers: &HeaderMap,
 ) -> Result<Redirect, Problem> {

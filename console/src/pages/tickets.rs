@@ -240,8 +240,8 @@ impl TicketView {
     fn new(row: &TicketRow) -> Self {
         let line = &row.mark.line;
         let class = match row.status {
-            TicketStatus::Open => "bad",
-            TicketStatus::InProgress => "warn",
+            TicketStatus::Open => "warn",
+            TicketStatus::InProgress => "calm",
             TicketStatus::Done => "well",
         };
         let status = STATUSES.iter().find(|(status, _)| *status == row.status);

@@ -23,6 +23,7 @@ use crate::app::state::AppState;
 use crate::database::ConsoleDb;
 use crate::error::ConsoleError;
 use crate::live;
+use crate::pages::PagesState;
 
 /// Name of the lock in the console's folder.
 const LOCK_FILE: &str = "console.lock";
@@ -70,11 +71,14 @@ pub(crate) async fn serve(
     let follower = live::start(Arc::clone(&state.live), &state.settings)?;
     let outcomes = tokio::spawn(state.clone().take_outcomes());
     ready.set();
-    let routes = router::router(state.clone());
+    let kept = Arc::<PagesState>::default();
+    let overview = tokio::spawn(Arc::clone(&kept).keep_overview(state.clone()));
+    let routes = router::router(state.clone(), kept);
     connections::serve(listener, certificate, routes, &state, stop).await;
     state.live.stop();
     let _ = tokio::task::spawn_blocking(move || follower.join()).await;
     let _ = outcomes.await;
+    let _ = overview.await;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! All routes, and the layers around them. The outermost layer is the last one here.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -11,19 +13,20 @@ use tower_http::limit::RequestBodyLimitLayer;
 use super::{error_pages, security};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
-use crate::{api, assets, log_page, login, pages};
+use crate::pages::{self, PagesState};
+use crate::{api, assets, log_page, login};
 
 /// Bytes of a request's body: forms and small JSON.
 const BODY_MAX: usize = 64 << 10;
 
 /// The whole console.
-pub(super) fn router(state: AppState) -> Router {
+pub(super) fn router(state: AppState, kept: Arc<PagesState>) -> Router {
     let csrf = CsrfLayer::new().with_rejection_response(|_: ProtectionError| -> Response {
         Problem::forbidden("this request comes from another web page; open the console's own page")
             .into_response()
     });
     Router::new()
-        .merge(pages::router())
+        .merge(pages::router(kept))
         .merge(api::router())
         .merge(log_page::router())
         .merge(login::routes::router())

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod access;
+mod charts;
 mod document;
 mod hostile;
 mod http;

@@ -1,7 +1,7 @@
 //! One panel for a page: an SVG that fills its width. Letters keep their size, so it reads well on a phone; colours are classes
 //! of the page's style sheet, so it follows its light and dark.
 //!
-//! Classes: `plot` (all), `plot-area`, `s0` to `s9` and `rest` (areas and bars), `before` (the line), `limit`, `grid`, `value`
+//! Classes: `plot` (all), `plot-area`, `s0` to `s9` and `rest` (areas and bars), `alarm` (bars), `before` (the line), `limit`, `grid`, `value`
 //! (marks of the numbers) and `when` (marks of the time, with the Unix time in `data-at`).
 
 use std::fmt::Write;
@@ -34,6 +34,8 @@ pub enum PanelUnit {
     BasisPoints,
     /// Bytes.
     Bytes,
+    /// Thousandths of a second's count.
+    MilliPerSecond,
 }
 
 impl PanelUnit {
@@ -48,12 +50,17 @@ impl PanelUnit {
                 (whole, rest) => format!("{whole}.{rest:02} %"),
             },
             Self::Bytes => size(number),
+            Self::MilliPerSecond if number >= 10_000 => format!("{}/s", short_count(number / 1000)),
+            Self::MilliPerSecond => {
+                let decimals = format!("{}.{:03}", number / 1000, number % 1000);
+                format!("{}/s", decimals.trim_end_matches('0').trim_end_matches('.'))
+            }
         }
     }
 
     fn step(self, max: u64) -> u64 {
         match self {
-            Self::Count | Self::BasisPoints => step_of_counts(max),
+            Self::Count | Self::BasisPoints | Self::MilliPerSecond => step_of_counts(max),
             Self::Seconds => step_of_times(max),
             Self::Bytes => max.div_ceil(4).next_power_of_two(),
         }
@@ -77,7 +84,9 @@ pub struct Panel {
     pub before: Option<ChartSeries>,
     /// Bars; `None` where there is nothing to show.
     pub bars: Vec<Option<u64>>,
-    /// A level that should not be exceeded.
+    /// The bars that are drawn as alarming; those without an entry are not.
+    pub alarms: Vec<bool>,
+    /// A level that should not be passed.
     pub limit: Option<u64>,
     /// Pixels of the plot.
     pub height: u32,
@@ -176,16 +185,7 @@ impl Panel {
                 )?;
             }
         }
-        let bars = self.bars.iter().enumerate();
-        let mut path = String::new();
-        for (index, value) in bars.filter_map(|(index, value)| Some((index, (*value)?))) {
-            // A bar of nothing is seen too.
-            let top = height_of(value, max).min(UNITS - 12);
-            write!(path, "M{index} {UNITS}V{top}h.8V{UNITS}z")?;
-        }
-        if !path.is_empty() {
-            write!(svg, "<path class=\"s0\" d=\"{path}\"/>")?;
-        }
+        self.write_bars(svg, max)?;
         let end = self.width();
         svg.push_str("<path class=\"grid\" vector-effect=\"non-scaling-stroke\" d=\"");
         for mark in marks(max, step) {
@@ -205,6 +205,24 @@ impl Panel {
                 svg,
                 "<path class=\"limit\" vector-effect=\"non-scaling-stroke\" d=\"M0 {y}H{end}\"/>"
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_bars(&self, svg: &mut String, max: u64) -> std::fmt::Result {
+        let bars = self.bars.iter().enumerate();
+        let (mut calm, mut alarming) = (String::new(), String::new());
+        for (index, value) in bars.filter_map(|(index, value)| Some((index, (*value)?))) {
+            let is_alarming = self.alarms.get(index).is_some_and(|alarm| *alarm);
+            let path = if is_alarming { &mut alarming } else { &mut calm };
+            // A bar of nothing is seen too.
+            let top = height_of(value, max).min(UNITS - 12);
+            write!(path, "M{index} {UNITS}V{top}h.8V{UNITS}z")?;
+        }
+        for (class, path) in [("s0", calm), ("alarm", alarming)] {
+            if !path.is_empty() {
+                write!(svg, "<path class=\"{class}\" d=\"{path}\"/>")?;
+            }
         }
         Ok(())
     }

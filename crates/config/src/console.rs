@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::formats::FormatsByLog;
 use crate::indexer::STORE_DIR;
+use crate::monitor::rules::RuleSettings;
 use crate::monitor::watched_host::WatchedHost;
 use crate::yaml::field::{ConfigField, RawText};
 
@@ -22,7 +23,7 @@ const LISTEN: &str = "127.0.0.1:8080";
 const STALE_AFTER: Duration = Duration::from_mins(5);
 
 /// The settings of the console.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConsoleSettings {
     /// The address of the page; with port 0 the system chooses one.
     pub listen: SocketAddr,
@@ -54,7 +55,7 @@ pub struct ConsoleTls {
 }
 
 /// What other sections say that the console shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ConsoleShared {
     /// The formats of logs: the `formats` section.
     pub formats: FormatsByLog,
@@ -64,6 +65,8 @@ pub struct ConsoleShared {
     pub expected_sources: Vec<SourceId>,
     /// A source without contact for so long is stale.
     pub stale_after: Duration,
+    /// The monitor's rules, whose numbers the console draws.
+    pub rules: Vec<RuleSettings>,
     /// Whether the indexer sends lines on to OpenSearch.
     pub has_opensearch: bool,
 }
@@ -75,6 +78,7 @@ impl Default for ConsoleShared {
             host: WatchedHost::default(),
             expected_sources: Vec::new(),
             stale_after: STALE_AFTER,
+            rules: Vec::new(),
             has_opensearch: false,
         }
     }

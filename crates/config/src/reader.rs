@@ -388,6 +388,7 @@ impl Config {
         if let Some(monitor) = &self.monitor {
             shared.expected_sources.clone_from(&monitor.expected_sources);
             shared.stale_after = monitor.stale_after;
+            shared.rules.clone_from(&monitor.rules);
         }
         let indexer = self.indexer.as_ref();
         shared.has_opensearch = indexer.is_some_and(|indexer| indexer.opensearch.is_some());

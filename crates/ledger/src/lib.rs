@@ -45,8 +45,8 @@ pub use alert_events::{
     AlertEvent, AlertEventKind, ChannelBacklog, ChannelRecord, MessageOutcome, QueuedAlertEvent,
 };
 pub use batches::{
-    Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, FORGOTTEN_PARTS, NewBatch, PARTS_MAX,
-    Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
+    Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchOutline, BatchState, FORGOTTEN_PARTS,
+    NewBatch, PARTS_MAX, Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
 };
 pub use copy::RestoreRecord;
 pub use deliveries::{
@@ -60,7 +60,7 @@ pub use incidents::{
     TimelineEntry, covers,
 };
 pub use logferry_time_windows::Window;
-pub use monitor::{ClockRecord, ClockStep, ForgottenRows, IncidentMail, NewMail};
+pub use monitor::{ClockRecord, ClockStep, DISK_STEP, DiskRecord, ForgottenRows, IncidentMail, NewMail};
 pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{

@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
+use crate::monitor::disk_history::DISK_HISTORY_STEP;
 use crate::requests::REQUESTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
@@ -377,6 +378,8 @@ CREATE TABLE housekeeper_run (
 ) STRICT;",
     // What came of requests of the console.
     REQUESTS_STEP,
+    // The disk over time, for the console.
+    DISK_HISTORY_STEP,
 ];
 
 /// The version of the current schema.

@@ -19,29 +19,31 @@ pub struct ConsoleRequest {
     pub action: RequestedAction,
 }
 
-/// What is to be done.
+/// What is to be done. A field that is not known may be a limit of what is to be done, so such an action is refused: the one
+/// exception to what is said above.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RequestedAction {
     /// Failed batches back to ready, as `logferry retry` does it.
     Retry {
-        /// Their names.
+        /// Their names, 1 to 200.
         batches: Vec<String>,
     },
-    /// Delivered batches once more, as `logferry resend` does it.
+    /// Delivered batches once more, as `logferry resend` does it; no file there is overwritten.
     Resend {
-        /// Their names.
+        /// Their names, 1 to 200.
         batches: Vec<String>,
-        /// Only to this destination; `None`: to each that wants them.
+        /// Only to this destination; null: to each that wants them.
         destination: Option<String>,
     },
     /// Nobody is told of a subject for a while, as `logferry silence` does it.
     Silence {
-        /// The subject.
+        /// A source, destination, group or role, or the subject of an incident.
         subject: String,
-        /// For so long; 0 ends a silence.
+        /// At most 7776000 (90 days); 0 ends a silence.
         seconds: u64,
-        /// Why.
+        /// One line of at most 200 characters.
         why: String,
     },
 }

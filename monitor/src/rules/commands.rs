@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::{AlertHold, MonitorSettings, RuleSettings};
+use logferry_inspection::InspectionError;
 use logferry_ledger::Ledger;
+use logferry_rules::{
+    FinishedMinutes, RuleFiring, RuleReadError, RuleReader, RuleState, evaluate, limit_text, replay, subject,
+    text,
+};
 use serde::Serialize;
 
-use super::evaluate::{RuleState, evaluate, limit_text, subject, text};
-use super::index_progress::FinishedMinutes;
 use super::observe::{behind_reason, index_reason};
-use super::replay::{RuleFiring, replay};
-use super::rule_reader::{RuleReadError, RuleReader};
-use logferry_inspection::InspectionError;
 
 /// A rule, and what it says now.
 #[derive(Debug, Clone, PartialEq, Serialize)]

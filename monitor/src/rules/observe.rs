@@ -5,11 +5,10 @@ use jiff::tz::TimeZone;
 use logferry_config::{MonitorSettings, RuleSettings};
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_numbers::IndexError;
+use logferry_rules::{FinishedMinutes, RuleReadError, RuleReader, evaluate};
 use logferry_text::error_chain;
 
-use super::evaluate::{conditions, evaluate};
-use super::index_progress::FinishedMinutes;
-use super::rule_reader::{RuleReadError, RuleReader};
+use super::conditions::conditions;
 use crate::incidents::condition::{Condition, Observation, Severity, Unjudged};
 use crate::time::local_time;
 use logferry_inspection::time::clamped_timestamp;

@@ -1,11 +1,10 @@
-//! Rules on made-up minutes, and on a real `index.db` beside a real ledger.
+//! Rules on a real `index.db` beside a real ledger.
 
-mod measures;
 mod on_an_index;
 
 use std::path::Path;
 
-use logferry_config::{MonitorSettings, RuleSettings, parse};
+use logferry_config::{MonitorSettings, parse};
 use logferry_fields::Level;
 use logferry_numbers::{CountedLine, SeriesKey};
 
@@ -20,12 +19,6 @@ fn settings(rules: &str) -> MonitorSettings {
     );
     let config = parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
     config.monitor.expect("a section")
-}
-
-/// A rule with these settings beside its name.
-fn rule(rule: &str) -> RuleSettings {
-    let mut rules = settings(&format!("    - {{name: r, {rule}}}")).rules;
-    rules.pop().expect("one")
 }
 
 fn key(source: &str) -> SeriesKey {

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use logferry_chart::{ChartSeries, Panel, PanelUnit};
 use logferry_inspection::status::DiskStatus;
-use logferry_ledger::Batch;
+use logferry_ledger::{BatchOutline, DiskRecord};
 use logferry_text::{about, count, size};
 
 use std::time::Duration;
 
 use super::day_counts::{DayCounts, STEP_SECONDS, STEPS};
+use super::facts::OverviewFacts;
 use crate::pages::parts::times;
 
 /// Sources with a colour of their own.
@@ -32,9 +33,9 @@ pub(crate) struct LegendEntry {
 /// A chart of the page.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ChartView {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) note: String,
-    /// Its class for the layout: `wide`, `half` or nothing.
+    /// Its classes for the layout: `card`, `wide`.
     pub(crate) span: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) from: i64,
@@ -43,6 +44,8 @@ pub(crate) struct ChartView {
     pub(crate) legend: Vec<LegendEntry>,
     /// Whether the legend is worth its room.
     pub(crate) has_legend: bool,
+    /// A line below the picture.
+    pub(crate) foot: String,
 }
 
 /// An hour of the table.
@@ -52,6 +55,7 @@ pub(crate) struct HourRow {
     pub(crate) lines: String,
     pub(crate) errors: String,
     pub(crate) delay: String,
+    pub(crate) disk: String,
 }
 
 /// The disk, as a bar: thousandths of its width.
@@ -107,9 +111,9 @@ pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
     };
     ChartView {
         note: format!("{} lines in 24 h{}", count(today), compared(today, yesterday)),
-        span: "wide",
+        span: "card wide",
         has_legend: true,
-        ..view("Lines a minute", "count", &panel, legend)
+        ..ChartView::new("Lines a minute", "count", &panel, legend)
     }
 }
 
@@ -129,7 +133,7 @@ pub(crate) fn source_chart(counts: &DayCounts, source: &str, now: Timestamp) -> 
         is_narrow: true,
         ..Panel::default()
     };
-    Some(view("Lines a minute", "count", &panel, legend))
+    Some(ChartView::new("Lines a minute", "count", &panel, legend))
 }
 
 /// The share of 5xx.
@@ -165,13 +169,17 @@ pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         is_narrow: true,
         ..Panel::default()
     };
-    let mut view = view("5xx share", "share", &panel, legend);
+    let mut view = ChartView::new("5xx share", "share", &panel, legend);
     view.svg = view.svg.replace("class=\"s0\"", "class=\"s3\"");
-    ChartView { note, ..view }
+    ChartView {
+        note,
+        span: "card",
+        ..view
+    }
 }
 
 /// The slowest delivery of each twenty minutes, from the window's end on.
-pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
+pub(crate) fn delay_chart(batches: &[BatchOutline], now: Timestamp) -> ChartView {
     let from = bars_from(now);
     let bars = delays(batches, from);
     let slowest = bars.iter().flatten().max();
@@ -200,8 +208,64 @@ pub(crate) fn delay_chart(batches: &[Batch], now: Timestamp) -> ChartView {
     };
     ChartView {
         note,
-        ..view("Delivery delay", "seconds", &panel, legend)
+        span: "card",
+        ..ChartView::new("Delivery delay", "seconds", &panel, legend)
     }
+}
+
+/// The disk in the last 24 hours: what is used, and what may be. `None`: the monitor has noted nothing.
+pub(crate) fn disk_chart(
+    disk: &DiskView,
+    history: &[DiskRecord],
+    min_free: u64,
+    now: Timestamp,
+) -> Option<ChartView> {
+    let newest = history.last()?;
+    let second = now.as_second();
+    let from = DayCounts::from(second);
+    let mut bars = vec![None; STEPS];
+    for record in history {
+        let index = usize::try_from((record.start.as_second() - from).div_euclid(STEP_SECONDS)).ok();
+        if let Some(bar) = index.and_then(|index| bars.get_mut(index)) {
+            *bar = Some(record.total_bytes.saturating_sub(record.free_bytes));
+        }
+    }
+    let limit = newest.total_bytes.saturating_sub(min_free.max(1));
+    let values: Vec<_> = bars
+        .iter()
+        .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()))
+        .collect();
+    let legend = vec![LegendEntry {
+        class: "s1".to_owned(),
+        name: "used".to_owned(),
+        values: values.join(" "),
+    }];
+    let panel = Panel {
+        title: format!(
+            "Disk used in the last 24 hours: {} % of {} now, {} free; the relay takes no lines above the dashed line",
+            disk.percent, disk.total, disk.free
+        ),
+        unit: PanelUnit::Bytes,
+        from,
+        step_seconds: STEP_SECONDS,
+        alarms: bars
+            .iter()
+            .map(|bar| bar.is_some_and(|used| used > limit))
+            .collect(),
+        bars,
+        limit: Some(limit),
+        height: 110,
+        is_narrow: true,
+        ..Panel::default()
+    };
+    let mut view = ChartView::new("Disk used", "bytes", &panel, legend);
+    view.svg = view.svg.replace("class=\"s0\"", "class=\"s1\"");
+    Some(ChartView {
+        note: format!("{} of {} free", disk.free, disk.total),
+        span: "card",
+        foot: disk.lasts.clone(),
+        ..view
+    })
 }
 
 /// The disk, and how long it lasts if nothing is delivered any more.
@@ -230,7 +294,7 @@ pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u6
 }
 
 /// The table beside the charts.
-pub(crate) fn hour_rows(counts: Option<&DayCounts>, batches: &[Batch], now: Timestamp) -> Vec<HourRow> {
+pub(crate) fn hour_rows(counts: Option<&DayCounts>, facts: &OverviewFacts, now: Timestamp) -> Vec<HourRow> {
     let second = now.as_second();
     let first = (second - 23 * 3600).div_euclid(3600) * 3600;
     let numbers = counts.map(|counts| counts.hours(second));
@@ -238,9 +302,18 @@ pub(crate) fn hour_rows(counts: Option<&DayCounts>, batches: &[Batch], now: Time
     for start in (0..24).map(|hour| first + hour * 3600) {
         let found = numbers.iter().flatten().find(|(hour, _)| *hour == start);
         let [lines, answers, errors] = found.map_or([0; 3], |(_, counts)| *counts);
-        let delays = batches
+        let hour = start..start + 3600;
+        let of_disk = facts
+            .disk
             .iter()
-            .filter(|batch| (start..start + 3600).contains(&batch.window.start))
+            .filter(|it| hour.contains(&it.start.as_second()));
+        let used = of_disk
+            .map(|it| it.total_bytes.saturating_sub(it.free_bytes))
+            .max();
+        let delays = facts
+            .batches
+            .iter()
+            .filter(|batch| hour.contains(&batch.window.start))
             .filter_map(delay);
         rows.push(HourRow {
             hour: times::minute(times::of_second(start)),
@@ -251,22 +324,32 @@ pub(crate) fn hour_rows(counts: Option<&DayCounts>, batches: &[Batch], now: Time
             delay: delays
                 .max()
                 .map_or_else(|| "–".to_owned(), |delay| about(Duration::from_secs(delay))),
+            disk: used.map_or_else(|| "–".to_owned(), size),
         });
     }
     rows
 }
 
-fn view(title: &'static str, unit: &'static str, panel: &Panel, legend: Vec<LegendEntry>) -> ChartView {
-    ChartView {
-        title,
-        note: String::new(),
-        span: "",
-        unit,
-        from: panel.from,
-        step: panel.step_seconds,
-        svg: panel.svg(),
-        legend,
-        has_legend: false,
+impl ChartView {
+    /// A chart without a note, and without room for its legend. `unit`: its name in `chart.js`.
+    pub(crate) fn new(
+        title: impl Into<String>,
+        unit: &'static str,
+        panel: &Panel,
+        legend: Vec<LegendEntry>,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            note: String::new(),
+            span: "",
+            unit,
+            from: panel.from,
+            step: panel.step_seconds,
+            svg: panel.svg(),
+            legend,
+            has_legend: false,
+            foot: String::new(),
+        }
     }
 }
 
@@ -295,7 +378,7 @@ fn bars_from(now: Timestamp) -> i64 {
     now.as_second().div_euclid(BAR_SECONDS) * BAR_SECONDS - (bars - 1) * BAR_SECONDS
 }
 
-fn delays(batches: &[Batch], from: i64) -> Vec<Option<u64>> {
+fn delays(batches: &[BatchOutline], from: i64) -> Vec<Option<u64>> {
     let mut bars = vec![None; BARS];
     for batch in batches {
         let index = usize::try_from((batch.window.start - from).div_euclid(BAR_SECONDS)).ok();
@@ -307,7 +390,7 @@ fn delays(batches: &[Batch], from: i64) -> Vec<Option<u64>> {
 }
 
 /// Seconds from the window's end to the last delivery.
-fn delay(batch: &Batch) -> Option<u64> {
+fn delay(batch: &BatchOutline) -> Option<u64> {
     let sent = batch.sent_at?;
     Some(u64::try_from(sent.as_second() - batch.window.end()).unwrap_or(0))
 }

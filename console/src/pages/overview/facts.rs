@@ -5,22 +5,21 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_inspection::status::StatusReport;
-use logferry_inspection::time::age;
-use logferry_ledger::{Batch, BatchFilter};
+use logferry_ledger::{BatchFilter, BatchOutline, DiskRecord, Ledger, LedgerError};
 use logferry_numbers::{IndexReader, NumbersDimension, NumbersQuery};
 use logferry_text::error_chain;
-use tokio::sync::Mutex;
 
 use super::day_counts::DayCounts;
 use crate::answer::problem::Problem;
+use crate::app::kept_read::{KeptAges, KeptRead};
 use crate::app::state::AppState;
 use crate::host::{ReadHost, blocking};
 
-/// What is younger is shown as it is.
-const FRESH: Duration = Duration::from_secs(4);
-
-/// What is younger is shown while somebody else reads it anew.
-const USABLE: Duration = Duration::from_secs(30);
+/// A page of somebody who was away shows nothing older than this.
+const AGES: KeptAges = KeptAges {
+    fresh: Duration::from_secs(4),
+    usable: Duration::from_secs(15),
+};
 
 /// What the overview shows, as it was at one moment.
 #[derive(Debug)]
@@ -30,55 +29,24 @@ pub(crate) struct OverviewFacts {
     /// The indexer's numbers, or why there are none.
     pub(crate) counts: Result<DayCounts, String>,
     /// The batches of the last 24 hours.
-    pub(crate) batches: Vec<Batch>,
+    pub(crate) batches: Vec<BatchOutline>,
+    /// The disk in the last 24 hours, as the monitor saw it.
+    pub(crate) disk: Vec<DiskRecord>,
 }
 
 /// The last look.
 #[derive(Debug, Default)]
-pub(crate) struct OverviewCache {
-    kept: std::sync::Mutex<Option<Arc<OverviewFacts>>>,
-    /// Held by the one who reads.
-    reading: Mutex<()>,
-}
+pub(crate) struct OverviewCache(Arc<KeptRead<OverviewFacts>>);
 
 impl OverviewCache {
     /// What was read a moment ago, or is read now.
     pub(crate) async fn read(&self, state: &AppState) -> Result<Arc<OverviewFacts>, Problem> {
-        let guard = self.reading.try_lock();
-        if let Some(kept) = self.younger_than(FRESH) {
-            return Ok(kept);
-        }
-        let _guard = if let Ok(guard) = guard {
-            guard
-        } else {
-            if let Some(kept) = self.younger_than(USABLE) {
-                return Ok(kept);
-            }
-            let guard = self.reading.lock().await;
-            if let Some(kept) = self.younger_than(FRESH) {
-                return Ok(kept);
-            }
-            guard
-        };
-        let before = self.kept().clone();
-        let facts = Arc::new(read(state, before).await?);
-        *self.kept() = Some(Arc::clone(&facts));
-        Ok(facts)
-    }
-
-    fn younger_than(&self, age_max: Duration) -> Option<Arc<OverviewFacts>> {
-        let kept = self.kept().clone();
-        kept.filter(|facts| age(facts.read_at, Timestamp::now()) < age_max)
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<OverviewFacts>>> {
-        self.kept
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        let state = state.clone();
+        self.0.get(AGES, |before| read(state, before)).await
     }
 }
 
-async fn read(state: &AppState, before: Option<Arc<OverviewFacts>>) -> Result<OverviewFacts, Problem> {
+async fn read(state: AppState, before: Option<Arc<OverviewFacts>>) -> Result<OverviewFacts, Problem> {
     let now = Timestamp::now();
     let status = state.status_at(now).await?;
     let since = now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now);
@@ -86,7 +54,10 @@ async fn read(state: &AppState, before: Option<Arc<OverviewFacts>>) -> Result<Ov
         since: Some(since),
         ..BatchFilter::default()
     };
-    let batches = state.host.ledger(move |ledger| ledger.batches(&filter)).await?;
+    let read = move |ledger: &Ledger| -> Result<_, LedgerError> {
+        Ok((ledger.outlines(&filter)?, ledger.disk_history(since)?))
+    };
+    let (batches, disk) = state.host.ledger(read).await?;
     let host = state.host.clone();
     let counts = blocking(move || Ok(day_counts(&host, before.as_deref(), now.as_second()))).await?;
     Ok(OverviewFacts {
@@ -94,6 +65,7 @@ async fn read(state: &AppState, before: Option<Arc<OverviewFacts>>) -> Result<Ov
         status,
         counts,
         batches,
+        disk,
     })
 }
 

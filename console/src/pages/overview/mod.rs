@@ -17,7 +17,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 
 use self::charts::{
-    ChartView, DiskView, HourRow, delay_chart, disk_view, errors_chart, hour_rows, lines_chart,
+    ChartView, DiskView, HourRow, delay_chart, disk_chart, disk_view, errors_chart, hour_rows, lines_chart,
 };
 pub(crate) use self::facts::OverviewCache;
 use self::facts::OverviewFacts;
@@ -43,6 +43,8 @@ struct OverviewPage {
     charts: Vec<ChartView>,
     hours: Vec<HourRow>,
     disk: DiskView,
+    /// Whether the disk has a chart.
+    has_disk_chart: bool,
     /// Why there are no numbers; empty if there are.
     no_numbers: String,
     table: SourceTable,
@@ -74,13 +76,18 @@ impl OverviewPage {
             charts.extend([lines_chart(counts, now), errors_chart(counts, now)]);
         }
         charts.push(delay_chart(&facts.batches, now));
-        let bytes: u64 = facts.batches.iter().map(|batch| batch.contents.bytes).sum();
+        let bytes: u64 = facts.batches.iter().map(|batch| batch.bytes).sum();
+        let disk = disk_view(&status.disk, min_free, Some(bytes));
+        let of_disk = disk_chart(&disk, &facts.disk, min_free, now);
+        let has_disk_chart = of_disk.is_some();
+        charts.extend(of_disk);
         Self {
             verdict: Verdict::new(status, now),
             pipeline: PipelinePicture::new(status, now),
             charts,
-            hours: hour_rows(counts, &facts.batches, now),
-            disk: disk_view(&status.disk, min_free, Some(bytes)),
+            hours: hour_rows(counts, facts, now),
+            disk,
+            has_disk_chart,
             no_numbers: facts.counts.as_ref().err().cloned().unwrap_or_default(),
             table: SourceTable::new(&status.sources, counts, &choice, now),
             choice,

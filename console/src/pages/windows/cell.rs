@@ -1,7 +1,7 @@
 //! What became of one window of one source. Pure.
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, BatchState};
+use logferry_ledger::{BatchOutline, BatchState};
 
 /// The state of a window of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +104,7 @@ pub(crate) struct SourceSeen {
 
 /// The state of the window from `start` to `end` (seconds since 1970), by its batches.
 pub(crate) fn cell_state(
-    batches: &[&Batch],
+    batches: &[&BatchOutline],
     (start, end): (i64, i64),
     seen: SourceSeen,
     has_gap: bool,
@@ -137,31 +137,21 @@ pub(crate) fn cell_state(
 
 #[cfg(test)]
 mod tests {
-    use logferry_ledger::{BatchContents, BatchId, Window};
+    use logferry_ledger::Window;
 
     use super::*;
 
-    fn batch(state: BatchState) -> Batch {
-        Batch {
-            id: BatchId::of_number(1),
-            source: "198.51.100.1".parse().unwrap(),
-            group: "web-1".parse().unwrap(),
-            log: None,
+    fn batch(state: BatchState) -> BatchOutline {
+        BatchOutline {
+            source: "198.51.100.1".to_owned(),
             window: Window {
                 start: 1200,
                 seconds: 1200,
                 utc_offset: 0,
             },
-            base_name: "a".to_owned(),
-            part: 1,
             state,
-            contents: BatchContents::default(),
-            sha256: None,
-            opened_at: Timestamp::UNIX_EPOCH,
-            sealed_at: None,
+            bytes: 0,
             sent_at: None,
-            compressed_at: None,
-            expired_at: None,
         }
     }
 
@@ -175,8 +165,9 @@ mod tests {
     #[test]
     fn the_worst_part_decides() {
         let [open, ready, sent, failed] = BatchState::ALL.map(batch);
-        let state =
-            |batches: &[&Batch], has_gap| cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000);
+        let state = |batches: &[&BatchOutline], has_gap| {
+            cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000)
+        };
         assert_eq!(state(&[&sent], false), CellState::Delivered);
         assert_eq!(state(&[&sent, &open], false), CellState::Open);
         assert_eq!(state(&[&sent, &ready], false), CellState::Waiting);

@@ -1,11 +1,11 @@
 //! The grid of a day: a row for each source, a column for each window. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use logferry_ledger::{Batch, GapRecord};
+use logferry_ledger::{BatchOutline, GapRecord};
 
 use super::cell::{CellState, SourceSeen, cell_state};
 use crate::pages::parts::links::query_text;
@@ -19,7 +19,7 @@ const WINDOW_SECONDS: i64 = 1200;
 /// What was read for a day.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DayFacts {
-    pub(crate) batches: Vec<Batch>,
+    pub(crate) batches: Vec<BatchOutline>,
     pub(crate) gaps: Vec<GapRecord>,
     /// Each source with its group, and when it was seen.
     pub(crate) sources: Vec<(String, String, SourceSeen)>,
@@ -104,7 +104,7 @@ impl WindowGrid {
             let index = usize::try_from((second - day.from).div_euclid(step)).ok()?;
             (index < columns).then_some(index)
         };
-        let mut batches: BTreeMap<(&str, usize), Vec<&Batch>> = BTreeMap::new();
+        let mut batches: BTreeMap<(&str, usize), Vec<&BatchOutline>> = BTreeMap::new();
         for batch in &facts.batches {
             if let Some(index) = column(batch.window.start) {
                 batches
@@ -113,7 +113,7 @@ impl WindowGrid {
                     .push(batch);
             }
         }
-        let gaps: Vec<_> = facts
+        let gaps: BTreeSet<_> = facts
             .gaps
             .iter()
             .filter_map(|gap| Some((gap.source.as_str(), column(gap.noticed_at.as_second())?)))
@@ -164,7 +164,7 @@ impl WindowGrid {
 }
 
 /// The most usual length of a window.
-fn column_seconds(batches: &[Batch]) -> i64 {
+fn column_seconds(batches: &[BatchOutline]) -> i64 {
     let mut lengths: BTreeMap<i64, usize> = BTreeMap::new();
     for batch in batches {
         *lengths.entry(i64::from(batch.window.seconds)).or_default() += 1;

@@ -86,11 +86,12 @@ pub(crate) async fn show_grid(
     };
     let grid = WindowGrid::new(&facts, &day, &zone, (find, &choice.state), now.as_second());
     let is_single = !choice.source.is_empty();
-    let of_source = facts
-        .batches
-        .iter()
-        .filter(|batch| is_single && batch.source.as_str() == choice.source);
-    let batches = of_source.map(ListedBatch::new).collect();
+    let of_source = if is_single {
+        read::batches_of(&state, &choice.source, &day).await?
+    } else {
+        Vec::new()
+    };
+    let batches = of_source.iter().map(ListedBatch::new).collect();
     let kept = [
         ("find", &choice.find),
         ("source", &choice.source),

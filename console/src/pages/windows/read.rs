@@ -60,12 +60,25 @@ pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
             (name.to_string(), "expected, never seen".to_owned(), seen)
         }));
         Ok(DayFacts {
-            batches: ledger.batches(&filter)?,
+            batches: ledger.outlines(&filter)?,
             gaps,
             sources,
         })
     };
     state.host.ledger(read).await
+}
+
+/// The batches of one source on a day; none, if that is no source.
+pub(super) async fn batches_of(state: &AppState, source: &str, day: &GridDay) -> Result<Vec<Batch>, Problem> {
+    let Ok(source) = source.parse::<SourceId>() else {
+        return Ok(Vec::new());
+    };
+    let filter = BatchFilter {
+        source: Some(source),
+        since: Some(of_second(day.from)),
+        until: Some(of_second(day.until)),
+    };
+    state.host.ledger(move |ledger| ledger.batches(&filter)).await
 }
 
 /// The batches of a window with all that is known of them, and the window's end.

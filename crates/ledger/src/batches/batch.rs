@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_time_windows::Window;
+use rusqlite::types::Value;
 use rusqlite::{Result as SqlResult, Row};
 use serde::{Deserialize, Serialize};
 
@@ -213,6 +214,30 @@ pub struct BatchFilter {
     pub since: Option<Timestamp>,
     /// Only batches whose window starts before this time.
     pub until: Option<Timestamp>,
+}
+
+/// No window is longer (`WindowLength`).
+const WINDOW_SECONDS_MAX: i64 = 3600;
+
+impl BatchFilter {
+    /// The condition on the table `batches b`, and its values. Only what is set is in it, and a time has a bound on
+    /// `window_start` alone: SQLite uses an index for no other.
+    pub(super) fn condition(&self) -> (String, Vec<Value>) {
+        let (mut conditions, mut values) = (vec!["1"], Vec::new());
+        if let Some(source) = &self.source {
+            conditions.push("b.source = ?");
+            values.push(Value::from(source.as_str().to_owned()));
+        }
+        if let Some(since) = self.since.map(Timestamp::as_second) {
+            conditions.push("b.window_start > ? AND b.window_start + b.window_seconds > ?");
+            values.extend([since.saturating_sub(WINDOW_SECONDS_MAX), since].map(Value::from));
+        }
+        if let Some(until) = self.until.map(Timestamp::as_second) {
+            conditions.push("b.window_start < ?");
+            values.push(Value::from(until));
+        }
+        (conditions.join(" AND "), values)
+    }
 }
 
 fn name_of_part(base_name: &str, part: u32) -> String {

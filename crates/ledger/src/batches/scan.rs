@@ -2,9 +2,8 @@
 //! for a batch.
 
 use jiff::Timestamp;
-use logferry_protocol::names::SourceId;
 use logferry_time_windows::Window;
-use rusqlite::{Result as SqlResult, Row, named_params};
+use rusqlite::{Result as SqlResult, Row, params_from_iter};
 
 use super::batch::{BatchFilter, BatchId, BatchState};
 use crate::{Ledger, LedgerError, row};
@@ -68,12 +67,9 @@ impl Ledger {
         mut visit: impl FnMut(Scanned<'_>),
     ) -> Result<(), LedgerError> {
         self.read("read all batches", |sql| {
-            let mut query = sql.prepare_cached(&query_for(filter))?;
-            let mut rows = query.query(named_params! {
-                ":source": filter.source.as_ref().map(SourceId::as_str),
-                ":since": filter.since.map(Timestamp::as_second),
-                ":until": filter.until.map(Timestamp::as_second),
-            })?;
+            let (condition, values) = filter.condition();
+            let mut query = sql.prepare_cached(&query_for(filter, &condition))?;
+            let mut rows = query.query(params_from_iter(values))?;
             let mut last = None;
             while let Some(row) = rows.next()? {
                 // The rows of one batch follow each other: its deliveries are looked up for it.
@@ -101,7 +97,7 @@ impl Ledger {
 }
 
 /// Without a source, the table is read as it lies: an index would only lead to each row by a detour.
-fn query_for(filter: &BatchFilter) -> String {
+fn query_for(filter: &BatchFilter, condition: &str) -> String {
     let index = match (&filter.source, filter.since) {
         (None, None) => "NOT INDEXED",
         _ => "",
@@ -111,9 +107,7 @@ fn query_for(filter: &BatchFilter) -> String {
                 b.state, b.lines, b.bytes, b.sent_at, b.expired_at IS NOT NULL,
                 d.destination, d.delivered_at, d.presumed, d.resent_at
          FROM batches b {index} LEFT JOIN deliveries d ON d.batch = b.id AND d.delivered_at IS NOT NULL
-         WHERE (:source IS NULL OR b.source = :source)
-           AND (:since IS NULL OR b.window_start + b.window_seconds > :since)
-           AND (:until IS NULL OR b.window_start < :until)"
+         WHERE {condition}"
     )
 }
 

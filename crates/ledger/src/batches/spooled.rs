@@ -1,8 +1,7 @@
 //! Lists batches without holding the rows of all: the table keeps a row of each batch that ever was.
 
 use jiff::Timestamp;
-use logferry_protocol::names::SourceId;
-use rusqlite::{Params, named_params};
+use rusqlite::{Params, params_from_iter};
 
 use super::batch::{Batch, BatchFilter, BatchId};
 use crate::row::millis;
@@ -15,17 +14,9 @@ impl Ledger {
         filter: &BatchFilter,
         wanted: impl FnMut(&mut Batch) -> bool,
     ) -> Result<Vec<Batch>, LedgerError> {
-        let query = "SELECT * FROM batches
-            WHERE expired_at IS NULL
-              AND (:source IS NULL OR source = :source)
-              AND (:since IS NULL OR window_start + window_seconds > :since)
-              AND (:until IS NULL OR window_start < :until)";
-        let values = named_params! {
-            ":source": filter.source.as_ref().map(SourceId::as_str),
-            ":since": filter.since.map(Timestamp::as_second),
-            ":until": filter.until.map(Timestamp::as_second),
-        };
-        self.sift(query, values, wanted)
+        let (condition, values) = filter.condition();
+        let query = format!("SELECT * FROM batches b WHERE expired_at IS NULL AND {condition}");
+        self.sift(&query, params_from_iter(values), wanted)
     }
 
     /// The batches that `wanted` takes: of those whose files have not expired, and of those that were opened after the batch

@@ -1,8 +1,8 @@
 //! The table of batches: opens, grows, seals, marks and finds them.
 
 use jiff::Timestamp;
-use logferry_protocol::names::{GroupName, LogName, SourceId};
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params};
+use logferry_protocol::names::{GroupName, LogName};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params, params_from_iter};
 
 use super::batch::{Batch, BatchContents, BatchFilter, BatchId, BatchState, NewBatch};
 use crate::row::{millis, signed};
@@ -96,21 +96,11 @@ impl Ledger {
 
     /// The batches that match the filter, oldest window first.
     pub fn batches(&self, filter: &BatchFilter) -> Result<Vec<Batch>, LedgerError> {
-        let query = "SELECT * FROM batches
-            WHERE (:source IS NULL OR source = :source)
-              AND (:since IS NULL OR window_start + window_seconds > :since)
-              AND (:until IS NULL OR window_start < :until)
-            ORDER BY window_start, source, base_name, part";
-        self.list(
-            "list batches",
-            query,
-            named_params! {
-                ":source": filter.source.as_ref().map(SourceId::as_str),
-                ":since": filter.since.map(Timestamp::as_second),
-                ":until": filter.until.map(Timestamp::as_second),
-            },
-            Batch::from_row,
-        )
+        let (condition, values) = filter.condition();
+        let query = format!(
+            "SELECT * FROM batches b WHERE {condition} ORDER BY window_start, source, base_name, part"
+        );
+        self.list("list batches", &query, params_from_iter(values), Batch::from_row)
     }
 
     /// The batch of that name (without `.log`).
@@ -146,13 +136,17 @@ impl Ledger {
 
     /// How many batches are in each state, in the order of [`BatchState::ALL`].
     pub fn count_by_state(&self) -> Result<[u64; 4], LedgerError> {
+        // Nearly all are sent. To count all is the fastest that SQLite counts: by its smallest index.
+        let query = "SELECT (SELECT count(*) FROM batches),
+                (SELECT count(*) FROM batches WHERE state = 'open'),
+                (SELECT count(*) FROM batches WHERE state = 'ready'),
+                (SELECT count(*) FROM batches WHERE state = 'failed')";
         self.read("count batches", |sql| {
-            let mut counts = [0; 4];
-            for (state, count) in BatchState::ALL.into_iter().zip(&mut counts) {
-                let mut query = sql.prepare_cached("SELECT count(*) AS n FROM batches WHERE state = ?1")?;
-                *count = query.query_row([state.as_str()], |row| row.get("n"))?;
-            }
-            Ok(counts)
+            sql.prepare_cached(query)?.query_row([], |row| {
+                let [all, open, ready, failed]: [u64; 4] =
+                    [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+                Ok([open, ready, all - (open + ready + failed).min(all), failed])
+            })
         })
     }
 

@@ -1,14 +1,47 @@
-//! What each measure makes of minutes, and when a rule would have fired.
+//! What each measure makes of made-up minutes, over time too, and when a rule would have fired.
 
+use std::path::Path;
 use std::time::Duration;
 
-use logferry_config::AlertHold;
-use logferry_numbers::Counts;
+use logferry_config::{AlertHold, RuleSettings, parse};
+use logferry_fields::Level;
+use logferry_numbers::{CountedLine, Counts, SeriesKey};
 
-use super::super::evaluate::{RuleState, conditions, evaluate};
-use super::super::minute_sums::{CounterColumn, RuleNumbers};
-use super::super::replay::replay;
-use super::{NOW, key, line, rule};
+use crate::course::{CourseStep, course};
+use crate::evaluate::{RuleState, evaluate, subject, text};
+use crate::minute_sums::{CounterColumn, RuleNumbers};
+use crate::replay::replay;
+
+/// 2026-11-21T02:20:00Z.
+const NOW: i64 = 1_795_227_600;
+
+/// A rule with these settings beside its name, as the file has them.
+fn rule(rule: &str) -> RuleSettings {
+    let text = format!(
+        "monitor:\n  smtp: {{host: h, from: a@example.com, to: [a@example.com]}}\n  rules: [{{name: r, {rule}}}]\nindexer: {{}}\n"
+    );
+    let config = parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
+    config.monitor.expect("a section").rules.pop().expect("one")
+}
+
+/// `b` has no log.
+fn key(source: &str) -> SeriesKey {
+    SeriesKey {
+        source: source.to_owned(),
+        group: format!("group-{}", source.len()),
+        log: (source != "b").then(|| "access".to_owned()),
+    }
+}
+
+fn line(status: u16) -> CountedLine {
+    CountedLine {
+        bytes: 100,
+        status: Some(status),
+        level: Some(if status >= 500 { Level::Error } else { Level::Info }),
+        is_parsed: true,
+        request_micros: None,
+    }
+}
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
@@ -34,10 +67,9 @@ fn numbers(settings: &str, minutes: Minutes<'_>) -> RuleNumbers {
 fn firing(settings: &str, minutes: Minutes<'_>) -> Vec<String> {
     let rule = rule(settings);
     let states = evaluate(&rule, &numbers(settings, minutes), NOW);
-    let conditions = conditions(&rule, &states, AlertHold::default());
-    conditions
-        .iter()
-        .map(|it| format!("{}: {}", it.subject, it.text))
+    let firing = states.iter().filter(|state| state.state == RuleState::Fires);
+    firing
+        .map(|state| format!("{}: {}", subject(&state.value), text(&rule, state)))
         .collect()
 }
 
@@ -210,4 +242,25 @@ fn replay_says_when_people_would_have_been_told() {
     assert_eq!(replayed(hold(10, 0)).0, []);
     assert_eq!(replayed(hold(0, 17)).0, [(-29, Some(-2)), (-1, None)]);
     assert_eq!(replayed(hold(0, 18)).0, [(-29, None)]);
+}
+
+#[test]
+fn course_has_the_worst_minute_of_each_step_and_nothing_where_nothing_is_known() {
+    let errors = "counter: status_5xx, measure: share, above: 5%, over: 1m, by: source";
+    let minutes: Minutes<'_> = &[(-9, "a", 10, 1), (-8, "a", 10, 4), (-2, "a", 10, 0)];
+    let drawn = |settings: &str, value: &str| {
+        let course = course(&rule(settings), &numbers(settings, minutes), value, (300, 3), NOW)?;
+        assert_eq!((course.from, course.step_seconds), (NOW - 900, 300));
+        let worst = course.worst(&rule(settings));
+        let steps = course.steps.into_iter();
+        let steps = steps.map(|CourseStep { measured, fires }| (measured, fires));
+        Some((steps.collect::<Vec<_>>(), worst))
+    };
+    let steps = vec![(None, false), (Some(0.4), true), (Some(0.0), false)];
+    assert_eq!(drawn(errors, "a"), Some((steps, Some(0.4))));
+    assert_eq!(drawn(errors, "c"), None, "no such source");
+    let few = "counter: lines, below: 10, over: 5m";
+    // Five minutes that begin before the first counted one say nothing.
+    let steps = vec![(None, false), (None, false), (Some(0.0), true)];
+    assert_eq!(drawn(few, ""), Some((steps, Some(0.0))));
 }

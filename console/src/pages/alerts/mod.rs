@@ -1,4 +1,9 @@
 //! `/alerts`: what is wrong, what was, and what is silenced.
+//!
+//! `rule_facts` reads the numbers of configured rules and keeps them; `rule_chart` is pure.
+
+mod rule_chart;
+mod rule_facts;
 
 use std::sync::Arc;
 
@@ -13,6 +18,9 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
+use self::rule_chart::RuleHour;
+pub(crate) use self::rule_facts::KeptCharts;
+use self::rule_facts::rule_charts;
 use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
@@ -65,8 +73,10 @@ struct IncidentView {
     is_open: bool,
     /// Lines around its beginning.
     search: String,
-    /// The lines of its source.
+    /// What its rule measured; of a rule of logferry's own, the lines of its source.
     chart: Option<ChartView>,
+    /// The chart as a table.
+    hours: Vec<RuleHour>,
 }
 
 /// A silence.
@@ -87,6 +97,8 @@ struct AlertsPage {
     days: u16,
     find: String,
     may_act: bool,
+    /// Whether this host has a monitor, so that somebody looks.
+    has_monitor: bool,
 }
 
 /// The page.
@@ -117,15 +129,7 @@ pub(crate) async fn show(
         .map(|incident| IncidentView::new(incident, now));
     let (mut open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
-    // The numbers are an addition: without them the page is whole.
-    if let Ok(facts) = pages.overview.read(&state).await
-        && let Ok(counts) = &facts.counts
-    {
-        for incident in open.iter_mut().take(CHARTS_MAX) {
-            let source = incident.subject.split(':').next().unwrap_or_default();
-            incident.chart = source_chart(counts, source, facts.read_at);
-        }
-    }
+    add_charts(&state, &pages, &mut open).await;
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await
@@ -136,7 +140,33 @@ pub(crate) async fn show(
         days,
         find: choice.find,
         may_act: principal.may_act(),
+        has_monitor: state
+            .settings
+            .shared
+            .host
+            .roles
+            .iter()
+            .any(|(role, _)| *role == "monitor"),
     })
+}
+
+/// Adds the charts of open incidents. They are an addition: without them the page is whole.
+async fn add_charts(state: &AppState, pages: &PagesState, open: &mut [IncidentView]) {
+    let of_rules = rule_charts(state, &pages.rule_charts).await.unwrap_or_default();
+    let facts = pages.overview.read(state).await.ok();
+    let counts = facts
+        .as_ref()
+        .and_then(|facts| Some((facts.counts.as_ref().ok()?, facts.read_at)));
+    for incident in open.iter_mut().take(CHARTS_MAX) {
+        let key = (incident.rule.clone(), incident.subject.clone());
+        if let Some(chart) = of_rules.get(&key) {
+            incident.chart = Some(chart.view.clone());
+            incident.hours.clone_from(&chart.hours);
+        } else if let Some((counts, read_at)) = counts {
+            let source = incident.subject.split(':').next().unwrap_or_default();
+            incident.chart = source_chart(counts, source, read_at);
+        }
+    }
 }
 
 impl IncidentView {
@@ -180,6 +210,7 @@ impl IncidentView {
                 .collect(),
             is_open: listed.state != IncidentState::Closed,
             chart: None,
+            hours: Vec::new(),
             search: format!(
                 "/search?q=source%3A{}&since={from:.0}&until={until:.0}",
                 query_text(source)

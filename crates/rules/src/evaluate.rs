@@ -1,13 +1,10 @@
 //! Whether a rule fires, and its texts. Pure: rule, counts by minute and the time are arguments.
 
-use logferry_config::{
-    AlertHold, RuleCounter, RuleDimension, RuleMeasure, RuleSettings, RuleSeverity, RuleThreshold,
-};
+use logferry_config::{RuleMeasure, RuleSettings, RuleThreshold};
 use logferry_text::{count, count_of, duration};
 
-use super::index_progress::{seconds, span_start};
-use super::minute_sums::{MinuteSums, RuleNumbers, RuleSum};
-use crate::incidents::condition::{Condition, Severity};
+use crate::index_progress::{seconds, span_start};
+use crate::minute_sums::{MinuteSums, RuleNumbers, RuleSum};
 
 /// The subject of a rule for all lines together.
 const ALL: &str = "all";
@@ -25,18 +22,19 @@ pub enum RuleState {
 
 /// A rule's verdict on one value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ValueState {
+pub struct ValueState {
     /// The value; empty for all lines together.
-    pub(crate) value: String,
-    pub(crate) state: RuleState,
+    pub value: String,
+    /// Whether it fires.
+    pub state: RuleState,
     /// The measure, if it is known.
-    pub(crate) measured: Option<f64>,
+    pub measured: Option<f64>,
     sum: RuleSum,
     baseline: Option<RuleSum>,
 }
 
 /// The state of each value at the minute's start `until`.
-pub(crate) fn evaluate(rule: &RuleSettings, numbers: &RuleNumbers, until: i64) -> Vec<ValueState> {
+pub fn evaluate(rule: &RuleSettings, numbers: &RuleNumbers, until: i64) -> Vec<ValueState> {
     let values = numbers.values.iter();
     values
         .map(|(value, sums)| evaluate_value(rule, value, sums, numbers.first_minute, until))
@@ -101,36 +99,13 @@ fn measured(rule: &RuleSettings, sum: RuleSum, baseline: Option<RuleSum>) -> Opt
     }
 }
 
-/// What is wrong now, by the states of a rule's values. `clear`: how long it must be gone.
-pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: AlertHold) -> Vec<Condition> {
-    let firing = states.iter().filter(|state| state.state == RuleState::Fires);
-    firing
-        .map(|state| Condition {
-            rule: rule.name.clone(),
-            subject: subject(&state.value).to_owned(),
-            severity: severity(rule.severity),
-            text: text(rule, state),
-            advice: advice(rule, &state.value),
-            hold: rule.hold.map(|firing| AlertHold { firing, ..hold }),
-            channels: rule.channels.clone(),
-        })
-        .collect()
-}
-
 /// The subject of an alert about a value.
-pub(crate) fn subject(value: &str) -> &str {
+pub fn subject(value: &str) -> &str {
     if value.is_empty() { ALL } else { value }
 }
 
-const fn severity(severity: RuleSeverity) -> Severity {
-    match severity {
-        RuleSeverity::Warning => Severity::Warning,
-        RuleSeverity::Critical => Severity::Critical,
-    }
-}
-
 /// `status_5xx is 7.2% of 1,650 lines in 5 min, above 5%`
-pub(crate) fn text(rule: &RuleSettings, state: &ValueState) -> String {
+pub fn text(rule: &RuleSettings, state: &ValueState) -> String {
     let (counter, over) = (&rule.counter, duration(rule.over));
     let number = count(state.sum.count);
     let measured = state.measured.unwrap_or_default();
@@ -161,7 +136,7 @@ pub(crate) fn text(rule: &RuleSettings, state: &ValueState) -> String {
 }
 
 /// `above 5%`
-pub(crate) fn limit_text(rule: &RuleSettings) -> String {
+pub fn limit_text(rule: &RuleSettings) -> String {
     let (word, limit) = match rule.threshold {
         RuleThreshold::Above(limit) => ("above", limit),
         RuleThreshold::Below(limit) => ("below", limit),
@@ -182,25 +157,4 @@ fn percent(share: f64) -> String {
 fn decimal(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// What to look at.
-fn advice(rule: &RuleSettings, value: &str) -> String {
-    let filter = match rule.by {
-        Some(RuleDimension::Source) => format!(" --source {value}"),
-        Some(RuleDimension::Group) => format!(" --group {value}"),
-        Some(RuleDimension::Log) => format!(" --log {value}"),
-        None => String::new(),
-    };
-    let name = rule.counter.to_string();
-    let since = format!("--since {}m", rule.over.as_secs() / 60 + 5);
-    let is_named = matches!(rule.counter, RuleCounter::Named(_));
-    let kind = match name.split_once('_') {
-        Some(("status", class)) if !is_named => format!(" --status {class}"),
-        Some(("level", level)) if !is_named => format!(" --level {level}"),
-        _ => String::new(),
-    };
-    format!(
-        "`logferry numbers --by source {since}` shows the minutes, `logferry search{kind}{filter} {since}` the lines"
-    )
 }

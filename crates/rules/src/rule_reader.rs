@@ -7,34 +7,37 @@ use logferry_config::RuleSettings;
 use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
 use logferry_numbers::{CounterId, IndexError, IndexReader, IndexState, SeriesKey};
 
-use super::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
-use super::minute_sums::{CounterColumn, RuleNumbers};
+use crate::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
+use crate::minute_sums::{CounterColumn, RuleNumbers};
 
 /// A source, group or log is evaluated while it has had lines within so many seconds: a week.
 const LATELY_SECONDS: i64 = 7 * 86_400;
 
 /// An open `index.db`, and what all rules need of it.
-pub(crate) struct RuleReader {
+#[derive(Debug)]
+pub struct RuleReader {
     reader: IndexReader,
     counters: Vec<(String, CounterId)>,
     lately: Vec<SeriesKey>,
     first_minute: Option<i64>,
     /// The minutes that may be looked at.
-    pub(crate) finished: FinishedMinutes,
+    pub finished: FinishedMinutes,
 }
 
 /// Why no rule can be evaluated.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RuleReadError {
+pub enum RuleReadError {
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// `index.db` cannot be read.
     #[error(transparent)]
     Index(#[from] IndexError),
 }
 
 impl RuleReader {
     /// Opens the index. What it has is compared with the ledger afterwards, so that it never seems to have more than it has.
-    pub(crate) fn open(store_dir: &Path, ledger: &Ledger, now: Timestamp) -> Result<Self, RuleReadError> {
+    pub fn open(store_dir: &Path, ledger: &Ledger, now: Timestamp) -> Result<Self, RuleReadError> {
         let reader = IndexReader::open(store_dir)?;
         let state = reader.state()?;
         let progress = IndexProgress {
@@ -52,7 +55,7 @@ impl RuleReader {
     }
 
     /// What a rule needs to be evaluated at each minute from `since` to `until`; `None`: its counter was never counted.
-    pub(crate) fn numbers(
+    pub fn numbers(
         &self,
         rule: &RuleSettings,
         since: i64,

@@ -1,8 +1,6 @@
 //! What people may ask other roles for, and whether it can be done.
 
 use logferry_requests::RequestedAction;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 use super::state::AppState;
 use crate::answer::problem::{Problem, shown};
@@ -15,41 +13,14 @@ const SUBJECT_MAX: usize = 500;
 /// A silence ends by itself within this.
 const SILENCE_MAX: u64 = 90 * 86_400;
 
-/// Something that a role is asked to do.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum NewRequest {
-    /// Failed batches back to ready.
-    Retry {
-        /// Their names, 1 to 200.
-        batches: Vec<String>,
-    },
-    /// Delivered batches once more; no file there is overwritten.
-    Resend {
-        /// Their names, 1 to 200.
-        batches: Vec<String>,
-        /// Only to this destination.
-        destination: Option<String>,
-    },
-    /// Nobody is told of a subject for a while.
-    Silence {
-        /// A source, destination, group or role, or the subject of an incident.
-        subject: String,
-        /// At most 7776000 (90 days); 0 ends a silence.
-        seconds: u64,
-        /// One line of at most 200 characters.
-        why: String,
-    },
-}
-
 impl AppState {
     /// The action, if it can be done at all.
-    pub(crate) async fn checked(&self, new: NewRequest) -> Result<RequestedAction, Problem> {
+    pub(crate) async fn checked(&self, new: RequestedAction) -> Result<RequestedAction, Problem> {
         Ok(match new {
-            NewRequest::Retry { batches } => RequestedAction::Retry {
+            RequestedAction::Retry { batches } => RequestedAction::Retry {
                 batches: known_batches(self, batches).await?,
             },
-            NewRequest::Resend { batches, destination } => {
+            RequestedAction::Resend { batches, destination } => {
                 let known = &self.settings.shared.host.destinations;
                 if let Some(name) = &destination
                     && !known.iter().any(|known| known.name.as_str() == name)
@@ -62,7 +33,7 @@ impl AppState {
                     destination,
                 }
             }
-            NewRequest::Silence {
+            RequestedAction::Silence {
                 subject,
                 seconds,
                 why,

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use logferry_config::{AlertHold, RuleSettings, RuleThreshold};
+use logferry_inspection::time::clamped_timestamp;
 use serde::Serialize;
 
-use super::evaluate::{RuleState, ValueState, evaluate_value, subject, text};
-use super::index_progress::seconds;
-use super::minute_sums::RuleNumbers;
-use logferry_inspection::time::clamped_timestamp;
+use crate::evaluate::{RuleState, ValueState, evaluate_value, subject, text};
+use crate::index_progress::seconds;
+use crate::minute_sums::RuleNumbers;
 
 /// A time in which people would have known of an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ struct FiringWatch {
 }
 
 /// The firings in the minutes from `since` to `until`, by value and time.
-pub(crate) fn replay(
+pub fn replay(
     rule: &RuleSettings,
     numbers: &RuleNumbers,
     hold: AlertHold,

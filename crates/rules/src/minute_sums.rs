@@ -99,7 +99,7 @@ impl CounterColumn {
 
 /// The numbers of one rule.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct RuleNumbers {
+pub struct RuleNumbers {
     /// By the value that the rule is evaluated by; a rule for all lines together has one value, the empty text.
     pub(crate) values: BTreeMap<String, MinuteSums>,
     /// The first minute of which there are numbers at all.

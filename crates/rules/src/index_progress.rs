@@ -22,7 +22,7 @@ pub(crate) struct IndexProgress {
 
 /// The minutes that a rule may look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FinishedMinutes {
+pub enum FinishedMinutes {
     /// Those before this time, the start of a minute.
     Until(i64),
     /// The indexer is behind; it has finished those before this time, if any.

@@ -1,0 +1,50 @@
+//! What people are told of a rule that fires. Pure.
+
+use logferry_config::{AlertHold, RuleCounter, RuleDimension, RuleSettings, RuleSeverity};
+use logferry_rules::{RuleState, ValueState, subject, text};
+
+use crate::incidents::condition::{Condition, Severity};
+
+/// What is wrong now, by the states of a rule's values. `clear`: how long it must be gone.
+pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: AlertHold) -> Vec<Condition> {
+    let firing = states.iter().filter(|state| state.state == RuleState::Fires);
+    firing
+        .map(|state| Condition {
+            rule: rule.name.clone(),
+            subject: subject(&state.value).to_owned(),
+            severity: severity(rule.severity),
+            text: text(rule, state),
+            advice: advice(rule, &state.value),
+            hold: rule.hold.map(|firing| AlertHold { firing, ..hold }),
+            channels: rule.channels.clone(),
+        })
+        .collect()
+}
+
+const fn severity(severity: RuleSeverity) -> Severity {
+    match severity {
+        RuleSeverity::Warning => Severity::Warning,
+        RuleSeverity::Critical => Severity::Critical,
+    }
+}
+
+/// What to look at.
+fn advice(rule: &RuleSettings, value: &str) -> String {
+    let filter = match rule.by {
+        Some(RuleDimension::Source) => format!(" --source {value}"),
+        Some(RuleDimension::Group) => format!(" --group {value}"),
+        Some(RuleDimension::Log) => format!(" --log {value}"),
+        None => String::new(),
+    };
+    let name = rule.counter.to_string();
+    let since = format!("--since {}m", rule.over.as_secs() / 60 + 5);
+    let is_named = matches!(rule.counter, RuleCounter::Named(_));
+    let kind = match name.split_once('_') {
+        Some(("status", class)) if !is_named => format!(" --status {class}"),
+        Some(("level", level)) if !is_named => format!(" --level {level}"),
+        _ => String::new(),
+    };
+    format!(
+        "`logferry numbers --by source {since}` shows the minutes, `logferry search{kind}{filter} {since}` the lines"
+    )
+}
