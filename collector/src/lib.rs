@@ -21,5 +21,6 @@ mod worker;
 
 pub use check::check_files;
 pub use error::CollectorError;
+pub use source::mysql::{TableFound, probe as probe_table};
 pub use state_file::{CollectedSource, CollectedState, CollectorState};
 pub use worker::run;
