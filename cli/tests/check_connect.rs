@@ -10,6 +10,7 @@ use std::process::Command;
 use logferry_embedded_servers::{MailSink, SearchServer, SftpOptions, SftpServer};
 use logferry_relay::RelayServer;
 use logferry_telemetry::Metrics;
+use logferry_test_servers::{MARIADB_PASSWORD, MARIADB_USER, MariaDb};
 use logferry_testkit::documents;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -318,4 +319,88 @@ async fn opensearch_is_asked_for_its_version_and_the_login_is_tried() {
     let (line, code) = opensearch_line(&dir, &format!("url: \"http://127.0.0.1:{other}\"")).await;
     assert!(line.contains("gave an answer that no OpenSearch gives"), "{line}");
     assert_eq!(code, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_is_read_as_the_collector_would_and_no_row_is_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    make_certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let options = ["--ssl-ca", "--ssl-cert", "--ssl-key"].into_iter();
+    let options = options.zip(["ca.pem", "relay.pem", "relay.key"]);
+    let options = options
+        .map(|(option, name)| format!("{option}={}", file(name)))
+        .collect();
+    let server = tokio::task::spawn_blocking(|| MariaDb::start_with(options))
+        .await
+        .unwrap();
+    server.sql(
+        "CREATE TABLE clientdb.logs (id INT PRIMARY KEY, created_at DATETIME, sent TINYINT DEFAULT 0); \
+         INSERT INTO clientdb.logs (id) VALUES (1), (2)",
+    );
+    let other = dir.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    make_certificates(&other);
+    let password = dir.path().join("password");
+    std::fs::write(&password, MARIADB_PASSWORD).unwrap();
+    let may = "user ferry may read and mark clientdb.logs; 2 rows not marked; ";
+    for (tls, expected, exit_code) in [
+        ("null".to_owned(), format!("{may}without TLS"), 0),
+        (
+            format!("{{ca_file: {}}}", file("ca.pem")),
+            format!("{may}with TLS"),
+            0,
+        ),
+        (
+            format!("{{ca_file: {}}}", file("other/ca.pem")),
+            format!(
+                "no safe connection to the MySQL server 127.0.0.1:{}: no authority in {} has signed its certificate; set \
+                 tls.ca_file to the one that has",
+                server.port,
+                file("other/ca.pem")
+            ),
+            1,
+        ),
+    ] {
+        let config = format!(
+            "collector:\n  state_dir: {}\n  sources: [{{type: mysql, name: shop, port: {}, user: {MARIADB_USER}, password_file: {}, \
+             database: clientdb, table: logs, tls: {tls}}}]\n",
+            file("collector"),
+            server.port,
+            password.display()
+        );
+        let (text, code) = checked(dir.path(), config).await;
+        let start = format!(" source shop 127.0.0.1:{}: ", server.port);
+        let line = text.lines().find_map(|line| Some(line.split_once(&start)?.1));
+        assert_eq!((line.expect(&text), code), (&*expected, exit_code), "{text}");
+    }
+    assert_eq!(
+        server.sql("SELECT COUNT(*) FROM clientdb.logs WHERE sent = 0"),
+        "2"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_with_the_key_of_another_is_told_before_a_source_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    make_certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let config = format!(
+        "collector:\n  state_dir: {}\n  sources: [{{type: http, name: api, listen: \"127.0.0.1:0\", tls: {{cert_file: {}, key_file: \
+         {}}}}}]\n",
+        file("collector"),
+        file("relay.pem"),
+        file("web-1.key")
+    );
+    let (text, code) = checked(dir.path(), config).await;
+    let start = format!(
+        " source api: tls.cert_file: {} cannot be used: the key in {}",
+        file("relay.pem"),
+        file("web-1.key")
+    );
+    assert!(
+        text.contains(&start) && text.contains("; put both of one pair there"),
+        "{text}"
+    );
+    assert_eq!(code, 1, "{text}");
 }

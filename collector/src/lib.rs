@@ -9,6 +9,7 @@
 //! - A source that is down, and a disk that is full, cost the other sources nothing.
 
 pub mod capture;
+mod check;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -18,6 +19,8 @@ pub mod source;
 mod state_file;
 mod worker;
 
+pub use check::check_files;
 pub use error::CollectorError;
+pub use source::mysql::{TableFound, probe as probe_table};
 pub use state_file::{CollectedSource, CollectedState, CollectorState};
 pub use worker::run;

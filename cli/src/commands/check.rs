@@ -120,6 +120,8 @@ fn files_items(file: &Path, config: &Config) -> Vec<CheckItem> {
             .iter()
             .map(|problem| CheckItem::problem("relay", &problem.to_string())),
     );
+    let collector = config.collector.iter().flat_map(logferry_collector::check_files);
+    items.extend(collector.map(|(source, problem)| CheckItem::problem(format!("source {source}"), &problem)));
     items.extend(units::findings(config, root));
     let looked = service_user::look(file, config, root);
     let wrong = looked.findings.iter();

@@ -1,10 +1,14 @@
-//! What the tests of sources share: a context whose capture is in memory.
+//! What the tests of sources share: a context whose capture is in memory, and certificates.
+
+mod certificates;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{SourceAccount, SourceContext};
 use crate::capture::Position;
 use crate::capture::testing::{MemoryCapture, memory_capture};
+
+pub(crate) use certificates::Certificates;
 
 /// A context with this position, for records of at most 4 KiB, and what is captured. Needs a tokio runtime.
 pub(crate) fn context(position: Option<Position>) -> (SourceContext, MemoryCapture) {

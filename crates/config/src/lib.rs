@@ -41,6 +41,7 @@ pub use collector::events::WindowsEventsSettings;
 pub use collector::journal::JournalSettings;
 pub use collector::listeners::{HttpSourceSettings, SyslogSettings, TcpSettings};
 pub use collector::mysql::MysqlSettings;
+pub use collector::source_tls::DatabaseTls;
 pub use collector::{CollectorSettings, CollectorSource, CollectorSourceKind};
 pub use console::{ConsoleSettings, ConsoleShared, ConsoleTls};
 pub use error::{ConfigError, ConfigProblem};

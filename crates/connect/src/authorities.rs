@@ -23,23 +23,34 @@ pub enum AuthoritiesError {
 /// The trusted authorities: those of `ca_file`, or those of the system.
 pub fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, AuthoritiesError> {
     let mut store = RootCertStore::empty();
+    // All of them can be used.
+    store.add_parsable_certificates(authority_certificates(ca_file)?);
+    Ok(store)
+}
+
+/// The certificates of [`authorities`], at least one.
+pub fn authority_certificates(
+    ca_file: Option<&Path>,
+) -> Result<Vec<CertificateDer<'static>>, AuthoritiesError> {
+    let usable = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone());
     let Some(path) = ca_file else {
+        let mut found = rustls_native_certs::load_native_certs().certs;
         // Some systems have certificates that no library can parse; the others are used.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if store.is_empty() {
+        found.retain(|certificate| usable(certificate).is_ok());
+        if found.is_empty() {
             return Err(AuthoritiesError::NoneOnSystem);
         }
-        return Ok(store);
+        return Ok(found);
     };
     let unusable = |reason| AuthoritiesError::Unusable {
         path: path.to_owned(),
         reason,
     };
-    for certificate in certificates(path).map_err(unusable)? {
-        let added = store.add(certificate);
-        added.map_err(|error| unusable(error.to_string()))?;
+    let found = certificates(path).map_err(unusable)?;
+    for certificate in &found {
+        usable(certificate).map_err(|error| unusable(error.to_string()))?;
     }
-    Ok(store)
+    Ok(found)
 }
 
 /// The certificates in a PEM file: at least one. The error is the reason, for people.

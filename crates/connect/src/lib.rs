@@ -2,9 +2,11 @@
 //! failed or has not answered for [`STAGGER`], so an address that swallows packets costs a quarter of a second.
 //!
 //! How one attempt is made, and its time limit, is the caller's. Invariants: no address is tried twice; all attempts but
-//! the one that succeeds are dropped, which closes their sockets. [`authorities()`] are whom a client of TLS trusts.
+//! the one that succeeds are dropped, which closes their sockets. [`authorities()`] are whom a client of TLS trusts, and
+//! [`refused_certificate`] says why it did not.
 
 mod authorities;
+mod refused_certificate;
 
 use std::future::poll_fn;
 use std::io;
@@ -16,7 +18,8 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout};
 
-pub use authorities::{AuthoritiesError, authorities, certificates};
+pub use authorities::{AuthoritiesError, authorities, authority_certificates, certificates};
+pub use refused_certificate::{TrustSettings, refused_certificate, tls_error};
 
 /// The time between the beginnings of two attempts, unless one fails before (RFC 8305, section 5).
 pub const STAGGER: Duration = Duration::from_millis(250);

@@ -161,7 +161,7 @@ async fn tls_is_checked_and_what_is_wrong_is_told() {
         (
             server.port,
             Some(other.ca()),
-            "no authority that is trusted has signed its certificate",
+            "has signed its certificate; set ca_file to the one that has",
         ),
         (
             other.port,

@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use logferry_connect::AuthoritiesError;
+use logferry_connect::{AuthoritiesError, TrustSettings, refused_certificate, tls_error};
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,12 +19,13 @@ pub async fn connect(
     host: &str,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let config = tokio::task::spawn_blocking(move || client_config(ca_file.as_deref())).await;
+    let file = ca_file.clone();
+    let config = tokio::task::spawn_blocking(move || client_config(file.as_deref())).await;
     let config = config.map_err(|error| error.to_string())??;
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| format!("{host} is not a name that a certificate can have ({error})"))?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    connected.map_err(|error| refusal(&error))
+    connected.map_err(|error| refusal(&error, ca_file.as_deref()))
 }
 
 fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
@@ -49,25 +50,16 @@ fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
 }
 
 /// Why the handshake failed, with what to do.
-fn refusal(error: &io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => match why {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired; renew it there, or set this host's clock".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!(
-                    "its certificate is for another name ({why}); write the name it is for in the address"
-                )
-            }
-            // A bad signature: the authority only has the same name.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "no authority that is trusted has signed its certificate; set ca_file to the one that has"
-                    .to_owned()
-            }
-            other => format!("its certificate is not accepted ({other})"),
-        },
+fn refusal(error: &io::Error, ca_file: Option<&Path>) -> String {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            let trust = TrustSettings {
+                ca_file,
+                ca_setting: "ca_file",
+                name_setting: "the address",
+            };
+            refused_certificate(why, trust)
+        }
         Some(rustls::Error::InvalidMessage(_)) => {
             "the server there does not use TLS; write http:// in the address, if that is right".to_owned()
         }

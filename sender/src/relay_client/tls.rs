@@ -3,12 +3,11 @@
 //! The files are read for each connection, of which there are few. So a renewed certificate needs no restart.
 
 use std::error::Error;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use logferry_config::ClientTls;
-use logferry_connect::AuthoritiesError;
+use logferry_connect::{AuthoritiesError, TrustSettings, refused_certificate, tls_error};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
@@ -119,38 +118,12 @@ pub(super) fn refusal(error: &(dyn Error + 'static), tls: &ClientTls, relay: &st
 }
 
 fn certificate_refused(why: &CertificateError, tls: &ClientTls) -> String {
-    match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired; renew it at the relay, or set this host's clock".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; set this host's clock".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("its certificate is for another name ({why}); write the name it is for in sender.relay")
-        }
-        // A bad signature: the authority only has the same name.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            let authorities = match &tls.ca_file {
-                Some(path) => format!("no authority in {}", path.display()),
-                None => "no authority that this system knows".to_owned(),
-            };
-            format!("{authorities} has signed its certificate; set sender.tls.ca_file to the one that has")
-        }
-        other => format!("its certificate is not accepted ({other})"),
-    }
-}
-
-/// The TLS error in the chain of `error`.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = |&error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
-        // The error inside an io::Error is not its source.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
+    let trust = TrustSettings {
+        ca_file: tls.ca_file.as_deref(),
+        ca_setting: "sender.tls.ca_file",
+        name_setting: "sender.relay",
     };
-    std::iter::successors(Some(error), inner).find_map(|error| error.downcast_ref())
+    refused_certificate(why, trust)
 }
 
 #[cfg(test)]

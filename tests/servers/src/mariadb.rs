@@ -14,6 +14,7 @@ pub struct MariaDb {
     dir: TempDir,
     /// The port.
     pub port: u16,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
@@ -26,6 +27,11 @@ pub const MARIADB_PASSWORD: &str = "it is a secret";
 impl MariaDb {
     /// Starts a server with an empty database `clientdb`.
     pub fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// Starts a server with more options than its own, such as `--ssl-cert=FILE`.
+    pub fn start_with(options: Vec<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -35,6 +41,7 @@ impl MariaDb {
         let mut server = Self {
             dir,
             port,
+            options,
             child: None,
         };
         let data = server.path("data");
@@ -50,6 +57,7 @@ impl MariaDb {
             ])
             .arg(user())
             .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--tmpdir={}", server.dir.path().display()))
             .output()
             .expect("mariadb-install-db of Debian's package mariadb-server");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -79,9 +87,12 @@ impl MariaDb {
             ])
             .arg(user())
             .arg(format!("--datadir={}", self.path("data").display()))
+            // A server removes what others have left in a common folder.
+            .arg(format!("--tmpdir={}", self.dir.path().display()))
             .arg(format!("--socket={}", self.path("socket").display()))
             .arg(format!("--pid-file={}", self.path("pid").display()))
             .arg(format!("--port={}", self.port))
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

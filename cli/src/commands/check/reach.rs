@@ -2,12 +2,15 @@
 //!
 //! A relay is asked what this host would be there; at a destination a small file is written, renamed and deleted; a mail
 //! server hears sender and recipients, and no mail; a channel is asked what it takes, and gets no message; OpenSearch is asked for
-//! what no server does. Nothing is left behind.
+//! what no server does; of a table the rows that wait are counted, and none is marked. Nothing is left behind.
 
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_config::{Config, OpenSearchLogin, OpenSearchSettings, SenderSettings, Smtp, SourceSetting};
+use logferry_config::{
+    CollectorSourceKind, Config, MysqlSettings, OpenSearchLogin, OpenSearchSettings, SenderSettings, Smtp,
+    SourceSetting,
+};
 use logferry_sender::RelayFound;
 
 use super::report::HostCheckReport;
@@ -40,6 +43,12 @@ pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) ->
     let indexer = config.indexer.as_ref();
     if let Some(settings) = indexer.and_then(|indexer| indexer.opensearch.as_ref()) {
         report.add(opensearch(settings)?)?;
+    }
+    let sources = config.collector.iter().flat_map(|collector| &collector.sources);
+    for source in sources {
+        if let CollectorSourceKind::Mysql(settings) = &source.kind {
+            report.add(table(source.name.as_str(), settings)?)?;
+        }
     }
     for (name, result) in ports::all(config, file) {
         report.add(result_item(name, result))?;
@@ -123,6 +132,37 @@ fn opensearch(settings: &OpenSearchSettings) -> anyhow::Result<CheckItem> {
             format!("{error}; check indexer.opensearch.url, and the firewalls between")
         });
     Ok(result_item(format!("opensearch {}", settings.url), result))
+}
+
+fn table(source: &str, settings: &MysqlSettings) -> anyhow::Result<CheckItem> {
+    let MysqlSettings {
+        user,
+        database,
+        table,
+        ..
+    } = settings;
+    let tls = match &settings.tls {
+        Some(tls) if tls.verify => "with TLS",
+        Some(_) => "with TLS, without a look at the certificate",
+        None => "without TLS",
+    };
+    let result = oneshot::block_on(logferry_collector::probe_table(settings))?;
+    let result = result.map(|found| {
+        let may = match found.waiting {
+            Some(waiting) => format!(
+                "user {user} may read and mark {database}.{table}; {} not marked",
+                logferry_text::count_of(waiting, "row")
+            ),
+            None => format!("user {user} may read {database}.{table}; rows are followed by their id"),
+        };
+        let reader = found.reader.map_or_else(String::new, |connection| {
+            format!("; connection {connection} of the server reads it now")
+        });
+        format!("{may}; {tls}{reader}")
+    });
+    let result = result.map_err(|error| logferry_text::error_chain(error.as_ref()));
+    let name = format!("source {source} {}:{}", settings.host, settings.port);
+    Ok(result_item(name, result))
 }
 
 fn mail_server(smtp: &Smtp, report: &mut HostCheckReport) -> anyhow::Result<()> {

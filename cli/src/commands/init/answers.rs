@@ -195,8 +195,7 @@ fn endpoints(
         }
     };
     let answer = dialog.answer(&COLLECT, given, Some(TextList(Vec::from_iter(usual))), parse)?;
-    let endpoints = answer.map(|list| list.as_endpoints().unwrap_or_default());
-    Ok(endpoints)
+    Ok(answer.map(|list| list.as_endpoints().unwrap_or_default()))
 }
 
 /// Asks for a sender, and for what a collector beside it takes. Returns whether nothing is missing.

@@ -12,9 +12,14 @@ use logferry_http_server::BodyTimeout;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::source::http::rejection::Rejection;
+use crate::source::record_memory::{HeldRecords, RecordMemory};
 
 /// Memory of all bodies of a source together, in KiB.
 const MEMORY_KIB: usize = 64 << 10;
+
+/// Memory of the records of these bodies, at least and by the largest body: lines of 64 bytes need eight times as much.
+const RECORDS_MIN: usize = 256 << 20;
+const RECORDS_FACTOR: usize = 8;
 
 /// How long a body waits for memory.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,14 +50,11 @@ impl BodyCoding {
     }
 }
 
-/// The memory of the bodies of a source.
+/// The memory of the bodies of a source, and of their records.
 #[derive(Debug, Clone)]
-pub(super) struct BodyMemory(Arc<Semaphore>);
-
-impl Default for BodyMemory {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MEMORY_KIB)))
-    }
+pub(super) struct BodyMemory {
+    bodies: Arc<Semaphore>,
+    records: RecordMemory,
 }
 
 /// A body in memory, which is given back when it is dropped.
@@ -63,19 +65,36 @@ pub(super) struct HeldBody {
 }
 
 impl BodyMemory {
+    /// For bodies of at most `max_body` bytes.
+    pub(super) fn new(max_body: usize) -> Self {
+        Self {
+            bodies: Arc::new(Semaphore::new(MEMORY_KIB)),
+            records: RecordMemory::new(RECORDS_MIN.max(max_body.saturating_mul(RECORDS_FACTOR))),
+        }
+    }
+
+    /// Takes memory for the records of a body, before they are made.
+    pub(super) async fn hold_records(&self, body: &HeldBody) -> Result<HeldRecords, Rejection> {
+        if !self.records.has_room_for(&body.bytes) {
+            return Err(Rejection::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body has more records or values than fit into memory at once; post it in parts",
+            ));
+        }
+        let held = tokio::time::timeout(MEMORY_TIMEOUT, self.records.hold(&body.bytes)).await;
+        held.map_err(|_| too_busy())
+    }
+
     /// Takes memory for so many bytes more. A body that only begins holds none, so that clients that stall keep no others away.
     async fn hold(&self, body: &mut HeldBody, bytes: usize) -> Result<(), Rejection> {
         let needed = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.0).acquire_many_owned(needed);
+        let permit = Arc::clone(&self.bodies).acquire_many_owned(needed);
         match tokio::time::timeout(MEMORY_TIMEOUT, permit).await {
             Ok(Ok(permit)) => {
                 body.held.push(permit);
                 Ok(())
             }
-            _ => Err(Rejection::wait(
-                Duration::from_secs(5),
-                "too many large bodies are being received at once",
-            )),
+            _ => Err(too_busy()),
         }
     }
 
@@ -131,6 +150,13 @@ impl BodyMemory {
             })??;
         Ok(HeldBody { bytes, held })
     }
+}
+
+fn too_busy() -> Rejection {
+    Rejection::wait(
+        Duration::from_secs(5),
+        "too many large bodies are being received at once",
+    )
 }
 
 fn too_large(limit: usize) -> Rejection {

@@ -16,6 +16,7 @@ mod requests;
 mod socket_table;
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,8 +39,7 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlots, HANDSHAKE_TIMEOUT, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, accept, listen,
-    renew,
+    ConnectionSlots, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, accept, handshake, listen, renew,
 };
 use crate::source::{SourceContext, SourceError};
 
@@ -51,7 +51,11 @@ const HEADERS_MAX: usize = 64;
 /// Read buffer of a connection.
 const READ_BUFFER: usize = 32 << 10;
 /// How often keys and certificates are looked at.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
+const RENEWAL_INTERVAL: Duration = if cfg!(test) {
+    Duration::from_millis(50)
+} else {
+    Duration::from_secs(5)
+};
 
 /// Listens and serves clients until the shutdown.
 pub async fn run(settings: &HttpSourceSettings, context: &SourceContext) -> Result<(), SourceError> {
@@ -74,7 +78,7 @@ async fn serve(
         keys,
         max_body: settings.max_body,
         rate: settings.rate.map(|rate| Mutex::new(RateLimit::new(rate))),
-        memory: BodyMemory::default(),
+        memory: BodyMemory::new(settings.max_body),
         zone: TimeZone::system(),
         source,
     });
@@ -121,6 +125,11 @@ async fn serve(
     Ok(())
 }
 
+/// Why the source could not use this file.
+pub(crate) fn wrong_keys(path: &Path) -> Option<String> {
+    ClientKeys::load(path).err().map(|error| error.to_string())
+}
+
 fn renew_keys(context: &PostContext) {
     match context.keys.as_ref().map(ClientKeys::renew) {
         Some(Ok(true)) => tracing::info!(source = %context.source.name, "the changed keys are in use"),
@@ -148,16 +157,9 @@ async fn serve_connection(
     let addresses = local.ok().map(|local| ConnectionAddresses { local, peer });
     let transport = match tls {
         None => Either::Left(stream),
-        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Either::Right(Box::new(stream)),
-            Ok(Err(error)) => {
-                let text = format!(
-                    "the client {peer} was refused, its TLS handshake failed: {error}; it must speak TLS (https://), and have a \
-                     certificate if tls.client_ca_file is set"
-                );
-                return context.source.status.problem(text);
-            }
-            Err(_) => return,
+        Some(tls) => match handshake(&tls, stream, peer, &context.source).await {
+            Some(stream) => Either::Right(Box::new(stream)),
+            None => return,
         },
     };
     let unconfirmed = Arc::new(UnconfirmedAnswer::on(addresses));

@@ -120,6 +120,7 @@ impl PostContext {
             )
         })?;
         let mut body = self.memory.read(body, coding, self.max_body).await?;
+        let held = self.memory.hold_records(&body).await?;
         let address = client.address.to_canonical().to_string();
         let origin = BodyOrigin {
             arrival: Timestamp::now(),
@@ -146,7 +147,7 @@ impl PostContext {
         let answered = self
             .store(path, records, (sent, given), origin.arrival, client)
             .await;
-        drop(body);
+        drop((body, held));
         answered
     }
 

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod predecessors;
+mod secured;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -31,6 +32,7 @@ struct RunningSource {
     runtime: Option<tokio::runtime::Runtime>,
     writer: Option<JoinHandle<()>>,
     handle: Option<CaptureHandle>,
+    status: SourceAccount,
 }
 
 fn name() -> LogName {
@@ -66,11 +68,11 @@ impl RunningSource {
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("a port");
         let address = listener.local_addr().expect("bound");
-        let stop = CancellationToken::new();
+        let (stop, status) = (CancellationToken::new(), SourceAccount::default());
         let context = SourceContext {
             name: name(),
             capture: handle.clone(),
-            status: SourceAccount::default(),
+            status: status.clone(),
             max_record: 64 << 10,
             shutdown: stop.clone(),
         };
@@ -87,6 +89,7 @@ impl RunningSource {
             runtime: Some(runtime),
             writer: Some(writer),
             handle: Some(handle),
+            status,
         }
     }
 
@@ -146,7 +149,7 @@ impl Drop for RunningSource {
 }
 
 /// Sends head and body as two writes, as `http.client` of Python does.
-fn send(stream: &mut TcpStream, path: &str, headers: &str, body: &[u8]) {
+fn send(stream: &mut impl Write, path: &str, headers: &str, body: &[u8]) {
     let len = body.len();
     let head =
         format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:5000\r\n{headers}Content-Length: {len}\r\n\r\n");
@@ -164,7 +167,7 @@ struct Answer {
 
 impl Answer {
     /// Reads one answer with a length.
-    fn read(stream: &mut TcpStream) -> Self {
+    fn read(stream: &mut impl Read) -> Self {
         let mut bytes = Vec::new();
         let mut next = [0];
         while !bytes.ends_with(b"\r\n\r\n") {

@@ -1,6 +1,5 @@
 //! One client's connection.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,17 +10,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::RecordMaker;
 use super::slots::ListenerSlot;
+use super::tls::handshake;
 use crate::capture::Refused;
 use crate::line_record;
 use crate::record::Record;
 use crate::source::SourceContext;
 use crate::source::framing::{Framer, Framing, RawRecord};
+use crate::source::record_memory::RecordMemory;
 
 /// Bytes of a client's buffer: of a quiet one, and of one that has much to say.
 const BUFFER_MIN: usize = 8 << 10;
 const BUFFER_MAX: usize = 256 << 10;
-/// How long a client may take for the handshake of TLS.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known of a client.
 pub(super) struct Client {
@@ -30,6 +29,7 @@ pub(super) struct Client {
     pub(super) framing: Framing,
     pub(super) stall_timeout: Duration,
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) memory: RecordMemory,
 }
 
 /// How a connection ended.
@@ -51,19 +51,13 @@ pub(super) async fn serve_client(
     let Some(tls) = &client.tls else {
         return read_records(stream, &client, &context, &maker).await;
     };
-    let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let accepted = tokio::select! {
         () = context.shutdown.cancelled() => return,
         () = client.slot.closed() => return,
-        accepted = handshake => accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        accepted = handshake(tls, stream, client.peer, &context) => accepted,
     };
-    match accepted {
-        Ok(stream) => read_records(stream, &client, &context, &maker).await,
-        Err(error) => context.status.problem(format!(
-            "the client {} was refused, its TLS handshake failed: {error}; it must speak TLS, and have a certificate if \
-             tls.client_ca_file is set",
-            client.peer
-        )),
+    if let Some(stream) = accepted {
+        read_records(stream, &client, &context, &maker).await;
     }
 }
 
@@ -92,8 +86,14 @@ async fn read_records(
             Ok(Err(_)) | Err(_) => break ConnectionEnd::Broken,
         };
         client.slot.was_read();
+        let bytes = buffer.get(..len).unwrap_or_default();
+        // Until the records are durable. What was read is kept at a shutdown, too.
+        let _held = tokio::select! {
+            () = context.shutdown.cancelled() => None,
+            held = client.memory.hold(bytes) => Some(held),
+        };
         let mut batch = RecordBatch::new(client, context, maker);
-        framer.push(buffer.get(..len).unwrap_or_default(), |raw| batch.add(raw));
+        framer.push(bytes, |raw| batch.add(raw));
         if batch.append().await.is_err() {
             return;
         }

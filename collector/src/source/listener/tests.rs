@@ -1,24 +1,18 @@
 //! Clients by TCP and TLS, through the source `tcp`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use logferry_config::{ServerTls, TcpSettings};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 
 use super::ServerCertificates;
 use crate::capture::testing::MemoryCapture;
 use crate::source::tcp;
-use crate::source::testing::{context, until};
+use crate::source::testing::{Certificates, context, until};
 use crate::source::{SourceContext, SourceError};
 
 struct Served {
@@ -190,64 +184,6 @@ async fn client_that_vanishes_in_a_record_leaves_it_marked() {
     served.stop().await;
 }
 
-/// An authority, and a certificate of it.
-struct Certificates {
-    folder: tempfile::TempDir,
-    authority: String,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("valid");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).expect("an authority").pem();
-        let issuer = Issuer::new(params, key);
-        let leaf_key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("valid");
-        let leaf = params.signed_by(&leaf_key, &issuer).expect("a certificate");
-        let certificates = Self { folder, authority };
-        certificates.write("leaf.pem", &leaf.pem());
-        certificates.write("leaf.key", &leaf_key.serialize_pem());
-        certificates.write("ca.pem", &certificates.authority);
-        certificates
-    }
-
-    fn write(&self, name: &str, pem: &str) {
-        #[expect(clippy::disallowed_methods, reason = "a test's file")]
-        std::fs::write(self.folder.path().join(name), pem).expect("written");
-    }
-
-    fn server(&self) -> ServerTls {
-        let path = |name| self.folder.path().join(name);
-        ServerTls {
-            cert_file: path("leaf.pem"),
-            key_file: path("leaf.key"),
-            client_ca_file: Some(path("ca.pem")),
-        }
-    }
-
-    fn client(&self, has_certificate: bool) -> TlsConnector {
-        let pem = |name| std::fs::read(self.folder.path().join(name)).expect("read");
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(self.authority.as_bytes()).expect("PEM"))
-            .expect("added");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.expect("versions").with_root_certificates(roots);
-        let config = if has_certificate {
-            let chain = vec![CertificateDer::from_pem_slice(&pem("leaf.pem")).expect("PEM")];
-            let key = PrivateKeyDer::from_pem_slice(&pem("leaf.key")).expect("PEM");
-            builder.with_client_auth_cert(chain, key).expect("a pair")
-        } else {
-            builder.with_no_client_auth()
-        };
-        TlsConnector::from(Arc::new(config))
-    }
-}
-
 #[tokio::test]
 async fn tls_client_needs_a_certificate_of_the_authority() {
     let certificates = Certificates::new();
@@ -292,11 +228,7 @@ async fn renewed_certificate_is_taken_and_a_broken_one_is_not() {
     let tls = certificates.server();
     let loaded = ServerCertificates::load(&tls, &[]).expect("valid files");
     assert_eq!(loaded.renew(), Ok(false));
-    let other = Certificates::new();
-    for name in ["leaf.pem", "leaf.key"] {
-        let pem = std::fs::read_to_string(other.folder.path().join(name)).expect("read");
-        certificates.write(name, &pem);
-    }
+    certificates.issue("leaf", &["localhost"]);
     assert_eq!(loaded.renew(), Ok(true));
     certificates.write("leaf.key", "no key");
     let error = loaded.renew().expect_err("a broken key").to_string();

@@ -1,15 +1,25 @@
 //! The certificate of a source to which clients connect, and whose certificates its clients need.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use logferry_config::ServerTls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::source::SourceContext;
+
+/// How long a client may take for the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The certificate, made from valid files. It is read again when they change.
 pub(crate) struct ServerCertificates {
@@ -73,6 +83,33 @@ impl ServerCertificates {
     fn lock(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a source could not use these files.
+pub(crate) fn wrong_certificate(settings: &ServerTls) -> Option<String> {
+    let loaded = ServerCertificates::load(settings, &[]);
+    loaded.err().map(|error| error.to_string())
+}
+
+/// Negotiates TLS with a client. Why it was refused is told in `status`, since the client may not show it.
+///
+/// Cancel safe: a dropped handshake closes the connection.
+pub(crate) async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    context: &SourceContext,
+) -> Option<TlsStream<TcpStream>> {
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+    let error = match accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => return Some(stream),
+        Err(error) => error,
+    };
+    context.status.problem(format!(
+        "the client {peer} was refused, its TLS handshake failed: {error}; it must speak TLS, and have a certificate if \
+         tls.client_ca_file is set"
+    ));
+    None
 }
 
 impl fmt::Debug for ServerCertificates {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use jiff::tz::{Offset, TimeZone};
 use logferry_config::MysqlSettings;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Value as SqlValue};
+use mysql_async::{Conn, OptsBuilder, Params, Row, Value as SqlValue};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::error::MysqlError;
 use super::progress::RowKey;
+use super::tls;
 use super::values::{BINARY_CHARSET, ColumnKind, json_of};
 
 /// How long a statement may take.
@@ -20,60 +22,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The numbers of errors that say that a right is missing (MariaDB: `ER_TABLEACCESS_DENIED_ERROR`, `ER_COLUMNACCESS_DENIED_ERROR`).
 const DENIED: [u16; 2] = [1142, 1143];
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum MysqlError {
-    #[error(
-        "cannot connect to the MySQL server {server}; is it running, and are host, port, user and password right?"
-    )]
-    Connect {
-        server: String,
-        #[source]
-        error: mysql_async::Error,
-    },
-    #[error("the MySQL server {server} did not answer within {} s", .limit.as_secs())]
-    TimedOut { server: String, limit: Duration },
-    #[error("the MySQL server {server} could not do what the source `{table}` needs")]
-    Statement {
-        server: String,
-        table: String,
-        #[source]
-        error: mysql_async::Error,
-    },
-    #[error(
-        "another agent reads {table} on {server}: it has the lock (connection {holder}); stop it, or rows would come twice"
-    )]
-    Locked {
-        server: String,
-        table: String,
-        holder: String,
-    },
-    #[error(
-        "{table} on {server} has no column `{column}`; set `{setting}` of the source to a column that it has{hint}"
-    )]
-    NoColumn {
-        server: String,
-        table: String,
-        column: String,
-        setting: &'static str,
-        hint: &'static str,
-    },
-    #[error(
-        "the user {user} may not mark rows of {table} on {server}: GRANT SELECT, UPDATE on the table, or set `sent: none` to \
-         follow the rows by their id"
-    )]
-    MayNotMark {
-        server: String,
-        table: String,
-        user: String,
-        #[source]
-        error: mysql_async::Error,
-    },
-    #[error(
-        "time_zone `{0}` of the source is unknown; write UTC, an offset such as +06:00, or a name such as Asia/Dhaka"
-    )]
-    Zone(String),
-}
+/// The number of the error that says that user or password are wrong, or that the user needs TLS (`ER_ACCESS_DENIED_ERROR`).
+const ACCESS_DENIED: u16 = 1045;
 
 /// A row as it was read.
 #[derive(Debug, Clone)]
@@ -86,7 +36,37 @@ pub(super) struct TableRow {
     pub(super) members: Vec<(String, Value)>,
 }
 
-/// A connection that holds the lock of its table.
+/// Rows of one round.
+pub(super) struct UnmarkedRows {
+    pub(super) rows: Vec<TableRow>,
+    /// Whether all that were asked for fit into a round.
+    pub(super) fits: bool,
+    /// Whether there are no more rows that are not marked.
+    pub(super) is_all: bool,
+}
+
+/// Bytes of the rows of a round, which are in memory; the last row may go over it.
+const ROUND_BYTES: usize = if cfg!(test) { 1 << 20 } else { 32 << 20 };
+
+fn len_of(row: &Row) -> usize {
+    let values = (0..row.len()).filter_map(|at| row.as_ref(at));
+    let bytes = values.map(|value| match value {
+        SqlValue::Bytes(bytes) => bytes.len(),
+        _ => 8,
+    });
+    bytes.sum()
+}
+
+/// What a probe finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableFound {
+    /// Rows that are not marked; `None`: rows are followed by their id.
+    pub waiting: Option<u64>,
+    /// The connection of the server that reads the table now.
+    pub reader: Option<u64>,
+}
+
+/// A connection to the server of a table, for the source one that holds the table's lock.
 pub(super) struct TableConnection {
     conn: Conn,
     settings: MysqlSettings,
@@ -100,8 +80,31 @@ pub(super) struct TableConnection {
 impl TableConnection {
     /// Connects, takes the table's lock, and looks at its columns.
     pub(super) async fn open(settings: &MysqlSettings) -> Result<Self, MysqlError> {
+        let mut connection = Self::connect(settings).await?;
+        connection.lock().await?;
+        connection.prepare().await?;
+        Ok(connection)
+    }
+
+    /// Tries all that [`Self::open`] and a round need. Changes nothing, and takes no lock.
+    pub(super) async fn probe(settings: &MysqlSettings) -> Result<TableFound, MysqlError> {
+        let mut connection = Self::connect(settings).await?;
+        connection.prepare().await?;
+        let waiting = match &settings.sent {
+            Some(sent) => {
+                connection.try_mark(sent).await?;
+                Some(connection.count_unmarked(sent).await?)
+            }
+            None => None,
+        };
+        let reader = connection.lock_holder().await?;
+        connection.close().await;
+        Ok(TableFound { waiting, reader })
+    }
+
+    async fn connect(settings: &MysqlSettings) -> Result<Self, MysqlError> {
         let server = format!("{}:{}", settings.host, settings.port);
-        let opts: Opts = OptsBuilder::default()
+        let mut opts = OptsBuilder::default()
             .ip_or_hostname(settings.host.clone())
             .tcp_port(settings.port)
             .user(Some(settings.user.clone()))
@@ -113,31 +116,35 @@ impl TableConnection {
             )
             .db_name(Some(settings.database.clone()))
             .tcp_keepalive(Some(KEEPALIVE))
-            .prefer_socket(false)
-            .into();
+            .prefer_socket(false);
+        if let Some(tls) = &settings.tls {
+            let options = tls::options(tls).await;
+            opts = opts.ssl_opts(options.map_err(|reason| MysqlError::Tls {
+                server: server.clone(),
+                reason,
+            })?);
+        }
         let connected = tokio::time::timeout(CONNECT_LIMIT, Conn::new(opts)).await;
         let connected = connected.map_err(|_| MysqlError::TimedOut {
             server: server.clone(),
             limit: CONNECT_LIMIT,
         })?;
-        let conn = connected.map_err(|error| MysqlError::Connect {
-            server: server.clone(),
-            error,
-        })?;
+        let conn = connected.map_err(|error| not_connected(settings, server.clone(), error))?;
         let table = format!("{}.{}", quoted(&settings.database), quoted(&settings.table));
-        let mut connection = Self {
+        Ok(Self {
             conn,
             settings: settings.clone(),
             server,
             table,
             zone: TimeZone::UTC,
-        };
-        connection.lock().await?;
-        connection.zone = connection.find_zone().await?;
+        })
+    }
+
+    async fn prepare(&mut self) -> Result<(), MysqlError> {
+        self.zone = self.find_zone().await?;
         // Times of TIMESTAMP columns come in UTC.
-        connection.run("SET time_zone = '+00:00', autocommit = 1").await?;
-        connection.check_columns().await?;
-        Ok(connection)
+        self.run("SET time_zone = '+00:00', autocommit = 1").await?;
+        self.check_columns().await
     }
 
     /// Its table, for people.
@@ -145,11 +152,30 @@ impl TableConnection {
         format!("{}.{}", self.settings.database, self.settings.table)
     }
 
-    /// The rows that are not marked, by id.
-    pub(super) async fn unmarked(&mut self, sent: &str, limit: u32) -> Result<Vec<TableRow>, MysqlError> {
+    /// The first rows that are not marked, by id: at most `limit`, and about [`ROUND_BYTES`].
+    pub(super) async fn unmarked(&mut self, sent: &str, limit: u32) -> Result<UnmarkedRows, MysqlError> {
         let (table, sent, id) = (&self.table, quoted(sent), quoted(&self.settings.id));
         let text = format!("SELECT * FROM {table} WHERE {sent} = 0 ORDER BY {id} LIMIT {limit}");
-        self.rows(text, Params::Empty).await
+        let (server, name) = self.names();
+        let conn = &mut self.conn;
+        let read = async {
+            let (mut rows, mut bytes, mut fits) = (Vec::new(), 0, true);
+            let mut result = conn.exec_iter(text, Params::Empty).await?;
+            while let Some(row) = result.next().await? {
+                bytes += len_of(&row);
+                rows.push(row);
+                if bytes >= ROUND_BYTES {
+                    fits = false;
+                    break;
+                }
+            }
+            result.drop_result().await?;
+            Ok((rows, fits))
+        };
+        let (rows, fits) = limited(&server, &name, read).await?;
+        let is_all = fits && rows.len() < limit as usize;
+        let rows = rows.into_iter().filter_map(|row| self.table_row(row)).collect();
+        Ok(UnmarkedRows { rows, fits, is_all })
     }
 
     /// How many rows are not marked.
@@ -222,11 +248,9 @@ impl TableConnection {
     }
 
     async fn lock(&mut self) -> Result<(), MysqlError> {
-        // The name of a lock has at most 64 characters, and is the same for all databases of a server.
-        let digest = Sha256::digest(self.table.as_bytes());
-        let name = logferry_text::hex(&digest[..16]);
+        let name = self.lock_name();
         let (server, table) = self.names();
-        let text = format!("SELECT GET_LOCK('logferry-{name}', 0), IS_USED_LOCK('logferry-{name}')");
+        let text = format!("SELECT GET_LOCK('{name}', 0), IS_USED_LOCK('{name}')");
         let answer = self.conn.query_first::<(Option<i64>, Option<u64>), _>(text);
         match limited(&server, &table, answer).await? {
             Some((Some(1), _)) => Ok(()),
@@ -240,6 +264,27 @@ impl TableConnection {
                 })
             }
         }
+    }
+
+    /// The connection that has the lock.
+    async fn lock_holder(&mut self) -> Result<Option<u64>, MysqlError> {
+        let (server, table) = self.names();
+        let text = format!("SELECT IS_USED_LOCK('{}')", self.lock_name());
+        let holder = limited(&server, &table, self.conn.query_first::<Option<u64>, _>(text)).await?;
+        Ok(holder.flatten())
+    }
+
+    /// The name of a lock has at most 64 characters, and is the same for all databases of a server.
+    fn lock_name(&self) -> String {
+        let digest = Sha256::digest(self.table.as_bytes());
+        format!("logferry-{}", logferry_text::hex(&digest[..16]))
+    }
+
+    /// Whether rows may be marked. No row is.
+    async fn try_mark(&mut self, sent: &str) -> Result<(), MysqlError> {
+        let text = format!("UPDATE {} SET {} = 1 WHERE 1 = 0", self.table, quoted(sent));
+        let tried = self.run(&text).await;
+        tried.map_err(|error| self.may_not_mark(error))
     }
 
     /// The configured zone, or the server's present offset.
@@ -345,6 +390,25 @@ impl TableConnection {
             },
             other => other,
         }
+    }
+}
+
+/// Why there is no connection.
+fn not_connected(settings: &MysqlSettings, server: String, error: mysql_async::Error) -> MysqlError {
+    if let Some(reason) = tls::refusal(&error, settings.tls.as_ref()) {
+        return MysqlError::Tls { server, reason };
+    }
+    match &error {
+        mysql_async::Error::Server(refused) if refused.code == ACCESS_DENIED => MysqlError::Refused {
+            server,
+            user: settings.user.clone(),
+            hint: match settings.tls {
+                Some(_) => "",
+                None => ", or `tls` if it takes this user by TLS only (REQUIRE SSL)",
+            },
+            error,
+        },
+        _ => MysqlError::Connect { server, error },
     }
 }
 

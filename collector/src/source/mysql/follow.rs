@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use logferry_config::MysqlSettings;
 use serde_json::Value;
 
-use super::connection::{TableConnection, TableRow};
+use super::connection::{TableConnection, TableFound, TableRow, UnmarkedRows};
 use super::progress::{MarkedProgress, ROUND_MAX, TrailingProgress};
 use crate::capture::{Position, Refused};
 use crate::line_record::{RecordOrigin, fit, of_members};
@@ -42,6 +42,11 @@ pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<()
     ended
 }
 
+/// Whether the table can be read and marked as it is. Nothing is changed.
+pub async fn probe(settings: &MysqlSettings) -> Result<TableFound, SourceError> {
+    Ok(TableConnection::probe(settings).await?)
+}
+
 struct RowReader<'a> {
     settings: &'a MysqlSettings,
     context: &'a SourceContext,
@@ -55,11 +60,16 @@ impl RowReader<'_> {
     /// position forgets their keys: a crash before it leaves keys of rows that are not shown any more.
     async fn follow_marks(&mut self, sent: &str, position: Option<&Position>) -> Result<(), SourceError> {
         let mut progress = MarkedProgress::of_position(position);
-        let limit = self.settings.batch.min(ROUND_MAX);
+        let most = self.settings.batch.min(ROUND_MAX);
+        let mut limit = most;
         let mut durable = progress.clone();
         while !self.context.shutdown.is_cancelled() {
-            let rows = self.connection.unmarked(sent, limit).await?;
-            let is_all = rows.len() < limit as usize;
+            let UnmarkedRows { rows, fits, is_all } = self.connection.unmarked(sent, limit).await?;
+            // Of large rows no more are asked for than fit.
+            limit = match u32::try_from(rows.len()) {
+                Ok(len) if !fits => len.max(1),
+                _ => limit.saturating_mul(2).min(most),
+            };
             let keys: BTreeSet<_> = rows.iter().map(|row| row.key.clone()).collect();
             if is_all {
                 progress.keep_only(&keys);

@@ -2,10 +2,13 @@
 //! written in `values`, without I/O.
 
 mod connection;
+mod error;
 mod follow;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
-pub use follow::run;
+pub use connection::TableFound;
+pub use follow::{probe, run};

@@ -1,5 +1,7 @@
 //! The source against a real MariaDB.
 
+mod tls;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +25,7 @@ fn settings(server: &MariaDb) -> MysqlSettings {
     MysqlSettings {
         host: "127.0.0.1".to_owned(),
         port: server.port,
+        tls: None,
         user: MARIADB_USER.to_owned(),
         password: Some(Secret::new(MARIADB_PASSWORD)),
         database: "clientdb".to_owned(),
@@ -148,6 +151,22 @@ async fn every_type_of_column_is_written_whole() {
     ] {
         assert_eq!(record[name], expected, "{name}: {record}");
     }
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_too_large_for_one_round_come_in_several() {
+    let server = started().await;
+    server.sql(
+        "ALTER TABLE clientdb.logs ADD body LONGTEXT; INSERT INTO clientdb.logs (message, body) \
+         WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < 20) \
+         SELECT CONCAT('row ', n), REPEAT('x', 300000) FROM numbers",
+    );
+    let source = start(&settings(&server), None);
+    let records = source.until_captured(20).await;
+    until_marked(&server).await;
+    let expected: Vec<_> = (1..=20).map(|number| format!("row {number}")).collect();
+    assert_eq!(messages(&records), expected);
     source.stop().await;
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use logferry_config::WindowsEventsSettings;
 use tokio::sync::mpsc;
 
-use super::problems::{FileProblems, ProblemLog};
-use super::progress::{EventLogs, OpenedLog, ReadFile};
+use super::problems::{EventFileProblems, ProblemLog};
+use super::progress::{EventLogs, OpenedLog, ReadEvents};
 use super::read::{FileStamp, OpenEvents, ParsedEvent};
 use super::record::record;
 use crate::capture::Refused;
@@ -98,7 +98,7 @@ pub(super) async fn follow(
     Ok(())
 }
 
-fn tell(path: &Path, problems: Option<FileProblems>, context: &SourceContext) {
+fn tell(path: &Path, problems: Option<EventFileProblems>, context: &SourceContext) {
     let Some(problems) = problems else { return };
     let text = problems.text(&path.display().to_string());
     context.status.count_dropped(problems.damages.len() as u64);
@@ -126,11 +126,11 @@ async fn read(
     is_settled: bool,
     logs: &mut EventLogs,
     context: &SourceContext,
-) -> Result<Option<FileProblems>, Refused> {
+) -> Result<Option<EventFileProblems>, Refused> {
     let unreadable = |reason: &str| {
-        let problems = FileProblems {
+        let problems = EventFileProblems {
             damages: [reason.to_owned()].into(),
-            ..FileProblems::default()
+            ..EventFileProblems::default()
         };
         Ok(Some(problems))
     };
@@ -143,11 +143,11 @@ async fn read(
         Ok(Err(reason)) => return unreadable(&reason),
         Err(_) => return unreadable("reading it failed"),
     };
-    let mut problems = FileProblems {
+    let mut problems = EventFileProblems {
         damages: damages.into_iter().collect(),
-        ..FileProblems::default()
+        ..EventFileProblems::default()
     };
-    let file = ReadFile::new(path, numbers);
+    let file = ReadEvents::new(path, numbers);
     let mut next = logs.clone();
     if next.is_captured(&file) {
         let mut looked = logs.clone();
@@ -182,7 +182,7 @@ async fn read(
 /// Captures the new records of the log that was opened; whether that was all of them, and what could not be read.
 async fn capture(
     events: OpenEvents,
-    file: &ReadFile,
+    file: &ReadEvents,
     logs: &mut EventLogs,
     context: &SourceContext,
 ) -> Result<(bool, Vec<String>), Refused> {

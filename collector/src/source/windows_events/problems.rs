@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 /// What one reading of a file found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FileProblems {
+pub(super) struct EventFileProblems {
     /// Parts that cannot be read, in words.
     pub(super) damages: BTreeSet<String>,
     /// First and last number of records that are missing before one that is there.
@@ -18,11 +18,11 @@ pub(super) struct FileProblems {
 /// What was found in a file last, and what was told of it.
 #[derive(Debug, Default)]
 pub(super) struct ProblemLog {
-    found: FileProblems,
-    told: FileProblems,
+    found: EventFileProblems,
+    told: EventFileProblems,
 }
 
-impl FileProblems {
+impl EventFileProblems {
     fn is_empty(&self) -> bool {
         self.damages.is_empty() && self.missing.is_empty()
     }
@@ -62,7 +62,7 @@ impl FileProblems {
 
 impl ProblemLog {
     /// What a reading found. Returns what is to be told now.
-    pub(super) fn read(&mut self, found: FileProblems) -> Option<FileProblems> {
+    pub(super) fn read(&mut self, found: EventFileProblems) -> Option<EventFileProblems> {
         let twice = self.found.common(&found);
         self.told = self.told.common(&found);
         self.found = found;
@@ -70,13 +70,13 @@ impl ProblemLog {
     }
 
     /// The file has not changed since. Returns what is to be told now.
-    pub(super) fn unchanged(&mut self) -> Option<FileProblems> {
+    pub(super) fn unchanged(&mut self) -> Option<EventFileProblems> {
         let found = self.found.clone();
         self.tell(&found)
     }
 
-    fn tell(&mut self, certain: &FileProblems) -> Option<FileProblems> {
-        let new = FileProblems {
+    fn tell(&mut self, certain: &EventFileProblems) -> Option<EventFileProblems> {
+        let new = EventFileProblems {
             damages: certain.damages.difference(&self.told.damages).cloned().collect(),
             missing: certain.missing.difference(&self.told.missing).copied().collect(),
         };
@@ -90,8 +90,8 @@ impl ProblemLog {
 mod tests {
     use super::*;
 
-    fn problems(damages: &[&str], missing: &[(u64, u64)]) -> FileProblems {
-        FileProblems {
+    fn problems(damages: &[&str], missing: &[(u64, u64)]) -> EventFileProblems {
+        EventFileProblems {
             damages: damages.iter().map(ToString::to_string).collect(),
             missing: missing.iter().copied().collect(),
         }

@@ -42,14 +42,14 @@ pub(super) struct EventLogs {
 
 /// What is known of a file that was read.
 #[derive(Debug, Clone)]
-pub(super) struct ReadFile {
+pub(super) struct ReadEvents {
     path: String,
     fingerprint: String,
     /// The records that can be read.
     pub(super) records: BTreeMap<u64, i128>,
 }
 
-impl ReadFile {
+impl ReadEvents {
     pub(super) fn new(path: &Path, records: BTreeMap<u64, i128>) -> Self {
         let mut digest = Sha256::new();
         for (number, time) in &records {
@@ -121,12 +121,12 @@ impl EventLogs {
     }
 
     /// Whether each record of a file is captured, by its fingerprint.
-    pub(super) fn is_captured(&self, file: &ReadFile) -> bool {
+    pub(super) fn is_captured(&self, file: &ReadEvents) -> bool {
         self.files.iter().any(|(_, known)| *known == file.fingerprint)
     }
 
     /// Each record of a file is captured; whether that is news. What was there before is forgotten: it is gone, or has another path.
-    pub(super) fn captured_whole(&mut self, file: &ReadFile) -> bool {
+    pub(super) fn captured_whole(&mut self, file: &ReadEvents) -> bool {
         let entry = (file.path.clone(), file.fingerprint.clone());
         if self.files.contains(&entry) {
             return false;
@@ -140,8 +140,8 @@ impl EventLogs {
 
     /// The log of a file becomes the last one: the known one, or a new one. `is_settled`: the file has not changed since the look
     /// before.
-    pub(super) fn open(&mut self, file: &ReadFile, is_settled: bool) -> OpenedLog {
-        let ReadFile { path, records, .. } = file;
+    pub(super) fn open(&mut self, file: &ReadEvents, is_settled: bool) -> OpenedLog {
+        let ReadEvents { path, records, .. } = file;
         let likeness: Vec<_> = self.logs.iter().map(|log| log.likeness(records)).collect();
         if !is_settled && likeness.contains(&Likeness::Mixed) {
             return OpenedLog::Mixed;

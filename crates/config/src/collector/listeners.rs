@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::collector::raw_source::RawCollectorSource;
-use crate::relay::{RawServerTls, ServerTls};
+use crate::collector::source_tls::RawSourceTls;
+use crate::relay::ServerTls;
 use crate::yaml::field::ConfigField;
 
 const MOST_CONNECTIONS: usize = 1 << 16;
@@ -116,8 +117,8 @@ fn listen(raw: &mut RawCollectorSource, at: &ConfigField<'_>, example: &str) -> 
 }
 
 #[expect(clippy::option_option, reason = "outer: no problem; inner: TLS is spoken")]
-fn tls(raw: Option<RawServerTls>, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
-    raw.unwrap_or_default().resolve(&at.key("tls"))
+fn tls(raw: Option<RawSourceTls>, at: &ConfigField<'_>) -> Option<Option<ServerTls>> {
+    raw.unwrap_or_default().of_listener(&at.key("tls"))
 }
 
 fn max_connections(raw: &mut RawCollectorSource, at: &ConfigField<'_>) -> Option<usize> {

@@ -8,6 +8,7 @@ pub(crate) mod journal;
 pub(crate) mod listeners;
 pub(crate) mod mysql;
 mod raw_source;
+pub(crate) mod source_tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

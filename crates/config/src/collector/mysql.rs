@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::collector::raw_source::RawCollectorSource;
+use crate::collector::source_tls::DatabaseTls;
 use crate::yaml::field::ConfigField;
 use crate::yaml::secret::Secret;
 
@@ -17,6 +18,8 @@ pub struct MysqlSettings {
     pub host: String,
     /// Its TCP port.
     pub port: u16,
+    /// TLS; `None`: none is spoken.
+    pub tls: Option<DatabaseTls>,
     /// The user.
     pub user: String,
     /// The user's password; `None`: the user has none.
@@ -46,6 +49,10 @@ impl MysqlSettings {
         let host = at.key("host").host(host.as_deref().unwrap_or("127.0.0.1"));
         let port = raw.port.take();
         let port = at.key("port").port(port.as_deref().unwrap_or("3306"));
+        let tls = match raw.tls.take() {
+            Some(raw) => raw.of_database(&at.key("tls")).map(Some),
+            None => Some(None),
+        };
         let user = at.required("user", raw.user.take(), "ferry", ConfigField::filled);
         let (inline, file) = (raw.password.take(), raw.password_file.take());
         let password = at.secret(
@@ -73,6 +80,7 @@ impl MysqlSettings {
         Some(Self {
             host: host?,
             port: port?,
+            tls: tls?,
             user: user?,
             password: password?,
             database: database?,

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::relay::RawServerTls;
+use crate::collector::source_tls::RawSourceTls;
 
 #[derive(Default, Deserialize)]
 #[serde(
@@ -17,7 +17,9 @@ pub(crate) struct RawCollectorSource {
     pub(super) name: Option<String>,
     // http, tcp, syslog
     pub(super) listen: Option<String>,
-    pub(super) tls: Option<RawServerTls>,
+    // http, tcp, syslog, mysql
+    pub(super) tls: Option<RawSourceTls>,
+    // http, tcp, syslog
     pub(super) max_connections: Option<String>,
     // http
     pub(super) keys_file: Option<String>,

@@ -118,9 +118,9 @@ struct RawLimits {
 #[serde(default, deny_unknown_fields, expecting = "a mapping of settings")]
 #[expect(clippy::struct_field_names, reason = "named as in the file")]
 pub(crate) struct RawServerTls {
-    cert_file: Option<String>,
-    key_file: Option<String>,
-    client_ca_file: Option<String>,
+    pub(crate) cert_file: Option<String>,
+    pub(crate) key_file: Option<String>,
+    pub(crate) client_ca_file: Option<String>,
 }
 
 impl RawRelay {

@@ -192,21 +192,31 @@ impl RawClientTls {
     /// `relay`: the addresses, if they are valid.
     pub(crate) fn resolve(self, at: &ConfigField<'_>, relay: Option<&[RelayAddress]>) -> Option<ClientTls> {
         let ca_file = at.optional("ca_file", self.ca_file, ConfigField::readable);
-        let cert_file = at.optional("cert_file", self.cert_file, ConfigField::readable);
-        let key_file = at.optional("key_file", self.key_file, ConfigField::secret_path);
-        let (ca_file, cert_file, key_file) = (ca_file?, cert_file?, key_file?);
-        let is_set = ca_file.is_some() || cert_file.is_some() || key_file.is_some();
+        let identity = client_identity(self.cert_file, self.key_file, at);
+        let (ca_file, identity) = (ca_file?, identity?);
+        let is_set = ca_file.is_some() || identity.is_some();
         if is_set && relay.is_some_and(|relay| !relay.iter().any(is_https)) {
             return at.refuse(
                 "is for https, and no address in `relay` is; write https:// there, or leave this out",
             );
         }
-        let identity = match (cert_file, key_file) {
-            (Some(cert_file), Some(key_file)) => Some(ClientIdentity { cert_file, key_file }),
-            (None, None) => None,
-            _ => return at.refuse("has only one of cert_file and key_file; write both or neither"),
-        };
         Some(ClientTls { ca_file, identity })
+    }
+}
+
+/// The client certificate of a section `tls`.
+#[expect(clippy::option_option, reason = "outer: no problem; inner: one is sent")]
+pub(crate) fn client_identity(
+    cert_file: Option<String>,
+    key_file: Option<String>,
+    at: &ConfigField<'_>,
+) -> Option<Option<ClientIdentity>> {
+    let cert_file = at.optional("cert_file", cert_file, ConfigField::readable);
+    let key_file = at.optional("key_file", key_file, ConfigField::secret_path);
+    match (cert_file?, key_file?) {
+        (Some(cert_file), Some(key_file)) => Some(Some(ClientIdentity { cert_file, key_file })),
+        (None, None) => Some(None),
+        _ => at.refuse("has only one of cert_file and key_file; write both or neither"),
     }
 }
 

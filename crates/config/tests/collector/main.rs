@@ -161,6 +161,22 @@ fn wrong_source_is_told_with_its_line_key_and_cure() {
             "must be above zero",
         ),
         (
+            "{type: mysql, name: a, user: u, database: d, table: t, tls: {ca_file: /nothing/ca.pem}}",
+            "3: collector.sources[0].tls.ca_file: /nothing/ca.pem cannot be read: there is no such file",
+        ),
+        (
+            "{type: mysql, name: a, user: u, database: d, table: t, tls: {client_ca_file: x}}",
+            "collector.sources[0].tls.client_ca_file: is for a source to which clients connect; write ca_file",
+        ),
+        (
+            "{type: mysql, name: a, user: u, database: d, table: t, tls: {ca_file: /dev/null, verify: false}}",
+            "collector.sources[0].tls.verify: is false, so nothing is checked against ca_file",
+        ),
+        (
+            "{type: tcp, name: a, listen: \"0.0.0.0:5170\", tls: {ca_file: x}}",
+            "collector.sources[0].tls.ca_file: is for a source that connects to a server; client_ca_file says",
+        ),
+        (
             "{type: windows_events, name: a, path: \"~/x\"}",
             "which only a shell knows",
         ),

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::{Ledger, LedgerError, WriteGuard};
 
-/// So much is written anew beside a relay: it takes about a third of a second (docs/run/upgrade.md).
+/// So much is written anew beside a relay, whose commits wait meanwhile (docs/run/upgrade.md).
 const BESIDE_RELAY_MAX: u64 = 32 << 20;
 
 /// How much of the file is in use.

@@ -28,6 +28,26 @@ fn body_over_the_limit_is_refused_by_its_head_or_when_it_gets_there() {
 }
 
 #[test]
+fn body_of_very_many_records_is_refused_before_they_take_the_memory_of_the_host() {
+    let source = RunningSource::start("");
+    let answer = source.post("/lines", "", &b"a\n".repeat(2 << 20));
+    assert!(
+        answer.status == 413 && answer.body.contains("post it in parts"),
+        "{answer:?}"
+    );
+    let values = format!("[{{\"message\": 1, \"values\": [{}0]}}]", "0,".repeat(3 << 20));
+    assert_eq!(source.post("/api/logs", "", values.as_bytes()).status, 413);
+    assert_eq!(source.records().len(), 0);
+    assert_eq!(
+        source
+            .post("/lines", "", &b"a line of an ordinary length\n".repeat(10_000))
+            .status,
+        201
+    );
+    assert_eq!(source.records().len(), 10_000);
+}
+
+#[test]
 fn client_above_its_rate_is_told_when_to_come_again() {
     let source = RunningSource::start(", rate: 3");
     let answers: Vec<_> = (0..20)

@@ -16,7 +16,7 @@ fn capture(logs: &mut EventLogs, records: &BTreeMap<u64, i128>) -> Vec<u64> {
 }
 
 fn capture_at(path: &str, logs: &mut EventLogs, records: &BTreeMap<u64, i128>) -> Vec<u64> {
-    let file = ReadFile::new(Path::new(path), records.clone());
+    let file = ReadEvents::new(Path::new(path), records.clone());
     if logs.is_captured(&file) {
         logs.captured_whole(&file);
         return Vec::new();
@@ -66,7 +66,7 @@ fn file_of_two_lives_of_a_log_waits_until_it_is_copied_whole() {
     let before = logs.clone();
     let mut records = file(1..=100, 0);
     records.extend(file(1..=50, 7));
-    let mixed = ReadFile::new(Path::new("live.evtx"), records);
+    let mixed = ReadEvents::new(Path::new("live.evtx"), records);
     assert_eq!(logs.open(&mixed, false), OpenedLog::Mixed);
     assert_eq!(logs, before);
     assert_eq!(capture(&mut logs, &file(1..=50, 7)).len(), 50);
@@ -141,7 +141,7 @@ fn position_of_many_logs_fits() {
     }
     assert_eq!((logs.logs.len(), logs.files.len()), (LOGS_MAX, LOGS_MAX));
     for number in 0..1000_u64 {
-        let known = ReadFile::new(Path::new(&format!("x{number}")), file([number], 0));
+        let known = ReadEvents::new(Path::new(&format!("x{number}")), file([number], 0));
         logs.captured_whole(&known);
     }
     let len = logs.position().to_string().len();
