@@ -8,6 +8,7 @@
 
 mod collector;
 mod delivery;
+mod indexing;
 mod measurement;
 mod peers;
 mod relay_load;
@@ -28,6 +29,7 @@ use tempfile::TempDir;
 
 use crate::collector::{PostLoad, collector};
 use crate::delivery::{Cases, DeliverySetup, delivery};
+use crate::indexing::{IndexLoad, indexer, sink};
 use crate::peers::peers;
 use crate::relay_load::backlog::{ingest, senders};
 use crate::relay_load::growth::growth;
@@ -131,20 +133,7 @@ enum Benchmark {
         connections: u16,
     },
     /// Posts records to a collector at a steady rate, and measures the time until each answer
-    Collector {
-        /// Clients, each with a connection of its own
-        #[arg(long, default_value_t = 100)]
-        clients: u32,
-        /// Records a second of all clients together
-        #[arg(long, default_value_t = 20_000)]
-        rate: u32,
-        /// Records in each request
-        #[arg(long, default_value_t = 20)]
-        batch: u32,
-        /// Seconds of the measurement
-        #[arg(long, default_value_t = 20)]
-        seconds: u32,
-    },
+    Collector(PostLoad),
     /// Writes generated lines into a search store, and measures its cost and the time of searches, beside zgrep
     Search {
         /// Bytes of lines; the disk needs a quarter of it
@@ -153,6 +142,17 @@ enum Benchmark {
         /// Each line has a number that no other has
         #[arg(long)]
         ids: bool,
+    },
+    /// Indexes a backlog, then lines as they come, then a backlog beside a relay whose commits are timed
+    Indexer(IndexLoad),
+    /// Sends a backlog to a server that answers as OpenSearch does
+    Sink {
+        /// Bytes of the backlog
+        #[arg(long, default_value = "512MiB", value_parser = parse_size)]
+        size: u64,
+        /// Sources of the backlog, a batch each
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        sources: u16,
     },
     /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
@@ -217,20 +217,9 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         }
         Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
         Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
-        Benchmark::Collector {
-            clients,
-            rate,
-            batch,
-            seconds,
-        } => {
-            let load = PostLoad {
-                clients: *clients,
-                rate: *rate,
-                batch: *batch,
-                seconds: *seconds,
-            };
-            collector(binary, dir, load)?
-        }
+        Benchmark::Collector(load) => collector(binary, dir, *load)?,
+        Benchmark::Indexer(load) => indexer(binary, dir, *load)?,
+        Benchmark::Sink { size, sources } => sink(binary, dir, *size, *sources)?,
         Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),
         Benchmark::Delivery {
             cases,
