@@ -9,6 +9,7 @@
 mod collector;
 mod console;
 mod delivery;
+mod indexing;
 mod measurement;
 mod peers;
 mod relay_load;
@@ -31,6 +32,7 @@ use crate::collector::{PostLoad, collector};
 use crate::console::live::{LiveLoad, live};
 use crate::console::pages::{PageLoad, pages};
 use crate::delivery::{Cases, DeliverySetup, delivery};
+use crate::indexing::{IndexLoad, indexer, sink};
 use crate::peers::peers;
 use crate::relay_load::backlog::{ingest, senders};
 use crate::relay_load::growth::growth;
@@ -134,20 +136,7 @@ enum Benchmark {
         connections: u16,
     },
     /// Posts records to a collector at a steady rate, and measures the time until each answer
-    Collector {
-        /// Clients, each with a connection of its own
-        #[arg(long, default_value_t = 100)]
-        clients: u32,
-        /// Records a second of all clients together
-        #[arg(long, default_value_t = 20_000)]
-        rate: u32,
-        /// Records in each request
-        #[arg(long, default_value_t = 20)]
-        batch: u32,
-        /// Seconds of the measurement
-        #[arg(long, default_value_t = 20)]
-        seconds: u32,
-    },
+    Collector(PostLoad),
     /// Fills a ledger, and measures the time of each page and route of the console on it
     Console {
         #[command(flatten)]
@@ -166,6 +155,17 @@ enum Benchmark {
         /// Each line has a number that no other has
         #[arg(long)]
         ids: bool,
+    },
+    /// Indexes a backlog, then lines as they come, then a backlog beside a relay whose commits are timed
+    Indexer(IndexLoad),
+    /// Sends a backlog to a server that answers as OpenSearch does
+    Sink {
+        /// Bytes of the backlog
+        #[arg(long, default_value = "512MiB", value_parser = parse_size)]
+        size: u64,
+        /// Sources of the backlog, a batch each
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+        sources: u16,
     },
     /// Delivers batches to a real sshd, and compares with OpenSSH's `sftp -b`
     Delivery {
@@ -230,20 +230,9 @@ fn run(args: &BenchArgs) -> anyhow::Result<()> {
         }
         Benchmark::Reconnect { setup, size } => reconnect(binary, dir, setup, *size)?,
         Benchmark::Isolation { connections, seconds } => isolation(binary, dir, *connections, *seconds)?,
-        Benchmark::Collector {
-            clients,
-            rate,
-            batch,
-            seconds,
-        } => {
-            let load = PostLoad {
-                clients: *clients,
-                rate: *rate,
-                batch: *batch,
-                seconds: *seconds,
-            };
-            collector(binary, dir, load)?
-        }
+        Benchmark::Collector(load) => collector(binary, dir, *load)?,
+        Benchmark::Indexer(load) => indexer(binary, dir, *load)?,
+        Benchmark::Sink { size, sources } => sink(binary, dir, *size, *sources)?,
         Benchmark::Console { load } => pages(binary, dir, *load)?,
         Benchmark::Live { load } => live(binary, dir, *load)?,
         Benchmark::Overload { .. } | Benchmark::Search { .. } => String::new(),

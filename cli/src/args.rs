@@ -318,6 +318,9 @@ pub(crate) struct SearchArgs {
     /// At most so many lines
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
+    /// All lines, without a limit: to export them
+    #[arg(long, conflicts_with_all = ["limit", "count"])]
+    pub(crate) all: bool,
     /// Stop after so long, and say how far the search came
     #[arg(long, value_name = "TIME", value_parser = logferry_config::units::parse_duration)]
     pub(crate) timeout: Option<std::time::Duration>,

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod program;
+
 use std::path::Path;
-use std::process::Command;
 
 use jiff::Timestamp;
 use logferry_ledger::{BatchState, Ledger};
@@ -11,6 +12,8 @@ use logferry_numbers::{IndexDb, IndexLag, IndexedBatch, SinkBatch, SinkChange};
 use logferry_testkit::batches::{add_batch, new_batch};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use program::result_of;
 
 /// A relay host with one batch in the spool, whose sink has sent it and another one, which is gone.
 fn host() -> (TempDir, String) {
@@ -61,26 +64,10 @@ fn index(dir: &TempDir) -> IndexDb {
     IndexDb::open_or_create(&dir.path().join("index")).unwrap()
 }
 
-/// The exit code, stdout and stderr.
-fn logferry(file: &str, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command
-        .args(["-c", file])
-        .args(arguments)
-        .env_remove("LOGFERRY_LOG");
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
-
 #[test]
 fn everything_is_sent_again_only_if_it_was_said_so_and_the_command_tells_how_much() {
     let (dir, file) = host();
-    let (code, stdout, _) = logferry(&file, &["resend", "--index", "--dry-run"]);
+    let (code, stdout, _) = result_of(&file, &["resend", "--index", "--dry-run"]);
     assert_eq!(
         (code, stdout.as_str()),
         (
@@ -90,11 +77,11 @@ fn everything_is_sent_again_only_if_it_was_said_so_and_the_command_tells_how_muc
              dry run: nothing was changed\n"
         )
     );
-    let (code, _, stderr) = logferry(&file, &["resend", "--index"]);
+    let (code, _, stderr) = result_of(&file, &["resend", "--index"]);
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("say --all"), "{stderr}");
     assert!(!index(&dir).is_resend_requested().unwrap());
-    let (code, stdout, stderr) = logferry(&file, &["resend", "--index", "--all", "--json"]);
+    let (code, stdout, stderr) = result_of(&file, &["resend", "--index", "--all", "--json"]);
     assert_eq!(code, 0, "{stderr}");
     let resent: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(
@@ -102,10 +89,10 @@ fn everything_is_sent_again_only_if_it_was_said_so_and_the_command_tells_how_muc
         (&1.into(), &1.into(), &true.into())
     );
     assert!(index(&dir).is_resend_requested().unwrap());
-    let (code, _, stderr) = logferry(&file, &["resend", "--index", "--destination", "edw"]);
+    let (code, _, stderr) = result_of(&file, &["resend", "--index", "--destination", "edw"]);
     assert_eq!(code, 2, "{stderr}");
     std::fs::write(&file, config(dir.path(), "")).unwrap();
-    let (code, _, stderr) = logferry(&file, &["resend", "--index", "--all"]);
+    let (code, _, stderr) = result_of(&file, &["resend", "--index", "--all"]);
     assert_eq!(code, 2);
     assert!(
         stderr.contains("there is no `opensearch` in an indexer section"),
@@ -117,18 +104,18 @@ fn everything_is_sent_again_only_if_it_was_said_so_and_the_command_tells_how_muc
 fn server_that_is_down_is_a_reason_for_exit_code_1_until_the_sink_is_switched_off() {
     let (dir, file) = host();
     let reason = "lines wait for OpenSearch";
-    let (_, stdout, _) = logferry(&file, &["status"]);
+    let (_, stdout, _) = result_of(&file, &["status"]);
     assert!(!stdout.contains(reason), "{stdout}");
     index(&dir)
         .record_sink_trouble("cannot connect to 127.0.0.1:9", IndexLag::default())
         .unwrap();
-    let (code, stdout, _) = logferry(&file, &["status"]);
+    let (code, stdout, _) = result_of(&file, &["status"]);
     assert_eq!(code, 1);
     let at = stdout.find("exit code 1, because:").unwrap();
     assert!(stdout[at..].contains(reason), "{stdout}");
     assert!(stdout[at..].contains("cannot connect to 127.0.0.1:9"), "{stdout}");
     std::fs::write(&file, config(dir.path(), "")).unwrap();
-    let (_, stdout, _) = logferry(&file, &["status"]);
+    let (_, stdout, _) = result_of(&file, &["status"]);
     assert!(
         !stdout.contains(reason),
         "what it was when it was switched off says nothing of today: {stdout}"

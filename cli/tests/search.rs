@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod program;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ use logferry_store::{LineOrigin, LineRecord, StoreWriter};
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use program::result_of;
 
 /// The first second of the batch's window.
 const START: i64 = 1_795_227_600;
@@ -125,18 +128,7 @@ fn index_with(dir: &Path, batch: &Batch, count: usize, gaps: Vec<IndexGap>) {
 
 /// The exit code, stdout and stderr.
 fn search(file: &str, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command
-        .args(["-c", file, "search"])
-        .args(arguments)
-        .env_remove("LOGFERRY_LOG");
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    result_of(file, &[&["search"], arguments].concat())
 }
 
 const WITH_INDEX: &str = "indexer:\n  store_dir: DIR/index\n";

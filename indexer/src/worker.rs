@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_ledger::LedgerError;
-use logferry_numbers::{IndexDb, IndexError};
+use logferry_numbers::{FILE_NAME, IndexDb, IndexError};
 use logferry_store::{StoreLimits, StoreOpened, StoreWriter};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use logferry_text::error_chain;
@@ -136,7 +136,8 @@ impl IndexerThread {
         let db = IndexDb::open_or_create(&config.store_dir)?;
         let state = db.state()?;
         let position = state.store_position.as_deref().map(str::parse).transpose();
-        let position = position.map_err(|error| IndexError::damaged(&config.store_dir, error))?;
+        let position =
+            position.map_err(|error| IndexError::damaged(config.store_dir.join(FILE_NAME), &error))?;
         let StoreOpened { writer, lost } = StoreWriter::open(
             RealDisk,
             &config.store_dir,

@@ -55,7 +55,7 @@ fn json(config: &Path, arguments: &[&str]) -> Option<Vec<Value>> {
 
 /// Lines and server errors by minute.
 fn numbers(config: &Path) -> BTreeMap<String, (u64, u64)> {
-    let rows = json(config, &["numbers", "--since", "2025-01-01"]).and_then(|mut lines| lines.pop());
+    let rows = json(config, &["numbers", "--since", "2020-01-01"]).and_then(|mut lines| lines.pop());
     let rows = rows.and_then(|rows| rows.as_array().cloned()).unwrap_or_default();
     let count = |row: &Value, key: &str| row[key].as_u64().unwrap();
     let of = |row: &Value| {
@@ -118,6 +118,18 @@ fn killed_indexer_counts_and_stores_each_line_once() {
     assert_eq!(indexer.stop(Signal::SIGTERM, WAIT_LIMIT).code(), Some(0));
 }
 
+/// Minute and status of a line of the load, counted by nothing that the program has.
+fn minute_and_status(line: &[u8]) -> (String, String) {
+    let text = std::str::from_utf8(line).unwrap();
+    let (_, time) = text.split_once('[').unwrap();
+    let time: jiff::Zoned = jiff::Zoned::strptime("%d/%b/%Y:%H:%M:%S %z", &time[..26]).unwrap();
+    let status = text.split("\" ").nth(1).unwrap();
+    (
+        time.timestamp().strftime("%Y-%m-%dT%H:%M:00Z").to_string(),
+        status[..3].to_owned(),
+    )
+}
+
 /// Bytes of the lines in the numbers, and of the gaps; and the lines that a search of everything finds.
 fn indexed(config: &Path) -> Option<(u64, u64, Vec<Vec<u8>>)> {
     let rows = json(config, &["numbers", "--since", "2020-01-01"])?.pop()?;
@@ -126,7 +138,7 @@ fn indexed(config: &Path) -> Option<(u64, u64, Vec<Vec<u8>>)> {
         .iter()
         .filter_map(|row| row["bytes"].as_u64())
         .sum();
-    let mut hits = json(config, &["search", "--limit", "1000000"])?;
+    let mut hits = json(config, &["search", "--all"])?;
     let end = hits.pop()?;
     let gaps = end["gaps"]
         .as_array()?
@@ -140,7 +152,7 @@ fn indexed(config: &Path) -> Option<(u64, u64, Vec<Vec<u8>>)> {
 fn housekeeper_that_deletes_at_once_makes_gaps_and_no_line_is_lost_or_doubled() {
     let seed = seed();
     let mut pipeline = Pipeline::new("indexed-race", "1s");
-    let load = LogWriter::start(&pipeline.config.log, 2_000, seed);
+    let load = LogWriter::start(&pipeline.config.log, 8_000, seed);
     pipeline.start_all();
     let (data, store) = (&pipeline.config.data_dir, pipeline.test_folder.path("index"));
     let written = format!(
@@ -154,12 +166,16 @@ fn housekeeper_that_deletes_at_once_makes_gaps_and_no_line_is_lost_or_doubled() 
     first.kill();
     let mut housekeeper = start_role(&pipeline.test_folder, "housekeeper", &config);
     wait_for("lines at the drop", WAIT_LIMIT, || pipeline.delivered_lines() > 0);
-    for round in 0..8_u64 {
+    for round in 0..10_u64 {
         let mut indexer = start(&pipeline.test_folder, &config);
         sleep(Duration::from_millis(
             100 + (seed ^ round).wrapping_mul(7919) % 1500,
         ));
         indexer.kill();
+        if round % 3 == 2 {
+            housekeeper.kill();
+            housekeeper = start_role(&pipeline.test_folder, "housekeeper", &config);
+        }
     }
     load.stop();
     let log = WrittenLog::read(&pipeline.config.log);
@@ -182,6 +198,14 @@ fn housekeeper_that_deletes_at_once_makes_gaps_and_no_line_is_lost_or_doubled() 
     assert_eq!(hits.iter().map(|line| line.len() as u64).sum::<u64>(), counted);
     let all: HashSet<&[u8]> = log.kept().map(|(line, _)| line).collect();
     assert!(found.is_subset(&all), "only lines that were written");
+    let mut expected: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for line in &hits {
+        let (minute, status) = minute_and_status(line);
+        let counts = expected.entry(minute).or_default();
+        counts.0 += 1;
+        counts.1 += u64::from(status.starts_with('5'));
+    }
+    assert_eq!(numbers(&config), expected);
     println!("{counted} bytes in {} lines, {lost} bytes in gaps", hits.len());
     for role in [&mut indexer, &mut housekeeper] {
         assert_eq!(role.stop(Signal::SIGTERM, WAIT_LIMIT).code(), Some(0));
@@ -263,7 +287,7 @@ fn indexer_tells_metrics_health_and_status_and_a_reload_adds_a_counter() {
     // The process is the same, so its counters go on.
     wait_for_metric("logferry_indexer_lines_total 60");
     assert_eq!(indexer.id(), id);
-    let rows = json(&config, &["numbers", "--since", "2025-01-01"]).and_then(|mut lines| lines.pop());
+    let rows = json(&config, &["numbers", "--since", "2020-01-01"]).and_then(|mut lines| lines.pop());
     let rows = rows.and_then(|rows| rows.as_array().cloned()).unwrap_or_default();
     let failures: u64 = rows.iter().filter_map(|row| row["failures"].as_u64()).sum();
     assert_eq!(failures, 2, "of the lines since the reload: {rows:?}");

@@ -19,14 +19,20 @@ use crate::testbed::relay_testbed::WrongResult;
 const START_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What the clients do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct PostLoad {
-    pub(crate) clients: u32,
-    /// Records a second of all clients together.
-    pub(crate) rate: u32,
-    /// Records in each request.
-    pub(crate) batch: u32,
-    pub(crate) seconds: u32,
+    /// Clients, each with a connection of its own
+    #[arg(long, default_value_t = 100)]
+    clients: u32,
+    /// Records a second of all clients together
+    #[arg(long, default_value_t = 20_000)]
+    rate: u32,
+    /// Records in each request
+    #[arg(long, default_value_t = 20)]
+    batch: u32,
+    /// Seconds of the measurement
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
 }
 
 /// Posts for `seconds`, and checks that each acknowledged record is in the capture once. Returns the table.

@@ -12,10 +12,10 @@ use crate::testbed::relay_testbed::{RelayTestbed, source_name};
 const SETTINGS: [(&str, &str); 2] = [("0s", "≤ 2 / 10"), ("1s", "≤ 1010 / 1050")];
 
 /// Lines per second.
-pub(super) const RATE: u32 = 100;
+pub(crate) const RATE: u32 = 100;
 
 /// The pace of a quiet host.
-pub(super) const fn quiet_rate(seconds: u32) -> WriteRate {
+pub(crate) const fn quiet_rate(seconds: u32) -> WriteRate {
     WriteRate {
         rate: RATE,
         seconds,
@@ -46,7 +46,7 @@ pub(crate) fn latency(binary: &Path, folder: &Path, seconds: u32) -> anyhow::Res
 }
 
 /// A relay of `groups` groups, and one sender in the first of them whose log has one committed line.
-pub(super) fn quiet_sender(
+pub(crate) fn quiet_sender(
     binary: &Path,
     folder: &Path,
     groups: u8,

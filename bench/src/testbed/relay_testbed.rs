@@ -31,6 +31,9 @@ pub(crate) enum WrongResult {
     /// A search found other lines than were written.
     #[error("the search for {query} has {hits} hits, {again} when it is repeated")]
     Hits { query: String, hits: u64, again: u64 },
+    /// The indexer has not stored each line once.
+    #[error("{lines} lines were durable; the indexer has read {read}, and its store has {stored}")]
+    Indexed { stored: u64, read: u64, lines: u64 },
     #[error("nothing was committed for {} s, at {at} of {of} lines", STANDSTILL_MAX.as_secs())]
     Standstill { at: u64, of: u64 },
     #[error("source {source_name}: expected {expected:?}, stored {stored:?}")]

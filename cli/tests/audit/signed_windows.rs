@@ -1,27 +1,15 @@
 //! `logferry audit --record` and `--check`: a signed window as a file, checked on a host that has nothing but the public key.
 
 use std::path::Path;
-use std::process::Command;
 
 use logferry_inspection::sign_off::{SigningReach, sign_windows};
 use logferry_testkit::relay_host::{RelayHost, at};
 
+use crate::program::result_of;
+
 /// The exit code, stdout and stderr of `logferry audit`.
 fn audit(config: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-    command
-        .arg("-c")
-        .arg(config)
-        .arg("audit")
-        .args(arguments)
-        .env_remove("LOGFERRY_LOG");
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    result_of(config, &[&["audit"], arguments].concat())
 }
 
 #[test]

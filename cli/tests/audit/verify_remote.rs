@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,8 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::program::result_of;
+
 const TEXT: &[u8] = b"one\ntwo\n";
 const NAME: &str = "accessLog_26112108_20-39_web";
+
+/// Kinds and details.
+type Findings = Vec<(String, String)>;
 
 /// A relay host with two destinations, `lab` and `edw`. They are verified in this order.
 struct TwoDestinations {
@@ -118,21 +122,17 @@ impl TwoDestinations {
         self.dir.path().join("edw").join(format!("{NAME}{end}"))
     }
 
-    /// The exit code, stdout and stderr.
-    async fn audit(&self, options: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
-        command.arg("-c").arg(self.dir.path().join("logferry.yaml"));
-        command.args(["audit", "--verify"]).args(options);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = output.await.unwrap();
-        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-        (output.status.code().unwrap(), out, err)
+    /// The exit code, stdout and stderr. The servers go on meanwhile.
+    fn audit(&self, options: &[&str]) -> (i32, String, String) {
+        let config = self.dir.path().join("logferry.yaml");
+        let arguments = [&["audit", "--verify"], options].concat();
+        tokio::task::block_in_place(|| result_of(config, &arguments))
     }
 
     /// The exit code, `complete`, and kinds and details of discrepancies and of warnings.
-    async fn audit_json(&self) -> (i32, bool, Vec<(String, String)>, Vec<(String, String)>) {
+    fn audit_json(&self) -> (i32, bool, Findings, Findings) {
         // The ledger has no stream for these lines. With a time in the filter, the audit does not compare the two.
-        let (code, out, _) = self.audit(&["--json", "--since", "2026-11-01T00:00:00Z"]).await;
+        let (code, out, _) = self.audit(&["--json", "--since", "2026-11-01T00:00:00Z"]);
         let audit: Value = serde_json::from_str(&out).unwrap();
         let list = |key: &str| {
             let found = audit[key].as_array().unwrap().iter();
@@ -153,14 +153,14 @@ async fn unreadable_destination_is_named_and_the_others_are_read() {
     let mut host = TwoDestinations::start().await;
     host.seal();
     host.deliver().await;
-    assert_eq!(host.audit_json().await, (0, true, vec![], vec![]));
+    assert_eq!(host.audit_json(), (0, true, vec![], vec![]));
 
     let TwoDestinations { lab, .. } = host;
     lab.stop().await;
     let lab = TwoDestinations::serve(&tempfile::tempdir().unwrap(), "elsewhere").await;
     let host = TwoDestinations { lab, ..host };
     fs::write(host.at_edw(".log.gz"), "altered").unwrap();
-    let (code, complete, wrong, warnings) = host.audit_json().await;
+    let (code, complete, wrong, warnings) = host.audit_json();
     assert_eq!((code, complete, warnings), (3, false, vec![]));
     let kinds: Vec<_> = wrong.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["remote_unread", "remote_short"]);
@@ -170,7 +170,7 @@ async fn unreadable_destination_is_named_and_the_others_are_read() {
             .starts_with("cannot read back the files delivered to lab: cannot connect to"),
         "{wrong:?}"
     );
-    let (code, out, err) = host.audit(&[]).await;
+    let (code, out, err) = host.audit(&[]);
     assert_eq!(code, 3);
     assert!(
         out.contains("NOT complete") && out.contains("files delivered to lab"),
@@ -197,7 +197,7 @@ async fn manifests_and_markers_are_compared_with_the_ledger() {
     )
     .unwrap();
     fs::write(host.at_edw(".log.gz.ok"), "not empty").unwrap();
-    let (code, complete, wrong, warnings) = host.audit_json().await;
+    let (code, complete, wrong, warnings) = host.audit_json();
     assert_eq!((code, complete, warnings), (1, false, vec![]));
     let named: Vec<_> = wrong
         .iter()
@@ -213,7 +213,7 @@ async fn manifests_and_markers_are_compared_with_the_ledger() {
     // The ledger does not record whether they were delivered, so this is a warning.
     fs::remove_file(host.at_edw(".json")).unwrap();
     fs::remove_file(host.at_edw(".log.gz.ok")).unwrap();
-    let (code, complete, wrong, warnings) = host.audit_json().await;
+    let (code, complete, wrong, warnings) = host.audit_json();
     assert_eq!((code, complete, wrong), (0, true, vec![]));
     let kinds: Vec<_> = warnings.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(kinds, ["companion_missing"; 2], "{warnings:?}");
@@ -233,7 +233,7 @@ async fn manifests_and_markers_are_compared_with_the_ledger() {
         .ledger
         .manifest_delivered(id, "/WINDOW.json", Timestamp::now());
     delivered.unwrap();
-    let (code, _, wrong, _) = host.audit_json().await;
+    let (code, _, wrong, _) = host.audit_json();
     assert_eq!(code, 1);
     assert_eq!(
         wrong,
@@ -243,7 +243,7 @@ async fn manifests_and_markers_are_compared_with_the_ledger() {
         )]
     );
     fs::write(host.dir.path().join("edw/WINDOW.json"), "{}").unwrap();
-    assert_eq!(host.audit_json().await.0, 0);
+    assert_eq!(host.audit_json().0, 0);
     host.lab.stop().await;
     host.edw.stop().await;
 }

@@ -1,5 +1,7 @@
 //! The program, run to its end.
+#![allow(dead_code, reason = "each test has a copy, and uses a part of it")]
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// The program with these arguments, and nothing of this user's environment.
@@ -25,5 +27,20 @@ pub(crate) fn error_of(arguments: &[&str]) -> (i32, String) {
     (
         output.status.code().unwrap(),
         String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+/// The exit code, stdout and stderr of a command with this configuration.
+pub(crate) fn result_of(config: impl AsRef<Path>, arguments: &[&str]) -> (i32, String, String) {
+    let output = logferry(arguments)
+        .arg("-c")
+        .arg(config.as_ref())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
     )
 }

@@ -26,8 +26,8 @@ use crate::login::principal::Reader;
 
 /// Lines of an export.
 const LINES_MAX: u64 = 1_000_000;
-/// Lines of one page of the search.
-const PAGE_LINES: usize = 5000;
+/// Most lines of one page of the search. The memory is bounded by the store, which ends a page earlier.
+const PAGE_LINES: usize = 100_000;
 /// An export may take so long.
 const BUDGET: Duration = Duration::from_mins(10);
 

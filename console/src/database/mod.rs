@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::stat::Mode;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::ConsoleError;
 
@@ -73,14 +73,8 @@ impl ConsoleDb {
     pub(crate) fn open_or_create(state_dir: &Path) -> Result<Self, ConsoleError> {
         let path = state_dir.join(FILE_NAME);
         let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-                | OpenFlags::SQLITE_OPEN_CREATE
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            // A session that was ended, or a line that was hidden, must not come back by a power loss.
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            // Durable commits: a session that was ended, or a line that was hidden, must not come back by a power loss.
+            let connection = logferry_sqlite_file::open(&path, BUSY_TIMEOUT)?;
             connection.pragma_update(None, "foreign_keys", true)?;
             Ok(connection)
         };

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use logferry_sqlite_file::{Schema, SchemaState};
+use rusqlite::Connection;
 
 use crate::error::ConsoleError;
 
@@ -96,46 +97,25 @@ CREATE TABLE requests (
 ) STRICT, WITHOUT ROWID;
 "];
 
-/// Brings the file to the tables of this version, in one transaction. A file without tables gets all.
+/// Brings the file to the tables of this version. A file without tables gets all.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), ConsoleError> {
-    let run = |connection: &mut Connection| {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (application, found) = versions(&transaction)?;
-        let is_ours = application == APPLICATION_ID || {
-            let count = "SELECT count(*) = 0 FROM sqlite_schema";
-            transaction.query_row(count, [], |row| row.get::<_, bool>(0))?
-        };
-        if is_ours && found < STEPS.len() {
-            for step in STEPS.iter().skip(found) {
-                transaction.execute_batch(step)?;
-            }
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", STEPS.len())?;
-        }
-        transaction.commit()?;
-        versions(connection)
+    let schema = Schema {
+        application_id: APPLICATION_ID,
+        steps: &STEPS,
     };
     let path = path.to_owned();
-    match run(connection) {
-        Ok((APPLICATION_ID, found)) if found == STEPS.len() => Ok(()),
-        Ok((APPLICATION_ID, found)) => Err(ConsoleError::TooNew {
+    match schema.migrate(connection, true) {
+        Ok(SchemaState::Current) => Ok(()),
+        Ok(SchemaState::Other(found)) => Err(ConsoleError::TooNew {
             path,
             found,
-            known: STEPS.len(),
+            known: schema.known(),
         }),
-        Ok(_) => Err(ConsoleError::Foreign { path }),
+        Ok(SchemaState::Blank | SchemaState::Foreign) => Err(ConsoleError::Foreign { path }),
         Err(source) => Err(ConsoleError::Database {
             path,
             action: "bring the tables up to date",
             source,
         }),
     }
-}
-
-fn versions(connection: &Connection) -> rusqlite::Result<(i64, usize)> {
-    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    Ok((
-        application,
-        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-    ))
 }

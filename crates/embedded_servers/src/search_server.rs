@@ -47,6 +47,8 @@ pub struct SearchScript {
     pub is_template_forbidden: bool,
     /// Whether each request is answered with 503.
     pub is_down: bool,
+    /// Whether documents are counted and not kept, so that none is there already.
+    pub is_counting_only: bool,
 }
 
 /// The server.
@@ -62,6 +64,8 @@ struct SearchState {
     faults: VecDeque<BulkFault>,
     /// Each index: its documents by id.
     indices: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Documents that were counted and not kept.
+    counted: usize,
     /// Documents that were there already when they were sent.
     repeated: u64,
     bulk_requests: u64,
@@ -129,7 +133,8 @@ impl SearchServer {
 
     /// How many documents it has.
     pub fn count(&self) -> usize {
-        lock(&self.state).indices.values().map(BTreeMap::len).sum()
+        let state = lock(&self.state);
+        state.counted + state.indices.values().map(BTreeMap::len).sum::<usize>()
     }
 
     /// How many documents were there already when they were sent.
@@ -358,6 +363,11 @@ impl SearchState {
         if unwanted.is_some_and(|text| document.contains(text)) {
             return outcome(400, "mapper_parsing_exception", "failed to parse field");
         }
+        let created = json!({"create": {"_index": index, "_id": id, "status": 201, "result": "created"}});
+        if self.script.is_counting_only {
+            self.counted += 1;
+            return created;
+        }
         let documents = self.indices.entry(index.clone()).or_default();
         if documents.contains_key(&id) {
             self.repeated += 1;
@@ -367,8 +377,8 @@ impl SearchState {
                 "document already exists",
             );
         }
-        documents.insert(id.clone(), parsed(document));
-        json!({"create": {"_index": index, "_id": id, "status": 201, "result": "created"}})
+        documents.insert(id, parsed(document));
+        created
     }
 }
 

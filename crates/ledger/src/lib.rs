@@ -166,9 +166,9 @@ pub enum LedgerError {
         /// The ledger's file.
         path: PathBuf,
         /// The schema found.
-        found: i64,
+        found: usize,
         /// The newest schema known.
-        known: i64,
+        known: usize,
     },
 }
 

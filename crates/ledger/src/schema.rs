@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use logferry_sqlite_file::{Schema, SchemaState};
+use rusqlite::Connection;
 
 use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
@@ -382,70 +383,27 @@ CREATE TABLE housekeeper_run (
     DISK_HISTORY_STEP,
 ];
 
-/// The version of the current schema.
-pub(crate) fn newest() -> i64 {
-    i64::try_from(STEPS.len()).expect("a handful of steps")
-}
+/// The ledger's tables.
+pub(crate) const SCHEMA: Schema = Schema {
+    application_id: APPLICATION_ID,
+    steps: STEPS,
+};
 
-/// Migrates the file to the current schema, with one transaction for all missing steps. A file without tables becomes a
-/// ledger only if `may_begin`.
+/// Migrates the file to the current schema. A file without tables becomes a ledger only if `may_begin`.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path, may_begin: bool) -> Result<(), LedgerError> {
-    let known = newest();
-    let failed = |source| sqlite_error(path, "read its schema version", source);
-    let (application, found) = versions(connection).map_err(failed)?;
-    if found == known && application == APPLICATION_ID {
-        return Ok(());
-    }
-    if found > known && application == APPLICATION_ID {
-        return Err(LedgerError::TooNew {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
-    let upgraded = upgrade(connection, may_begin)
-        .map_err(|source| sqlite_error(path, "bring its schema up to date", source))?;
+    let migrated = SCHEMA.migrate(connection, may_begin);
+    let state = migrated.map_err(|source| sqlite_error(path, "bring its schema up to date", source))?;
     let path = path.to_owned();
-    match upgraded {
-        Upgrade::Done => Ok(()),
-        Upgrade::Blank => Err(LedgerError::Missing { path }),
-        Upgrade::Foreign => Err(LedgerError::Foreign { path }),
+    match state {
+        SchemaState::Current => Ok(()),
+        SchemaState::Blank => Err(LedgerError::Missing { path }),
+        SchemaState::Foreign => Err(LedgerError::Foreign { path }),
+        SchemaState::Other(found) => Err(LedgerError::TooNew {
+            path,
+            found,
+            known: SCHEMA.known(),
+        }),
     }
-}
-
-/// The result for a file that did not have the current schema.
-enum Upgrade {
-    Done,
-    /// It has no tables, and must not become a ledger.
-    Blank,
-    /// It belongs to another program.
-    Foreign,
-}
-
-/// `application_id` and `user_version`.
-pub(crate) fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    Ok((pragma("application_id")?, pragma("user_version")?))
-}
-
-fn upgrade(connection: &mut Connection, may_begin: bool) -> rusqlite::Result<Upgrade> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Read again under the lock: two roles that start together must not both migrate.
-    let (application, found) = versions(&transaction)?;
-    let is_empty: bool =
-        transaction.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
-    match (is_empty, application == APPLICATION_ID) {
-        (true, _) if !may_begin => return Ok(Upgrade::Blank),
-        (false, false) => return Ok(Upgrade::Foreign),
-        _ => {}
-    }
-    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", newest())?;
-    transaction.commit()?;
-    Ok(Upgrade::Done)
 }
 
 /// Makes an empty file a ledger of the time before a step.

@@ -4,18 +4,19 @@
 
 use std::path::Path;
 
+use logferry_sqlite_file::versions;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{FILE_NAME, LedgerError, create_guard, schema, sqlite_error, wait_for_lock};
 
 /// The version that this program writes, and the newest one that it reads.
-pub fn known() -> i64 {
-    schema::newest()
+pub fn known() -> usize {
+    schema::SCHEMA.known()
 }
 
 /// The version of the ledger in `data_dir`; `None` if there is no ledger. Changes nothing: opening a ledger brings it to the
 /// newest version.
-pub fn found(data_dir: &Path) -> Result<Option<i64>, LedgerError> {
+pub fn found(data_dir: &Path) -> Result<Option<usize>, LedgerError> {
     let path = data_dir.join(FILE_NAME);
     if create_guard::is_blank(&path) {
         return Ok(None);
@@ -24,7 +25,7 @@ pub fn found(data_dir: &Path) -> Result<Option<i64>, LedgerError> {
     let mut connection =
         Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     connection.busy_handler(Some(wait_for_lock)).map_err(failed)?;
-    match schema::versions(&connection).map_err(failed)? {
+    match versions(&connection).map_err(failed)? {
         (schema::APPLICATION_ID, found) => Ok(Some(found)),
         _ => Err(LedgerError::Foreign { path }),
     }

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use crate::index_db::FILE_NAME;
-
 /// `index.db` cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -72,12 +70,10 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// The file in this folder has a value that no version has written.
-    pub fn damaged(store_dir: &Path, detail: impl std::fmt::Display) -> Self {
-        Self::Damaged {
-            path: store_dir.join(FILE_NAME),
-            detail: detail.to_string(),
-        }
+    /// The file has a value that no version has written.
+    pub fn damaged(path: PathBuf, detail: &impl ToString) -> Self {
+        let detail = detail.to_string();
+        Self::Damaged { path, detail }
     }
 
     pub(crate) fn of(path: &Path, action: &'static str, source: rusqlite::Error) -> Self {

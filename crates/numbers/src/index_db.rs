@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::counts::{CounterId, Counts};
 use crate::error::IndexError;
@@ -99,18 +99,9 @@ impl IndexDb {
     /// Opens the file in the indexer's folder, and creates it if it is not there.
     pub fn open_or_create(store_dir: &Path) -> Result<Self, IndexError> {
         let path = store_dir.join(FILE_NAME);
-        let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-                | OpenFlags::SQLITE_OPEN_CREATE
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            // What the store removes after a transaction must not come back by a power loss.
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            Ok(connection)
-        };
-        let mut connection = open().map_err(|source| IndexError::of(&path, "open it", source))?;
+        // Durable commits: what the store removes after a transaction must not be wanted again after a power loss.
+        let opened = logferry_sqlite_file::open(&path, BUSY_TIMEOUT);
+        let mut connection = opened.map_err(|source| IndexError::of(&path, "open it", source))?;
         schema::migrate(&mut connection, &path)?;
         let mut opened = Self {
             connection,

@@ -47,11 +47,11 @@ impl IndexReader {
     }
 
     /// How far the indexer has come, to be asked batch by batch: there may be very many. The answers are of one moment.
-    pub fn progress(&self) -> Result<IndexProgress<'_>, IndexError> {
+    pub fn moment(&self) -> Result<IndexMoment<'_>, IndexError> {
         let failed = |source| IndexError::of(&self.path, "read how far the indexer is", source);
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let values = state::read_values(&transaction, "state").map_err(failed)?;
-        Ok(IndexProgress {
+        Ok(IndexMoment {
             path: &self.path,
             transaction,
             store_position: values.get("store").cloned(),
@@ -100,13 +100,13 @@ impl IndexReader {
 
 /// How far the indexer had come at one moment.
 #[derive(Debug)]
-pub struct IndexProgress<'r> {
+pub struct IndexMoment<'r> {
     path: &'r Path,
     transaction: Transaction<'r>,
     store_position: Option<String>,
 }
 
-impl IndexProgress<'_> {
+impl IndexMoment<'_> {
     /// The position of the store that belongs to the places.
     pub fn store_position(&self) -> Option<&str> {
         self.store_position.as_deref()

@@ -29,7 +29,7 @@ pub use counts::{CountedLine, CounterId, Counts};
 pub use error::IndexError;
 pub use histogram::REQUEST_TIME_BOUNDS;
 pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX, UNKNOWN_KEPT};
-pub use index_reader::{IndexProgress, IndexReader};
+pub use index_reader::{IndexMoment, IndexReader};
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
 pub use sink::{REFUSED_KEPT, RefusedDocument, SinkBatch, SinkChange, SinkState, SinkTotals};
 pub use state::{FoundLogFormat, IndexGap, IndexLag, IndexState, IndexedBatch, LedgerLookup};

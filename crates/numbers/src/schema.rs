@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use logferry_sqlite_file::{Schema, SchemaState, versions};
+use rusqlite::Connection;
 
 use crate::error::IndexError;
 
@@ -115,52 +116,42 @@ CREATE TABLE sink_refused (
 /// Since which step the tables of the sink are there.
 pub(crate) const SINK_STEP: usize = 5;
 
+/// The tables of the index.
+const SCHEMA: Schema = Schema {
+    application_id: APPLICATION_ID,
+    steps: &STEPS,
+};
+
 /// Whether the file has the tables of this version.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), IndexError> {
-    let failed = |source| IndexError::of(path, "read its schema version", source);
-    let (application, found) = versions(connection).map_err(failed)?;
-    let (path, known) = (path.to_owned(), STEPS.len());
-    match found {
-        0 if application == 0 => Err(IndexError::Missing { path }),
-        _ if application != APPLICATION_ID => Err(IndexError::Foreign { path }),
-        found if found > known => Err(IndexError::TooNew { path, found, known }),
-        found if found < known => Err(IndexError::TooOld { path, found, known }),
-        _ => Ok(()),
-    }
+    let state = SCHEMA.state(connection);
+    current(
+        path,
+        state.map_err(|source| IndexError::of(path, "read its schema version", source))?,
+    )
 }
 
-/// Brings the file to the tables of this version, in one transaction. A file without tables gets all.
+/// Brings the file to the tables of this version. A file without tables gets all.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), IndexError> {
-    let failed = |source| IndexError::of(path, "bring its schema up to date", source);
-    let run = |connection: &mut Connection| {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (application, found) = versions(&transaction)?;
-        let is_ours = application == APPLICATION_ID || {
-            let count = "SELECT count(*) = 0 FROM sqlite_schema";
-            transaction.query_row(count, [], |row| row.get::<_, bool>(0))?
-        };
-        if is_ours && found < STEPS.len() {
-            for step in STEPS.iter().skip(found) {
-                transaction.execute_batch(step)?;
-            }
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", STEPS.len())?;
-        }
-        transaction.commit()
-    };
-    run(connection).map_err(failed)?;
-    check(connection, path)
+    let state = SCHEMA.migrate(connection, true);
+    current(
+        path,
+        state.map_err(|source| IndexError::of(path, "bring its schema up to date", source))?,
+    )
+}
+
+fn current(path: &Path, state: SchemaState) -> Result<(), IndexError> {
+    let (path, known) = (path.to_owned(), SCHEMA.known());
+    match state {
+        SchemaState::Current => Ok(()),
+        SchemaState::Blank => Err(IndexError::Missing { path }),
+        SchemaState::Foreign => Err(IndexError::Foreign { path }),
+        SchemaState::Other(found) if found > known => Err(IndexError::TooNew { path, found, known }),
+        SchemaState::Other(found) => Err(IndexError::TooOld { path, found, known }),
+    }
 }
 
 /// Whether the file has the tables of a step.
 pub(crate) fn has_step(connection: &Connection, step: usize) -> rusqlite::Result<bool> {
     Ok(versions(connection)?.1 >= step)
-}
-
-fn versions(connection: &Connection) -> rusqlite::Result<(i64, usize)> {
-    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    Ok((
-        application,
-        connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-    ))
 }

@@ -2,8 +2,9 @@
 
 use logferry_store::{SearchEnd, SearchPage};
 
-/// Most hits of one page: it bounds the memory, whatever the limit is.
-const PAGE_MAX: u64 = 10_000;
+/// Most hits of one page. The memory is bounded by the store, which ends a page earlier; a page that is large reads frames of the
+/// same times once for more hits.
+const PAGE_MAX: u64 = 100_000;
 
 /// A search, page by page.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct SearchPages {
 }
 
 impl SearchPages {
-    /// `first`: where the first page begins; its limit does not matter.
+    /// `first`: where the first page begins; its limit does not matter. `limit`: hits of all pages; `u64::MAX`: all there are.
     pub fn new(first: SearchPage, limit: u64) -> Self {
         let mut pages = Self {
             next: first,
@@ -82,20 +83,20 @@ mod tests {
 
     #[test]
     fn damage_and_hits_of_all_pages_are_told_at_the_end() {
-        let mut pages = SearchPages::new(SearchPage::default(), 25_000);
-        assert_eq!(pages.next().limit, 10_000);
-        pages.add(end(10_000, Some("7"), &["a is damaged", "b is damaged"]));
+        let mut pages = SearchPages::new(SearchPage::default(), 250_000);
+        assert_eq!(pages.next().limit, 100_000);
+        pages.add(end(100_000, Some("7"), &["a is damaged", "b is damaged"]));
         assert!(!pages.is_done());
         assert_eq!(
             pages.next().after.as_ref().map(ToString::to_string),
             Some("7".to_owned())
         );
-        pages.add(end(10_000, Some("6"), &["b is damaged", "c is damaged"]));
-        assert_eq!(pages.next().limit, 5000);
+        pages.add(end(100_000, Some("6"), &["b is damaged", "c is damaged"]));
+        assert_eq!(pages.next().limit, 50_000);
         pages.add(end(3, None, &[]));
         assert!(pages.is_done());
         let end = pages.end();
-        assert_eq!(end.progress.hits, 20_003);
+        assert_eq!(end.progress.hits, 200_003);
         assert_eq!(end.damage, ["a is damaged", "b is damaged", "c is damaged"]);
     }
 

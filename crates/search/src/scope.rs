@@ -8,7 +8,7 @@ use logferry_config::FormatsByLog;
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
-use logferry_numbers::{IndexError, IndexGap, IndexProgress, IndexReader};
+use logferry_numbers::{FILE_NAME, IndexError, IndexGap, IndexMoment, IndexReader};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
@@ -62,19 +62,20 @@ impl SearchScope {
     /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
     pub fn open(host: SearchedHost<'_>, selection: &LineSelection) -> Result<Self, SearchError> {
         let (index, mut notes) = index(host.configuration, host.store_dir)?;
-        let progress = index.as_ref().map(IndexReader::progress).transpose()?;
+        let moment = index.as_ref().map(IndexReader::moment).transpose()?;
         let (mut position, mut gaps) = (None, Vec::new());
         let store_dir = host.store_dir.unwrap_or(Path::new(""));
-        if let Some(progress) = &progress {
-            let recorded = progress.store_position().map(str::parse).transpose();
-            position = recorded.map_err(|error: PositionError| IndexError::damaged(store_dir, error))?;
-            gaps = progress.gaps(selection.since.map_or(i64::MIN, Timestamp::as_second))?;
+        if let Some(moment) = &moment {
+            let recorded = moment.store_position().map(str::parse).transpose();
+            position = recorded
+                .map_err(|error: PositionError| IndexError::damaged(store_dir.join(FILE_NAME), &error))?;
+            gaps = moment.gaps(selection.since.map_or(i64::MIN, Timestamp::as_second))?;
             gaps.retain(|gap| may_miss(gap, selection));
         }
         let ledger = host.ledger;
         let mut without_log = BTreeSet::new();
         let mut logs = SourceLogs::default();
-        let unindexed = unindexed(ledger, progress.as_ref(), selection, &mut logs, &mut without_log)?;
+        let unindexed = unindexed(ledger, moment.as_ref(), selection, &mut logs, &mut without_log)?;
         notes.extend(notes_of_logs(
             ledger,
             &mut logs,
@@ -168,13 +169,13 @@ fn notes_of_logs(
 /// The batches whose lines are not all in the store. `without_log`: gets the sources of those whose names do not tell the log.
 fn unindexed(
     ledger: &Ledger,
-    progress: Option<&IndexProgress<'_>>,
+    moment: Option<&IndexMoment<'_>>,
     selection: &LineSelection,
     logs: &mut SourceLogs,
     without_log: &mut BTreeSet<SourceId>,
 ) -> Result<Vec<UnindexedBatch>, SearchError> {
     let indexed = |batch: &Batch| -> Result<u64, IndexError> {
-        let place = progress.map(|progress| progress.place(&batch.name()));
+        let place = moment.map(|moment| moment.place(&batch.name()));
         Ok(place.transpose()?.flatten().map_or(0, |place| place.bytes))
     };
     let mut failed = None;

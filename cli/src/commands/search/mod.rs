@@ -40,7 +40,8 @@ pub(crate) fn run(file: &Path, options: &SearchArgs) -> Result {
         only_count: options.count,
         ..SearchPage::default()
     };
-    let mut pages = SearchPages::new(first, options.limit);
+    let limit = if options.all { u64::MAX } else { options.limit };
+    let mut pages = SearchPages::new(first, limit);
     loop {
         pages.add(scope.search(&query, pages.next(), &mut output)?);
         if pages.is_done() || options.count || output.has_stopped() {

@@ -3,7 +3,8 @@
 use logferry_fields::LineReader;
 
 use super::SearchPage;
-use super::hit::{Hit, HitKey, SearchCursor};
+use super::hit::{Hit, SearchCursor};
+use super::hit_key::HitKey;
 use super::line_tests::{LineContext, LineTests, fields_of};
 use super::parts_read::{PartName, PartRest, PartsRead};
 use super::pending_hits::PendingHits;
@@ -102,7 +103,7 @@ impl<'s> HitCollector<'s> {
         for (key, part) in self.pending.waiting() {
             leave(&mut self.read, key, part);
         }
-        before.add(self.read, next);
+        before.add(self.read, next.time_ms());
         before
     }
 }

@@ -15,6 +15,7 @@ mod frame_check;
 mod frame_files;
 mod hit;
 mod hit_collector;
+mod hit_key;
 mod line_tests;
 mod parts_read;
 mod pending_hits;

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::hit::{HitKey, SearchCursor};
+use super::hit_key::HitKey;
 use crate::segment::SegmentFile;
 
 /// With more parts all are forgotten: it bounds the memory, to about 10 MiB.
@@ -87,10 +87,10 @@ impl PartsRead {
         }
     }
 
-    /// Adds what a page has read. Parts that have nothing behind the cursor are forgotten.
-    pub(super) fn add(&mut self, read: impl IntoIterator<Item = (PartName, PartRest)>, next: &SearchCursor) {
+    /// Adds what a page has read. Parts without a line of `newest_ms`, where the next page begins, or older are forgotten.
+    pub(super) fn add(&mut self, read: impl IntoIterator<Item = (PartName, PartRest)>, newest_ms: i64) {
         self.0.extend(read);
-        self.0.retain(|_, rest| rest.oldest_ms <= next.time_ms());
+        self.0.retain(|_, rest| rest.oldest_ms <= newest_ms);
         if self.0.len() > PARTS_MAX {
             self.0.clear();
         }
@@ -120,7 +120,7 @@ mod tests {
             (piece("a", 0), rest(99, 0)),
             (frame.clone(), rest(9, 5)),
         ];
-        read.add(parts, &"7".parse().expect("a cursor"));
+        read.add(parts, 7);
         let ranges = |from, to| -> Vec<_> {
             let pieces = read.pieces("b", from, to).into_iter();
             pieces
@@ -137,7 +137,7 @@ mod tests {
         other.forget_pieces("b", 19, 30);
         assert!(other.get(&piece("b", 10)).is_none() && other.get(&piece("b", 30)).is_some());
         assert!(other.get(&frame).is_some());
-        other.add([], &"4".parse().expect("a cursor"));
+        other.add([], 4);
         assert!(other.get(&frame).is_none(), "all of it is newer than the cursor");
     }
 }

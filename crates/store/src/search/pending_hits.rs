@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::hit::{Hit, HitKey, PartBound, SearchCursor};
+use super::hit::{Hit, SearchCursor};
+use super::hit_key::{HitKey, PartBound};
 
 /// Bytes of lines that wait. A page of more ends earlier.
 const HELD_BYTES_MAX: usize = 20 << 20;

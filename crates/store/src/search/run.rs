@@ -7,8 +7,9 @@ use logferry_fields::{Format, Level, LineReader};
 use logferry_text::error_chain;
 
 use super::frame_files::{FoundSegment, FrameFiles, FrameWords, ReadFrame};
-use super::hit::{PartBound, SearchCursor};
+use super::hit::SearchCursor;
 use super::hit_collector::HitCollector;
+use super::hit_key::PartBound;
 use super::line_tests::{FoundLine, LineContext};
 use super::parts_read::{PartName, PartRest, PartsRead};
 use super::spool_lines::{BatchScan, SpoolBlock, SpoolLines, UnindexedBatch, scan, time_of};
