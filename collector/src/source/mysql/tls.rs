@@ -28,7 +28,7 @@ fn read_options(tls: &DatabaseTls) -> Result<SslOpts, String> {
     }
     let trusted = logferry_connect::authority_certificates(tls.ca_file.as_deref());
     let trusted = trusted.map_err(|error| match error {
-        AuthoritiesError::Unusable { path, reason } => unusable(CA, &path, reason),
+        AuthoritiesError::Unusable { path, reason } => unusable(CA, &path, &reason),
         AuthoritiesError::NoneOnSystem => {
             format!("this system has no authority's certificate; install ca-certificates, or set {CA}")
         }
@@ -43,17 +43,17 @@ fn read_identity(identity: &ClientIdentity) -> Result<mysql_async::ClientIdentit
     let ClientIdentity { cert_file, key_file } = identity;
     let read = |setting, path: &Path| {
         let contents = std::fs::read(path);
-        contents.map_err(|error| unusable(setting, path, error.to_string()))
+        contents.map_err(|error| unusable(setting, path, &error.to_string()))
     };
     let (cert, key) = (read("tls.cert_file", cert_file)?, read("tls.key_file", key_file)?);
     logferry_connect::certificates(cert_file)
-        .map_err(|reason| unusable("tls.cert_file", cert_file, reason))?;
+        .map_err(|reason| unusable("tls.cert_file", cert_file, &reason))?;
     PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|error| unusable("tls.key_file", key_file, error.to_string()))?;
+        .map_err(|error| unusable("tls.key_file", key_file, &error.to_string()))?;
     Ok(mysql_async::ClientIdentity::new(cert.into(), key.into()))
 }
 
-fn unusable(setting: &str, path: &Path, reason: String) -> String {
+fn unusable(setting: &str, path: &Path, reason: &str) -> String {
     format!("{setting}: {} cannot be used: {reason}", path.display())
 }
 

@@ -37,7 +37,7 @@ impl Certificates {
     /// Makes `NAME.pem` and `NAME.key`, for these hosts; the same name again renews them.
     pub(crate) fn issue(&self, name: &str, hosts: &[&str]) {
         let key = KeyPair::generate().expect("a key");
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).expect("valid");
         params
             .distinguished_name

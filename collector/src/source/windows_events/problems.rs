@@ -45,9 +45,12 @@ impl EventFileProblems {
             );
         }
         if !self.missing.is_empty() {
-            let runs = self.missing.iter().map(|(first, last)| match first == last {
-                true => format!("{first}"),
-                false => format!("{first} to {last}"),
+            let runs = self.missing.iter().map(|(first, last)| {
+                if first == last {
+                    first.to_string()
+                } else {
+                    format!("{first} to {last}")
+                }
             });
             let runs: Vec<_> = runs.collect();
             let and = if self.damages.is_empty() { "" } else { "; " };
@@ -92,7 +95,7 @@ mod tests {
 
     fn problems(damages: &[&str], missing: &[(u64, u64)]) -> EventFileProblems {
         EventFileProblems {
-            damages: damages.iter().map(ToString::to_string).collect(),
+            damages: damages.iter().map(|text| (*text).to_owned()).collect(),
             missing: missing.iter().copied().collect(),
         }
     }

@@ -12,10 +12,16 @@ type SecuredStream = StreamOwned<ClientConnection, TcpStream>;
 
 fn start(certificates: &Certificates, needs_certificates: bool) -> RunningSource {
     let file = |name| certificates.path(name).display().to_string();
-    let mut tls = format!("cert_file: {}, key_file: {}", file("leaf.pem"), file("leaf.key"));
-    if needs_certificates {
-        tls.push_str(&format!(", client_ca_file: {}", file("ca.pem")));
-    }
+    let client_ca = if needs_certificates {
+        format!(", client_ca_file: {}", file("ca.pem"))
+    } else {
+        String::new()
+    };
+    let tls = format!(
+        "cert_file: {}, key_file: {}{client_ca}",
+        file("leaf.pem"),
+        file("leaf.key")
+    );
     RunningSource::start(&format!(", tls: {{{tls}}}"))
 }
 
