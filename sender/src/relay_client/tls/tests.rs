@@ -1,6 +1,7 @@
 //! Against a TLS server on a loopback port, with authorities made for each test.
 #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
+use std::io;
 use std::path::PathBuf;
 
 use logferry_config::ClientIdentity;
