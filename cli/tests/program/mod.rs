@@ -32,11 +32,10 @@ pub(crate) fn error_of(arguments: &[&str]) -> (i32, String) {
 
 /// The exit code, stdout and stderr of a command with this configuration.
 pub(crate) fn result_of(config: impl AsRef<Path>, arguments: &[&str]) -> (i32, String, String) {
-    let output = logferry(arguments)
-        .arg("-c")
-        .arg(config.as_ref())
-        .output()
-        .unwrap();
+    let mut command = logferry(&[]);
+    // Before the command: what follows `--` is no option.
+    command.arg("-c").arg(config.as_ref()).args(arguments);
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (
         output.status.code().unwrap(),
