@@ -146,7 +146,7 @@ fn routes(host: &FilledHost) -> Vec<String> {
         "/api/v1/searches",
         "/api/v1/actions",
         "/api/v1/requests",
-        "/api/logs?limit=100",
+        "/api/logs/new",
     ];
     let of_window = [
         format!("/windows?source={source}"),

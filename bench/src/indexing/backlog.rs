@@ -17,6 +17,7 @@ const WINDOW: u32 = 1200;
 
 /// Writes `size` bytes of lines of `sources` sources, a batch each, all of one window of the last hours. What they hold together.
 pub(super) fn write(data_dir: &Path, size: u64, sources: u16) -> anyhow::Result<BatchContents> {
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
     let mut ledger = Ledger::open_or_create(data_dir)?;
     let now = Timestamp::now();
     let window = Window {

@@ -14,7 +14,7 @@ const SHOWN_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one line that are shown.
 const LINE_BYTES_MAX: usize = 16 << 10;
 /// Ticks whose matches are kept: for watchers that are not quite together.
-const KEPT: usize = 16;
+const KEPT: usize = 6;
 
 /// The lines of a tick that fulfil a query.
 #[derive(Debug, Default)]

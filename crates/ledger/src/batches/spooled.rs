@@ -65,6 +65,26 @@ mod tests {
     use crate::tests::{ledger, new_batch, now};
 
     #[test]
+    fn batches_in_the_spool_are_found_without_reading_the_whole_table() {
+        let (_dir, ledger) = ledger().expect("a ledger");
+        for since in [None, Some(now())] {
+            let filter = BatchFilter {
+                since,
+                ..BatchFilter::default()
+            };
+            let (condition, values) = filter.condition();
+            let query = format!(
+                "EXPLAIN QUERY PLAN SELECT * FROM batches b WHERE expired_at IS NULL AND {condition}"
+            );
+            let plan: Option<String> = ledger
+                .find("explain", &query, params_from_iter(values), |row| row.get(3))
+                .expect("a plan");
+            let plan = plan.unwrap_or_default();
+            assert!(plan.contains("batches_spooled"), "{plan}");
+        }
+    }
+
+    #[test]
     fn expired_batches_are_listed_only_if_they_are_newer_than_asked() {
         let (_dir, mut ledger) = ledger().expect("a ledger");
         let opened: Vec<_> = (0..4)
