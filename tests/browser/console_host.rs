@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_test_servers::Sshd;
 use serde_json::{Value, json};
@@ -103,6 +104,12 @@ console:
     /// An address of the console.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.console)
+    }
+
+    /// The page of windows, of a day with many delivered ones: soon after midnight today has none.
+    pub(crate) fn full_day() -> String {
+        let at = (Timestamp::now() - SignedDuration::from_hours(12)).to_zoned(TimeZone::UTC);
+        format!("/windows?day={}", at.date())
     }
 
     /// A browser in which the user has logged in, at this page.

@@ -174,6 +174,11 @@ fn a_ticket_and_a_hidden_line_survive_a_restart_and_are_undone() {
     browser.wait_for("the ticket", "return document.body.innerText.includes('/keep')");
     browser.picture("tickets");
     browser.click("form.unhide button");
+    // The page after the form would replace the next one.
+    browser.wait_for(
+        "no hidden line",
+        "return document.body.innerText.includes('No line is hidden')",
+    );
     browser.open(&host.address("/search?since=1h"));
     browser.wait_for(
         "both lines again",

@@ -8,6 +8,7 @@ fn pictures_of_all_pages_are_kept() {
     host.post_a_day();
     host.wait_for_indexed("orders", 1000);
     let browser = host.browser_at("/");
+    let windows = ConsoleHost::full_day();
     let pages = [
         (
             "overview",
@@ -16,7 +17,7 @@ fn pictures_of_all_pages_are_kept() {
         ),
         (
             "windows",
-            "/windows",
+            &windows,
             "return document.querySelector('table.windows td.d') !== null",
         ),
         (

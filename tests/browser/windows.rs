@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::console_host::{ConsoleHost, sources};
 use super::driver::keys;
 use crate::support::{WAIT_LIMIT, wait_for};
@@ -17,7 +15,7 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
         let status = host.status();
         status["batches"]["sent"].as_u64().is_some_and(|sent| sent > 600) && status["batches"]["ready"] == 0
     });
-    let browser = host.browser_at("/windows");
+    let browser = host.browser_at(&ConsoleHost::full_day());
     browser.wait_for(
         "the grid",
         "return document.querySelectorAll('table.windows td.d').length > 10",
@@ -28,12 +26,6 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
     );
     browser.picture("windows");
 
-    let yesterday = (Timestamp::now() - SignedDuration::from_hours(12)).to_zoned(jiff::tz::TimeZone::UTC);
-    browser.open(&host.address(&format!("/windows?day={}", yesterday.date())));
-    browser.wait_for(
-        "a delivered window",
-        "return document.querySelector('table.windows td.d') !== null",
-    );
     browser.script("document.querySelector('table.windows td.d').click()");
     browser.wait_for(
         "the window",
