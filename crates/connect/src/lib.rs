@@ -3,7 +3,7 @@
 //!
 //! How one attempt is made, and its time limit, is the caller's. Invariants: no address is tried twice; all attempts but
 //! the one that succeeds are dropped, which closes their sockets. [`authorities()`] are whom a client of TLS trusts, and
-//! [`refused_certificate`] says why it did not.
+//! [`refused_certificate()`] says why it did not.
 
 mod authorities;
 mod refused_certificate;
