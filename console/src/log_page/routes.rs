@@ -48,24 +48,10 @@ pub(super) async fn new_logs(
         "" => None,
         text => Some(known_line(&state, text).await?),
     };
-    let mut query = Query::default();
-    query.since_ms = last.as_ref().map(|hit| hit.time_ms);
-    let search = LineSearch {
-        query,
-        selection: LineSelection {
-            since: last
-                .as_ref()
-                .and_then(|hit| Timestamp::from_millisecond(hit.time_ms).ok()),
-            ..LineSelection::default()
-        },
-        page: SearchPage {
-            limit: if last.is_some() { LINES_MAX } else { NEWEST },
-            with_fields: true,
-            ..SearchPage::default()
-        },
-        budget: BUDGET,
+    let mut hits = match &last {
+        Some(last) => lines_since(&state, Timestamp::from_millisecond(last.time_ms).ok(), LINES_MAX).await?,
+        None => newest_lines(&state).await?,
     };
-    let (HitList(mut hits), _) = state.search(search, HitList::default()).await?;
     hits.reverse();
     if let Some(last) = &last {
         let key = |hit: &Hit| (hit.time_ms, hit.batch.clone(), hit.offset);
@@ -80,6 +66,37 @@ pub(super) async fn new_logs(
             .map(|(hit, marks)| LogEntry::of(hit, marks, &zone))
             .collect(),
     ))
+}
+
+/// Of the last hour, where the newest lines nearly always are: a search of all time looks for each batch that there is.
+async fn newest_lines(state: &AppState) -> Result<Vec<Hit>, Problem> {
+    let hour = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).ok();
+    let newest = lines_since(state, hour, NEWEST).await?;
+    if newest.len() < NEWEST {
+        return lines_since(state, None, NEWEST).await;
+    }
+    Ok(newest)
+}
+
+/// The newest lines, not older than that.
+async fn lines_since(state: &AppState, since: Option<Timestamp>, limit: usize) -> Result<Vec<Hit>, Problem> {
+    let mut query = Query::default();
+    query.since_ms = since.map(Timestamp::as_millisecond);
+    let search = LineSearch {
+        query,
+        selection: LineSelection {
+            since,
+            ..LineSelection::default()
+        },
+        page: SearchPage {
+            limit,
+            with_fields: true,
+            ..SearchPage::default()
+        },
+        budget: BUDGET,
+    };
+    let (HitList(hits), _) = state.search(search, HitList::default()).await?;
+    Ok(hits)
 }
 
 /// The line that a page had last. One that is gone from everywhere has its window's time.
