@@ -7,6 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::support::test_folder::TestFolder;
 
@@ -44,7 +45,8 @@ esac
 /// A host of the runbook: its configuration, and the processes of its units.
 pub(super) struct RunbookHost {
     programs: PathBuf,
-    pids: PathBuf,
+    /// A folder of its own: the test's may be removed before this host ends.
+    pids: TempDir,
     output: PathBuf,
     config: PathBuf,
     /// Paths of the page, and what they are here.
@@ -67,7 +69,7 @@ impl RunbookHost {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_logferry"), programs.join("logferry")).unwrap();
         Self {
             programs,
-            pids: folder.create_dir(&format!("{name}-pids")),
+            pids: tempfile::tempdir().unwrap(),
             output: folder.create_dir(&format!("output/{name}")),
             config,
             paths,
@@ -85,7 +87,7 @@ impl RunbookHost {
             .args(["-euc", &script])
             .env("PATH", search)
             .env("LOGFERRY_CONFIG", &self.config)
-            .env("RUNBOOK_PIDS", &self.pids)
+            .env("RUNBOOK_PIDS", self.pids.path())
             .env("RUNBOOK_OUTPUT", &self.output)
             .output()
             .unwrap();
@@ -101,7 +103,7 @@ impl RunbookHost {
 
     /// Ends its processes without warning, as a power loss does.
     pub(super) fn lose_power(&self) {
-        for file in fs::read_dir(&self.pids).unwrap().flatten() {
+        for file in fs::read_dir(self.pids.path()).unwrap().flatten() {
             end(&file.path());
             fs::remove_file(file.path()).unwrap();
         }
@@ -110,7 +112,7 @@ impl RunbookHost {
 
 impl Drop for RunbookHost {
     fn drop(&mut self) {
-        for file in fs::read_dir(&self.pids).into_iter().flatten().flatten() {
+        for file in fs::read_dir(self.pids.path()).into_iter().flatten().flatten() {
             end(&file.path());
         }
     }
