@@ -37,6 +37,7 @@ use logferry_config::ForwarderSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::LedgerError;
 use logferry_requests::RequestFolder;
+use logferry_spool::FORWARDER_LOCK;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -53,9 +54,6 @@ pub use crate::commands::verify::{DeliveredFile, DeliveryDifference, VerifyProgr
 pub use crate::delivery_store::DeliveryStoreError;
 pub use crate::error::{DeliveryError, FailureScope, HostKeyError, HostKeyStatus, LoginError, ServerAddress};
 pub use crate::ssh::{HostKeyScan, StoreHostKeyError};
-
-/// Name of the lock file in the data folder.
-const LOCK_FILE: &str = "forwarder.lock";
 
 /// How often to check whether the relay has created the ledger.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
@@ -142,11 +140,12 @@ async fn open(
     loop {
         match DeliveryStore::open(data_dir, config.subscribers()) {
             Ok(mut store) => {
-                let lock =
-                    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|source| ForwarderError::Lock {
+                let lock = LockFile::acquire(&data_dir.join(FORWARDER_LOCK)).map_err(|source| {
+                    ForwarderError::Lock {
                         data_dir: data_dir.clone(),
                         source,
-                    })?;
+                    }
+                })?;
                 // Only under the lock: files must not be moved while another forwarder uses them.
                 store
                     .reconcile(Timestamp::now())

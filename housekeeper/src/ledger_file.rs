@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_ledger::{FileUse, Ledger};
+use logferry_spool::{HOUSEKEEPER_LOCK, RELAY_LOCK};
 use logferry_text::size;
 
-use crate::{HousekeeperError, LOCK_NAME};
-
-/// The lock of the relay in the data folder.
-const RELAY_LOCK_NAME: &str = "relay.lock";
+use crate::HousekeeperError;
 
 /// The result of [`shrink_ledger`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +30,8 @@ pub struct ShrunkLedger {
 pub fn shrink_ledger(config: &HousekeeperSettings) -> Result<ShrunkLedger, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let mut ledger = Ledger::open(data_dir)?;
-    let _housekeeper = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
-    let _relay = LockFile::acquire(&data_dir.join(RELAY_LOCK_NAME)).map_err(|error| match error {
+    let _housekeeper = LockFile::acquire(&data_dir.join(HOUSEKEEPER_LOCK))?;
+    let _relay = LockFile::acquire(&data_dir.join(RELAY_LOCK)).map_err(|error| match error {
         held @ LockError::Held { .. } => HousekeeperError::RelayRuns(held),
         other => other.into(),
     })?;

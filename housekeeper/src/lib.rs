@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
-use logferry_spool::Spool;
+use logferry_spool::{HOUSEKEEPER_LOCK, Spool};
 use tokio_util::sync::CancellationToken;
 
 pub use daemon::run;
@@ -40,9 +40,6 @@ pub use ledger_file::{ShrunkLedger, shrink_ledger};
 use crate::executor::ActionExecutor;
 use crate::plan::Action;
 use crate::run::HousekeeperRun;
-
-/// The lock's file name in the data folder.
-const LOCK_NAME: &str = "housekeeper.lock";
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -127,7 +124,7 @@ fn once_on<D: Disk>(
 ) -> Result<HousekeeperReport, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let ledger = Ledger::open(data_dir)?;
-    let _lock = LockFile::acquire(&data_dir.join(LOCK_NAME))?;
+    let _lock = LockFile::acquire(&data_dir.join(HOUSEKEEPER_LOCK))?;
     let began = Instant::now();
     let mut record = ledger.reopen()?;
     let mut run = HousekeeperRun::new(

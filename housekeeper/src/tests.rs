@@ -12,7 +12,7 @@ use logferry_testkit::SimDisk;
 
 use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
 use super::*;
-use logferry_spool::FileForm;
+use logferry_spool::{FileForm, HOUSEKEEPER_LOCK};
 use std::error::Error;
 
 pub(crate) mod host;
@@ -409,7 +409,7 @@ fn a_deletion_stopped_anywhere_is_finished_by_the_next_run() {
 #[test]
 fn a_second_housekeeper_is_refused() -> TestResult {
     let host = Host::new(RealDisk);
-    let _lock = LockFile::acquire(&host.dir.path().join(LOCK_NAME))?;
+    let _lock = LockFile::acquire(&host.dir.path().join(HOUSEKEEPER_LOCK))?;
     assert!(matches!(host.run(HOUR), Err(HousekeeperError::Lock(_))));
     Ok(())
 }

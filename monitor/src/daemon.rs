@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
 use logferry_ledger::{Ledger, LedgerError, NewMail};
+use logferry_spool::MONITOR_LOCK;
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,9 +24,6 @@ use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
 use crate::sign_off;
 use crate::{channels, gauges, requests, tick, upkeep};
-
-/// Held while a monitor runs, so that no second one runs on the same data folder.
-const LOCK_FILE: &str = "monitor.lock";
 
 /// How often to check for a ledger that does not exist yet: the relay, which creates it, may be starting.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
@@ -128,7 +126,7 @@ pub async fn test_mail(config: &MonitorSettings) -> Result<(), MonitorError> {
 }
 
 fn lock(data_dir: &Path) -> Result<LockFile, MonitorError> {
-    LockFile::acquire(&data_dir.join(LOCK_FILE)).map_err(|error| match error {
+    LockFile::acquire(&data_dir.join(MONITOR_LOCK)).map_err(|error| match error {
         LockError::Held { holder, .. } => MonitorError::AlreadyRunning {
             data_dir: data_dir.to_owned(),
             holder,

@@ -11,7 +11,7 @@ use logferry_config::GroupSettings;
 use logferry_durable::{DiskError, LockError, LockFile, RealDisk};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
-use logferry_spool::Spool;
+use logferry_spool::{RELAY_LOCK, Spool};
 use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -95,7 +95,7 @@ impl RelayServer {
     ) -> Result<Self, RelayError> {
         let spool = Spool::new(RealDisk, &config.data_dir);
         spool.create_state_folders(&BatchState::ALL)?;
-        let lock = LockFile::acquire(&config.data_dir.join("relay.lock"))?;
+        let lock = LockFile::acquire(&config.data_dir.join(RELAY_LOCK))?;
         let mut ledger = Ledger::open_or_create(&config.data_dir)?;
         // What the last process wrote there may not be on the disk. A power cut after files were cut back or sealed by it would
         // leave them ahead of the ledger. From here on it is durable.

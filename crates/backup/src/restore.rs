@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
-use logferry_spool::{FileFault, Spool, SpoolFile};
+use logferry_spool::{FileFault, LEDGER_ROLES, Spool, SpoolFile};
 use serde::Serialize;
 
 use crate::file_copy::copy_file;
@@ -14,9 +14,6 @@ use crate::{BackupError, BackupManifest, BatchFault};
 
 /// The folder in the data folder in which the ledger waits for its name.
 const WAITING: &str = "restoring";
-
-/// The locks of the roles that use a data folder.
-const ROLE_LOCKS: [&str; 4] = ["relay.lock", "forwarder.lock", "housekeeper.lock", "monitor.lock"];
 
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +36,10 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     require_empty(&spool)?;
     RealDisk.create_dir_all(data_dir)?;
     let lock = |name| LockFile::acquire(&data_dir.join(name)).map_err(BackupError::RoleRunning);
-    let _locks = ROLE_LOCKS.into_iter().map(lock).collect::<Result<Vec<_>, _>>()?;
+    let _locks = LEDGER_ROLES
+        .into_iter()
+        .map(lock)
+        .collect::<Result<Vec<_>, _>>()?;
     // 1. The ledger, in a folder of its own. A crash from here on leaves a folder in which the relay does not start.
     let waiting = data_dir.join(WAITING);
     RealDisk.create_dir_all(&waiting)?;

@@ -78,7 +78,9 @@ pub struct Panel {
     pub from: i64,
     /// Seconds of a step.
     pub step_seconds: i64,
-    /// Stacked areas, the lowest first. Those after the tenth have the colour of the rest.
+    /// The number of the colour of the lowest area and of the bars; further areas have the next ones.
+    pub colour: usize,
+    /// Stacked areas, the lowest first. Those after the tenth colour have that of the rest.
     pub series: Vec<ChartSeries>,
     /// Another series, as a line.
     pub before: Option<ChartSeries>,
@@ -95,7 +97,7 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// The class of a stacked series.
+    /// The class of a colour.
     pub fn class(index: usize) -> String {
         if index < COLOURS {
             format!("s{index}")
@@ -181,7 +183,7 @@ impl Panel {
                 write!(
                     svg,
                     "<path class=\"{}\" d=\"{path}V{UNITS}H0Z\"/>",
-                    Self::class(index)
+                    Self::class(self.colour + index)
                 )?;
             }
         }
@@ -219,7 +221,7 @@ impl Panel {
             let top = height_of(value, max).min(UNITS - 12);
             write!(path, "M{index} {UNITS}V{top}h.8V{UNITS}z")?;
         }
-        for (class, path) in [("s0", calm), ("alarm", alarming)] {
+        for (class, path) in [(Self::class(self.colour), calm), ("alarm".to_owned(), alarming)] {
             if !path.is_empty() {
                 write!(svg, "<path class=\"{class}\" d=\"{path}\"/>")?;
             }

@@ -26,7 +26,7 @@ use logferry_invariants::{
     invariant_no_name_is_given_twice, invariant_only_delivered_is_compressed_or_deleted,
 };
 use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
-use logferry_spool::{FileFault, Spool, SpoolFile};
+use logferry_spool::{FileFault, MOVING_ROLES, Spool, SpoolFile};
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind};
@@ -89,7 +89,7 @@ pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
 
 /// Checks the data folder, and moves the files that are whole and only in the wrong folder. No role may run.
 pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
-    let _locks = repair::lock_roles(data_dir, repair::MOVING_ROLES)?;
+    let _locks = repair::lock_roles(data_dir, &MOVING_ROLES)?;
     let spool = Spool::new(RealDisk, data_dir);
     let mut report = check(data_dir)?;
     for finding in &mut report.findings {

@@ -7,12 +7,6 @@ use logferry_spool::Spool;
 
 use crate::finding::Finding;
 
-/// The locks of the roles that move files.
-pub(crate) const MOVING_ROLES: &[&str] = &["relay.lock", "forwarder.lock", "housekeeper.lock"];
-
-/// The locks of the roles that use the ledger.
-pub(crate) const ALL_ROLES: &[&str] = &["relay.lock", "forwarder.lock", "housekeeper.lock", "monitor.lock"];
-
 /// Keeps these roles from starting.
 pub(crate) fn lock_roles(data_dir: &Path, roles: &[&str]) -> Result<Vec<LockFile>, LockError> {
     let lock = |name| LockFile::acquire(&data_dir.join(name));

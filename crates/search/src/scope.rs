@@ -178,31 +178,38 @@ fn unindexed(
         let place = moment.map(|moment| moment.place(&batch.name()));
         Ok(place.transpose()?.flatten().map_or(0, |place| place.bytes))
     };
-    let mut failed = None;
+    // The places of the batches that are listed.
+    let (mut places, mut failed) = (Vec::new(), None);
     // One statement: a batch that changes its state meanwhile is there once.
     let batches = ledger.spooled_batches(&filter_of(selection), |batch| {
-        let is_wanted = selection.group.as_ref().is_none_or(|group| *group == batch.group);
-        if is_wanted && batch.log.is_none() {
+        if selection
+            .group
+            .as_ref()
+            .is_some_and(|group| *group != batch.group)
+        {
+            return false;
+        }
+        if batch.log.is_none() {
             without_log.insert(batch.source.clone());
         }
-        is_wanted
-            && indexed(batch).map_or_else(
-                |error| {
-                    failed = Some(error);
-                    false
-                },
-                |indexed| indexed < batch.contents.bytes,
-            )
+        match indexed(batch) {
+            Ok(indexed) if indexed < batch.contents.bytes => places.push(indexed),
+            Ok(_) => return false,
+            Err(error) => {
+                failed = Some(error);
+                return false;
+            }
+        }
+        true
     })?;
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let with_place = |mut batch: Batch| {
+    let with_place = |(mut batch, indexed): (Batch, u64)| {
         batch.log = logs.of_batch(ledger, &batch)?;
-        let indexed = indexed(&batch)?;
         Ok(UnindexedBatch { batch, indexed })
     };
-    batches.into_iter().map(with_place).collect()
+    batches.into_iter().zip(places).map(with_place).collect()
 }
 
 fn filter_of(selection: &LineSelection) -> BatchFilter {

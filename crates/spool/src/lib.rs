@@ -15,6 +15,7 @@ mod gzip;
 mod layout;
 mod measure;
 mod reader;
+mod role_locks;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -26,4 +27,7 @@ pub use gzip::{CopyError, copy, gzip_encoder};
 pub use layout::{FileForm, Spool, SpoolFile};
 pub use measure::{FileHash, Measure, MeasuredReader};
 pub use reader::BatchReader;
+pub use role_locks::{
+    FORWARDER_LOCK, HOUSEKEEPER_LOCK, LEDGER_ROLES, MONITOR_LOCK, MOVING_ROLES, RELAY_LOCK,
+};
 pub use transitions::OpenFile;

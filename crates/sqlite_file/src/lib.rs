@@ -1,7 +1,7 @@
 //! Our SQLite files. `application_id` says whose a file is, `user_version` how many of the steps of its tables it has taken.
 //!
-//! The ledger, the index and the console's database are opened by it. What each says to people when a file cannot be used is its
-//! own: the advice differs.
+//! The index and the console's database are opened by it; they and the ledger, which has more to do when it is opened, take their
+//! steps by it. What each says to people when a file cannot be used is its own: the advice differs.
 //!
 //! Invariants:
 //! - A file of another program, or of a later version, is never changed.

@@ -40,14 +40,7 @@ impl RuleChart {
         let (title, note) = (what(rule), note(rule, course, text));
         let steps = course.steps.iter();
         let bars: Vec<_> = steps.clone().map(|step| step.measured.map(drawn)).collect();
-        let values = bars
-            .iter()
-            .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()));
-        let legend = vec![LegendEntry {
-            class: "s0".to_owned(),
-            name: "measured".to_owned(),
-            values: values.collect::<Vec<_>>().join(" "),
-        }];
+        let legend = vec![LegendEntry::of_bars(0, "measured", &bars)];
         let panel = Panel {
             title: format!(
                 "{title}, of {subject}: the worst of each ten minutes in the last 24 hours; {note}"

@@ -12,6 +12,10 @@ use super::day_counts::{DayCounts, STEP_SECONDS, STEPS};
 use super::facts::OverviewFacts;
 use crate::pages::parts::times;
 
+/// The colours of errors and of the disk.
+const ERRORS_COLOUR: usize = 3;
+const DISK_COLOUR: usize = 1;
+
 /// Sources with a colour of their own.
 const NAMED_MAX: usize = 10;
 
@@ -158,23 +162,22 @@ pub(crate) fn errors_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         ),
         None => "no line has a status".to_owned(),
     };
-    let legend = vec![entry("s3".to_owned(), &series)];
+    let legend = vec![entry(Panel::class(ERRORS_COLOUR), &series)];
     let panel = Panel {
         title: "Share of 5xx in the last 24 hours".to_owned(),
         unit: PanelUnit::BasisPoints,
         from: DayCounts::from(second),
         step_seconds: STEP_SECONDS,
+        colour: ERRORS_COLOUR,
         series: vec![series],
         height: 110,
         is_narrow: true,
         ..Panel::default()
     };
-    let mut view = ChartView::new("5xx share", "share", &panel, legend);
-    view.svg = view.svg.replace("class=\"s0\"", "class=\"s3\"");
     ChartView {
         note,
         span: "card",
-        ..view
+        ..ChartView::new("5xx share", "share", &panel, legend)
     }
 }
 
@@ -187,15 +190,7 @@ pub(crate) fn delay_chart(batches: &[BatchOutline], now: Timestamp) -> ChartView
         || "nothing delivered".to_owned(),
         |slowest| format!("slowest {}", about(Duration::from_secs(*slowest))),
     );
-    let values: Vec<_> = bars
-        .iter()
-        .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()))
-        .collect();
-    let legend = vec![LegendEntry {
-        class: "s0".to_owned(),
-        name: "slowest delivery".to_owned(),
-        values: values.join(" "),
-    }];
+    let legend = vec![LegendEntry::of_bars(0, "slowest delivery", &bars)];
     let panel = Panel {
         title: "Slowest delivery of each twenty minutes, in the last 24 hours".to_owned(),
         unit: PanelUnit::Seconds,
@@ -227,19 +222,11 @@ pub(crate) fn disk_chart(
     for record in history {
         let index = usize::try_from((record.start.as_second() - from).div_euclid(STEP_SECONDS)).ok();
         if let Some(bar) = index.and_then(|index| bars.get_mut(index)) {
-            *bar = Some(record.total_bytes.saturating_sub(record.free_bytes));
+            *bar = Some(record.used_bytes());
         }
     }
     let limit = newest.total_bytes.saturating_sub(min_free.max(1));
-    let values: Vec<_> = bars
-        .iter()
-        .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()))
-        .collect();
-    let legend = vec![LegendEntry {
-        class: "s1".to_owned(),
-        name: "used".to_owned(),
-        values: values.join(" "),
-    }];
+    let legend = vec![LegendEntry::of_bars(DISK_COLOUR, "used", &bars)];
     let panel = Panel {
         title: format!(
             "Disk used in the last 24 hours: {} % of {} now, {} free; the relay takes no lines above the dashed line",
@@ -248,6 +235,7 @@ pub(crate) fn disk_chart(
         unit: PanelUnit::Bytes,
         from,
         step_seconds: STEP_SECONDS,
+        colour: DISK_COLOUR,
         alarms: bars
             .iter()
             .map(|bar| bar.is_some_and(|used| used > limit))
@@ -258,13 +246,11 @@ pub(crate) fn disk_chart(
         is_narrow: true,
         ..Panel::default()
     };
-    let mut view = ChartView::new("Disk used", "bytes", &panel, legend);
-    view.svg = view.svg.replace("class=\"s0\"", "class=\"s1\"");
     Some(ChartView {
         note: format!("{} of {} free", disk.free, disk.total),
         span: "card",
         foot: disk.lasts.clone(),
-        ..view
+        ..ChartView::new("Disk used", "bytes", &panel, legend)
     })
 }
 
@@ -307,9 +293,7 @@ pub(crate) fn hour_rows(counts: Option<&DayCounts>, facts: &OverviewFacts, now: 
             .disk
             .iter()
             .filter(|it| hour.contains(&it.start.as_second()));
-        let used = of_disk
-            .map(|it| it.total_bytes.saturating_sub(it.free_bytes))
-            .max();
+        let used = of_disk.map(DiskRecord::used_bytes).max();
         let delays = facts
             .batches
             .iter()
@@ -349,6 +333,20 @@ impl ChartView {
             legend,
             has_legend: false,
             foot: String::new(),
+        }
+    }
+}
+
+impl LegendEntry {
+    /// Of bars in this colour; `-` where there is none.
+    pub(crate) fn of_bars(colour: usize, name: &str, bars: &[Option<u64>]) -> Self {
+        let values = bars
+            .iter()
+            .map(|bar| bar.map_or_else(|| "-".to_owned(), |it| it.to_string()));
+        Self {
+            class: Panel::class(colour),
+            name: name.to_owned(),
+            values: values.collect::<Vec<_>>().join(" "),
         }
     }
 }

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use logferry_config::{Destination, RelaySettings};
 use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, RealDisk};
 use logferry_ledger::{BatchState, FILE_NAME, FoundSource, Ledger, LedgerError};
-use logferry_spool::{CopyError, FileForm, Spool, copy};
+use logferry_spool::{CopyError, FileForm, LEDGER_ROLES, Spool, copy};
 use serde::Serialize;
 
 use self::scan::{RecoveredBatch, ScanResult, scan};
@@ -80,7 +80,7 @@ fn rebuild_on(
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<RebuildReport, FsckError> {
-    let _locks = repair::lock_roles(data_dir, repair::ALL_ROLES)?;
+    let _locks = repair::lock_roles(data_dir, &LEDGER_ROLES)?;
     refuse_undamaged(disk, data_dir)?;
     let spool = Spool::new(RealDisk, data_dir);
     let scanned = scan(&spool, relay, destinations)?;

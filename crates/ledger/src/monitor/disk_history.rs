@@ -30,6 +30,13 @@ pub struct DiskRecord {
     pub total_bytes: u64,
 }
 
+impl DiskRecord {
+    /// The most bytes that were in use.
+    pub const fn used_bytes(&self) -> u64 {
+        self.total_bytes.saturating_sub(self.free_bytes)
+    }
+}
+
 impl Ledger {
     /// Notes what is free now. It writes only if that is less than before in the same ten minutes.
     pub fn note_disk(

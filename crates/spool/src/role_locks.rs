@@ -1,0 +1,16 @@
+//! The locks in the data folder: a role that runs holds its own. Whoever must know that a role does not run takes its lock; so the
+//! names are the same for all.
+
+/// Of the relay.
+pub const RELAY_LOCK: &str = "relay.lock";
+/// Of the forwarder.
+pub const FORWARDER_LOCK: &str = "forwarder.lock";
+/// Of the housekeeper, while a pass runs.
+pub const HOUSEKEEPER_LOCK: &str = "housekeeper.lock";
+/// Of the monitor.
+pub const MONITOR_LOCK: &str = "monitor.lock";
+
+/// The roles that move files of the spool.
+pub const MOVING_ROLES: [&str; 3] = [RELAY_LOCK, FORWARDER_LOCK, HOUSEKEEPER_LOCK];
+/// The roles that use the ledger.
+pub const LEDGER_ROLES: [&str; 4] = [RELAY_LOCK, FORWARDER_LOCK, HOUSEKEEPER_LOCK, MONITOR_LOCK];
