@@ -7,6 +7,7 @@ mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
+mod host_command;
 mod output;
 mod owner;
 mod role_process;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use logferry_config::Config;
 use logferry_durable::{DiskSpace, disk_space};
 use logferry_text::{count_of, duration, size};
 
+use crate::host_command::output_within;
 use crate::output::check_item::CheckItem;
 use crate::roles::role::Role;
 
@@ -19,6 +21,9 @@ const FULL_PERCENT: u64 = 90;
 
 /// Clocks that differ more put lines into a window that is not theirs: batches bear this much by default (`relay.batch.slack`).
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(10);
+
+/// `timedatectl` asks a service over D-Bus, which starts it if it must.
+const BUS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The disks that roles write to, each once.
 pub(super) fn disks(config: &Config) -> Vec<CheckItem> {
@@ -105,6 +110,27 @@ pub(super) fn clock(date: &str, arrived: Timestamp) -> Option<CheckItem> {
     ))
 }
 
+/// Whether a time service keeps this host's clock, by the kernel's account (timedatectl(1)). For a host without a sender, which has no
+/// other clock to compare with: a relay closes windows by its own. `None`: systemd does not run here, or does not answer.
+pub(super) fn time_service() -> Option<CheckItem> {
+    let mut command = Command::new("timedatectl");
+    let command = command.args(["show", "--property=NTPSynchronized", "--value"]);
+    let output = output_within(command, BUS_TIME_MAX)?;
+    time_service_item(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn time_service_item(synchronized: &str) -> Option<CheckItem> {
+    match synchronized.trim() {
+        "yes" => Some(CheckItem::ok("clock", "kept by a time service")),
+        "no" => Some(CheckItem::warning(
+            "clock",
+            "no time service keeps this host's, so windows may be closed early or late; run `timedatectl set-ntp true`, and see \
+             `timedatectl` a minute later",
+        )),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +155,12 @@ mod tests {
             assert!(item.detail.starts_with(beginning), "{item:?}");
         }
         assert_eq!(clock("soon", Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn a_clock_that_nothing_keeps_is_told() {
+        assert_eq!(time_service_item("yes\n").unwrap().state, CheckState::Ok);
+        assert_eq!(time_service_item("no\n").unwrap().state, CheckState::Warning);
+        assert_eq!(time_service_item(""), None, "no systemd runs here");
     }
 }

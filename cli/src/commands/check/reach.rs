@@ -20,8 +20,9 @@ use crate::roles::oneshot;
 
 /// Reports the result of each as soon as it is known.
 pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) -> anyhow::Result<()> {
-    if let Some(sender) = &config.sender {
-        relays(sender, report)?;
+    match &config.sender {
+        Some(sender) => relays(sender, report)?,
+        None => report.add_all(host::time_service())?,
     }
     let forwarder = config.forwarder.iter();
     for destination in forwarder.flat_map(|forwarder| &forwarder.destinations) {

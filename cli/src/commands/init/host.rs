@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use super::nginx_conf::{NginxLog, access_logs};
+use crate::host_command::output_within;
 
 /// nginx looks up host names when it reads its configuration, which may take long.
 const NGINX_TIME_MAX: Duration = Duration::from_secs(10);
@@ -111,22 +111,8 @@ fn nginx_logs() -> (Vec<NginxLog>, String) {
 
 /// The whole configuration as nginx itself reads it; `None` if it is not there, finds a mistake, or takes too long.
 fn dump(program: &str) -> Option<String> {
-    let child = Command::new(program)
-        .arg("-T")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let pid = child.id();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = receiver.recv_timeout(NGINX_TIME_MAX) else {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        return None;
-    };
-    let output = output.ok().filter(|output| output.status.success())?;
+    let output = output_within(Command::new(program).arg("-T"), NGINX_TIME_MAX)?;
+    let output = Some(output).filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
