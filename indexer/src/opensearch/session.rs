@@ -44,6 +44,8 @@ pub(super) struct SinkSession {
     sent: BTreeMap<String, SinkBatch>,
     /// What is not recorded yet.
     change: SinkChange,
+    /// Batches were bound to their indexes, and that is not recorded yet.
+    has_unrecorded: bool,
     index: IndexTemplate,
     batch_bytes: usize,
     formats: LogFormats,
@@ -80,6 +82,7 @@ impl SinkSession {
             db,
             sent: BTreeMap::new(),
             change: SinkChange::default(),
+            has_unrecorded: false,
             index: settings.index.clone(),
             batch_bytes: settings.batch_bytes,
             formats: LogFormats::new(config.formats.clone(), formats),
@@ -98,26 +101,30 @@ impl SinkSession {
     /// Looks into the ledger. Each batch that is new is bound to its index, durably.
     pub(super) fn look(&mut self, now: Timestamp) -> Result<(), IndexerError> {
         self.ledger.look(&mut self.catalog, now)?;
-        if self.bind()? { self.record(now) } else { Ok(()) }
+        self.bind()?;
+        if self.has_unrecorded {
+            self.record(now)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Binds the batches that have no index yet. Returns whether there are any: a record makes it durable.
-    fn bind(&mut self) -> Result<bool, IndexerError> {
-        let mut is_any_new = false;
+    /// Binds the batches that have no index yet. A record makes it durable.
+    fn bind(&mut self) -> Result<(), IndexerError> {
         for tracked in self.catalog.tracked() {
             let name = tracked.batch.name();
             if self.sent.contains_key(&name) {
                 continue;
             }
             let known = self.db.sent_batch(&name)?;
-            is_any_new |= known.is_none();
+            self.has_unrecorded |= known.is_none();
             let sent = known.unwrap_or_else(|| SinkBatch {
                 index: self.index.name(&values(&tracked.batch, &name)),
                 ..SinkBatch::default()
             });
             self.sent.insert(name, sent);
         }
-        Ok(is_any_new)
+        Ok(())
     }
 
     /// The next documents.
@@ -189,6 +196,7 @@ impl SinkSession {
         change.newest_batch = self.catalog.newest().map(BatchId::number);
         change.lag = lag;
         self.db.record_sent(&change, now.as_second())?;
+        self.has_unrecorded = false;
         let SinkTotals {
             documents,
             repeated,
@@ -204,7 +212,7 @@ impl SinkSession {
     /// Records why the sink waits (nothing: it does not), and how far it is behind meanwhile.
     pub(super) fn note_trouble(&mut self, reason: &str, now: Timestamp) -> Result<(), IndexerError> {
         self.ledger.look(&mut self.catalog, now)?;
-        // The record of the set that waits is then theirs, too.
+        // They are recorded with the set that waits, or by the next look.
         self.bind()?;
         let lag = self.catalog.lag(now.as_second());
         self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
@@ -338,6 +346,7 @@ impl SinkSession {
         let Some(tracked) = self.catalog.get_mut(id) else {
             return;
         };
+        self.ledger.refresh(tracked);
         let name = tracked.batch.name();
         if let Some(error) = failed
             && !std::mem::replace(&mut tracked.is_trouble_told, true)

@@ -252,7 +252,7 @@ impl Sink {
 
     /// Puts the index template. Without it documents are taken, too, with the types that the server finds; so a server that
     /// refuses it is no reason to wait, and one that does not answer is.
-    async fn put_template(&mut self, open: &mut OpenSink) -> Result<(), IndexerError> {
+    pub(crate) async fn put_template(&mut self, open: &mut OpenSink) -> Result<(), IndexerError> {
         let mut failures = 0;
         loop {
             let Some(put) = self.stop.run_until_cancelled(open.client.put_template()).await else {

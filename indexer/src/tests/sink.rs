@@ -59,6 +59,7 @@ impl SinkHost {
     /// Sends all that there is.
     async fn send_all(&self) {
         let (mut sink, mut open) = self.sink(SOON);
+        sink.put_template(&mut open).await.expect("put");
         let mut idle = 0;
         // A file that is missing is a gap after some rounds.
         while idle <= crate::catalog::SEARCHES_MAX {
@@ -74,6 +75,8 @@ impl SinkHost {
         self.has_unrecorded.set(self.has_unrecorded.get() || is_taken);
         self.server.fail_next([fault]);
         let (mut sink, mut open) = self.sink(NEVER);
+        // A session begins with it. It looks into the ledger, too.
+        sink.put_template(&mut open).await.expect("put");
         let work = async {
             while self.server.faults_left() > 0
                 && sink.round(&mut open).await.expect("a round") == RoundEnd::HasMore
