@@ -40,7 +40,7 @@ impl MissCause {
 /// A batch that is not read to its end.
 #[derive(Debug)]
 pub(crate) struct TrackedBatch {
-    /// As it stood in the ledger at the last look.
+    /// As it stood in the ledger when it was sealed, or at the last look before that.
     pub(crate) batch: Batch,
     /// How far it is read.
     pub(crate) progress: IndexedBatch,
@@ -171,13 +171,12 @@ impl Catalog {
         }
     }
 
-    /// The batches in the catalog that are not among these: sealed since the last look, or discarded.
-    pub(crate) fn others(&self, batches: &[Batch]) -> Vec<BatchId> {
+    /// The batches that grew at the last look and are not among these: sealed since then, or discarded.
+    pub(crate) fn ended(&self, batches: &[Batch]) -> Vec<BatchId> {
         let listed: BTreeSet<_> = batches.iter().map(|batch| batch.id).collect();
-        self.batches
-            .keys()
-            .filter(|id| !listed.contains(id))
-            .copied()
+        let grew = self.batches.iter();
+        grew.filter(|(id, tracked)| tracked.batch.state == BatchState::Open && !listed.contains(id))
+            .map(|(id, _)| *id)
             .collect()
     }
 

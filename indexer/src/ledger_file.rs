@@ -16,7 +16,7 @@ use logferry_durable::{DiskError, DiskOperation};
 use logferry_ledger::{Batch, BatchId, FILE_NAME, Ledger};
 use logferry_numbers::IndexState;
 
-use crate::catalog::{Catalog, is_indexed};
+use crate::catalog::{Catalog, TrackedBatch, is_indexed};
 use crate::error::IndexerError;
 
 /// Device and inode.
@@ -59,7 +59,7 @@ impl LedgerFile {
     pub(crate) fn look(&self, catalog: &mut Catalog, now: Timestamp) -> Result<(), IndexerError> {
         self.check_same()?;
         let mut batches = self.ledger.live_batches(catalog.newest())?;
-        for id in catalog.others(&batches) {
+        for id in catalog.ended(&batches) {
             match self.ledger.batch(id)? {
                 Some(batch) => batches.push(batch),
                 None => catalog.forget(id),
@@ -67,6 +67,15 @@ impl LedgerFile {
         }
         catalog.update(batches, now.as_second(), |_| None);
         Ok(())
+    }
+
+    /// Brings a batch up to date whose file was not found: it may have expired. A batch that was sealed changes no other way that
+    /// counts, so [`Self::look`] leaves it alone: an indexer that is far behind has very many.
+    pub(crate) fn refresh(&self, tracked: &mut TrackedBatch) {
+        // An error is one of the next look, too.
+        if let Ok(Some(batch)) = self.ledger.batch(tracked.batch.id) {
+            tracked.batch = batch;
+        }
     }
 
     /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look. The ledger

@@ -294,6 +294,7 @@ impl<S: LineStore> IndexSession<S> {
         let Some(tracked) = self.catalog.get_mut(id) else {
             return;
         };
+        self.ledger.refresh(tracked);
         let cause = match failed {
             None => MissCause::Absent,
             Some(error) => tell_unreadable(tracked, error, work),
