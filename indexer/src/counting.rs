@@ -4,6 +4,7 @@ use logferry_config::{CounterRule, CounterSettings};
 use logferry_fields::{Format, LineFacts, LineReader};
 use logferry_numbers::{CountedLine, CounterId, SeriesKey, Tally};
 use logferry_store::{LineOrigin, LineRecord};
+use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
 /// A line counts at most so far in the future; then its clock is wrong, and it counts when it was read.
@@ -68,6 +69,18 @@ impl NamedCounter {
     }
 }
 
+/// The lines of a text, each with its newline; the last may have none.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let newlines = memchr_iter(b'\n', text).map(|at| at + 1);
+    let ends = newlines.chain((!text.ends_with(b"\n")).then_some(text.len()));
+    let mut start = 0;
+    ends.filter_map(move |end| {
+        let line = text.get(start..end)?;
+        start = end;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// A block of whole lines of one batch.
 pub(crate) struct LineBlock<'a> {
     pub(crate) origin: LineOrigin<'a>,
@@ -121,7 +134,7 @@ pub(crate) fn count_block<E>(
             time: block.time,
         },
     );
-    for line in block.bytes.split_inclusive(|byte| *byte == b'\n') {
+    for line in lines(block.bytes) {
         let facts = reader.read(line);
         if let Some(time) = facts.time {
             counts.time = if time.unix > times.now + FUTURE_MAX {

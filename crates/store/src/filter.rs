@@ -17,11 +17,16 @@ const BITS_OF_WORD: u32 = 6;
 /// With so many bits set, 36 % of all, the filter is full: 9,700 words set about as many.
 const FULL_BITS: u32 = 47_000;
 
+/// Words that were added lately are remembered in so many slots. Most words of a line are those of the lines before.
+const RECENT_SLOTS: usize = 1 << 10;
+
 /// The words of a frame.
 #[derive(Debug, Clone)]
 pub(crate) struct WordFilter {
     lanes: Vec<u64>,
     bits: u32,
+    /// Hashes whose bits are set, each in the slot that [`slot_of`] says. A slot that has none holds a hash of another slot.
+    recent: Vec<u64>,
 }
 
 impl Default for WordFilter {
@@ -29,6 +34,7 @@ impl Default for WordFilter {
         Self {
             lanes: vec![0; FILTER_BYTES / 8],
             bits: 0,
+            recent: (0..RECENT_SLOTS as u64).map(|slot| !slot).collect(),
         }
     }
 }
@@ -36,6 +42,12 @@ impl Default for WordFilter {
 impl WordFilter {
     /// Adds the word with this hash.
     pub(crate) fn add(&mut self, hash: u64) {
+        if let Some(recent) = self.recent.get_mut(slot_of(hash)) {
+            if *recent == hash {
+                return;
+            }
+            *recent = hash;
+        }
         let first = block_of(hash) * (BLOCK_BYTES / 8);
         let Some(block) = self.lanes.get_mut(first..first + BLOCK_BYTES / 8) else {
             return;
@@ -55,12 +67,20 @@ impl WordFilter {
     pub(crate) fn clear(&mut self) {
         self.lanes.fill(0);
         self.bits = 0;
+        for (slot, recent) in (0_u64..).zip(&mut self.recent) {
+            *recent = !slot;
+        }
     }
 
     /// Its bytes, block after block.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
         self.lanes.iter().flat_map(|lane| lane.to_le_bytes())
     }
+}
+
+/// The slot in which a hash is remembered: by its lowest bits.
+fn slot_of(hash: u64) -> usize {
+    usize::try_from(hash % RECENT_SLOTS as u64).unwrap_or(0)
 }
 
 /// The block in which the bits of this word are.
@@ -117,5 +137,20 @@ mod tests {
             .filter(|hash| has(&bytes, *hash))
             .count();
         assert!(wrong < 600, "{wrong} of 100,000");
+    }
+
+    #[test]
+    fn word_of_any_hash_is_added_also_after_all_were_removed() {
+        let mut filter = WordFilter::default();
+        let edges = (0..RECENT_SLOTS as u64).flat_map(|slot| [slot, !slot, slot << 32]);
+        let edges: Vec<u64> = edges.collect();
+        for round in 0..2 {
+            for hash in &edges {
+                filter.clear();
+                filter.add(*hash);
+                let bytes: Vec<u8> = filter.bytes().collect();
+                assert!(has(&bytes, *hash), "{hash:x} in round {round}");
+            }
+        }
     }
 }

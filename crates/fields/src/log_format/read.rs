@@ -166,6 +166,24 @@ impl Template {
 
     /// Where each delimiter starts. Those without an anchor start as early as they can.
     fn starts(&self, line: &[u8]) -> Option<Vec<usize>> {
+        let mut starts = Vec::with_capacity(self.last() + 1);
+        let mut from = 0;
+        for (to, delimiter) in self.delimiters.iter().enumerate() {
+            if !self.is_certain_from_start(to) {
+                return self.starts_from_both_ends(line);
+            }
+            let start = self.start_after(line, to, |other| starts.get(other).copied())?;
+            if start < from {
+                return None;
+            }
+            from = start + delimiter.len;
+            starts.push(start);
+        }
+        Some(starts)
+    }
+
+    /// The same, if some are not certain from the start.
+    fn starts_from_both_ends(&self, line: &[u8]) -> Option<Vec<usize>> {
         let last = self.last();
         let mut starts = vec![None; last + 1];
         for to in 0..=last {

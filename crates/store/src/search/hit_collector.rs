@@ -6,7 +6,7 @@ use super::SearchPage;
 use super::hit::{Hit, SearchCursor};
 use super::hit_key::HitKey;
 use super::line_tests::{LineContext, LineTests, fields_of};
-use super::parts_read::{PartName, PartRest, PartsRead};
+use super::parts_read::{PARTS_MAX, PartName, PartRest, PartsRead};
 use super::pending_hits::PendingHits;
 use crate::query::Query;
 
@@ -18,8 +18,10 @@ pub(super) struct HitCollector<'s> {
     pub(super) pending: PendingHits,
     /// Hits that were counted and not shown.
     pub(super) counted: u64,
-    /// The parts that were read on this page. The last is being read.
+    /// The parts that were read on this page, but for the first of very many. The last is being read.
     read: Vec<(PartName, PartRest)>,
+    /// The number of the first of them on this page.
+    first_part: usize,
 }
 
 impl<'s> HitCollector<'s> {
@@ -31,6 +33,7 @@ impl<'s> HitCollector<'s> {
             pending: PendingHits::new(page.limit),
             counted: 0,
             read: Vec::new(),
+            first_part: 0,
         }
     }
 
@@ -41,6 +44,10 @@ impl<'s> HitCollector<'s> {
             oldest_ms,
             newest_left: None,
         };
+        if self.read.len() >= PARTS_MAX {
+            self.first_part += self.read.len();
+            self.read.clear();
+        }
         self.read.push((name, rest));
     }
 
@@ -94,23 +101,51 @@ impl<'s> HitCollector<'s> {
             line: line.to_vec(),
             fields,
         };
-        let (part, read) = (self.read.len().saturating_sub(1), &mut self.read);
-        self.pending.add(hit, part, |left, part| leave(read, left, part));
+        let part = self.first_part + self.read.len().saturating_sub(1);
+        let (first, read) = (self.first_part, &mut self.read);
+        self.pending
+            .add(hit, part, |left, part| leave(read, left, part.checked_sub(first)));
     }
 
     /// What this page and those before have left behind the cursor.
     pub(super) fn parts_read(mut self, mut before: PartsRead, next: &SearchCursor) -> PartsRead {
         for (key, part) in self.pending.waiting() {
-            leave(&mut self.read, key, part);
+            leave(&mut self.read, key, part.checked_sub(self.first_part));
         }
         before.add(self.read, next.time_ms());
         before
     }
 }
 
-/// A hit of a part is left for the next page.
-fn leave(read: &mut [(PartName, PartRest)], key: &HitKey, part: usize) {
-    if let Some((_, rest)) = read.get_mut(part) {
+/// A hit of a part is left for the next page. A part that is forgotten is read again there.
+fn leave(read: &mut [(PartName, PartRest)], key: &HitKey, part: Option<usize>) {
+    if let Some((_, rest)) = part.and_then(|part| read.get_mut(part)) {
         HitKey::raise(&mut rest.newest_left, key.time_ms, &key.batch, key.offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentFile;
+
+    #[test]
+    fn page_of_very_many_parts_forgets_the_first_ones() {
+        let (query, page) = (Query::default(), SearchPage::default());
+        let mut hits = HitCollector::new(&query, &page);
+        for part in 0..PARTS_MAX as u64 + 5 {
+            hits.begin(PartName::Frame((1, SegmentFile::Frames), part), part + 1, 0);
+        }
+        assert_eq!((hits.read.len(), hits.first_part), (5, PARTS_MAX));
+        let key = HitKey {
+            time_ms: 7,
+            batch: "b".to_owned(),
+            offset: 0,
+        };
+        leave(&mut hits.read, &key, 3_usize.checked_sub(hits.first_part));
+        assert!(hits.read.iter().all(|(_, rest)| rest.newest_left.is_none()));
+        let first = hits.first_part;
+        leave(&mut hits.read, &key, (first + 2).checked_sub(first));
+        assert_eq!(hits.read[2].1.newest_left, Some(key));
     }
 }

@@ -13,7 +13,7 @@ use super::hit_key::HitKey;
 use crate::segment::SegmentFile;
 
 /// With more parts all are forgotten: it bounds the memory, to about 10 MiB.
-const PARTS_MAX: usize = 1 << 16;
+pub(super) const PARTS_MAX: usize = 1 << 16;
 
 /// A part that was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

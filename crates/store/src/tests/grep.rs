@@ -189,13 +189,13 @@ fn check_query(random: &mut StdRng, lines: &[TestLine], search: &Searcher<SimDis
     expected.len()
 }
 
-/// More by `LOGFERRY_QUERIES=10000`.
+/// More by `LOGFERRY_QUERIES=100000`.
 #[test]
 fn hits_are_those_of_a_plain_grep_newest_first() {
     let wanted = std::env::var("LOGFERRY_QUERIES")
         .ok()
         .and_then(|count| count.parse().ok());
-    let queries: u64 = wanted.unwrap_or(600);
+    let queries: u64 = wanted.unwrap_or(10_000);
     let mut with_hits = 0;
     for seed in 0..queries.div_ceil(50) {
         let mut random = random(seed);

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use logferry_durable::{Disk, DiskError, DiskFile};
+use memchr::memchr;
 
 pub(crate) use pending::{PendingFrame, property};
 pub use recover::StoreOpened;
@@ -119,7 +120,11 @@ impl<D: Disk> StoreWriter<D> {
         let line = record.line.strip_suffix(b"\n").unwrap_or(record.line);
         let mut new = NewLine::of_record(record);
         // A newline inside would be the end of a line: what follows it is one.
-        for bytes in line.split(|byte| *byte == b'\n') {
+        let mut rest = Some(line);
+        while let Some(text) = rest {
+            let end = memchr(b'\n', text);
+            let (bytes, behind) = text.split_at(end.unwrap_or(text.len()));
+            rest = end.and_then(|_| behind.get(1..));
             self.pending.add(&new, bytes);
             new.offset = new
                 .offset

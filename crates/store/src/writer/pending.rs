@@ -26,6 +26,8 @@ pub(crate) struct PendingFrame {
     pub(crate) text: Vec<u8>,
     pub(crate) meta: FrameMeta,
     pub(crate) filter: WordFilter,
+    /// The statuses of its lines.
+    statuses: Vec<u16>,
     /// So many lines, and bytes of text, are in the tail file already.
     tail_lines: usize,
     tail_bytes: usize,
@@ -36,7 +38,6 @@ impl PendingFrame {
     pub(crate) fn add(&mut self, line: &NewLine<'_>, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
         self.text.push(b'\n');
-        let last_status = self.meta.lines.last().map_or(0, |last| last.status);
         let (origin, level) = self.meta.add(line);
         if let Some(origin) = origin {
             self.filter.add(property_hash(property::SOURCE, &origin.source));
@@ -49,7 +50,8 @@ impl PendingFrame {
         if let Some(level) = level {
             self.filter.add(property_hash(property::LEVEL, level));
         }
-        if line.status != last_status && line.status != 0 {
+        if line.status != 0 && !self.statuses.contains(&line.status) {
+            self.statuses.push(line.status);
             let class = (line.status / 100).to_string();
             self.filter
                 .add(property_hash(property::STATUS, &line.status.to_string()));
@@ -104,6 +106,7 @@ impl PendingFrame {
         self.text.clear();
         self.meta = FrameMeta::default();
         self.filter.clear();
+        self.statuses.clear();
         (self.tail_lines, self.tail_bytes) = (0, 0);
     }
 }
