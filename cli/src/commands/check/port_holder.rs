@@ -5,22 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::args::DEFAULT_CONFIG;
+use crate::roles::role::Role;
 
 /// The state of a listening socket in `/proc/net/tcp`.
 const LISTENING: &str = "0A";
 /// Most characters of a command in a text.
 const COMMAND_MAX: usize = 100;
-/// The commands that run a role.
-const ROLE_COMMANDS: [&str; 8] = [
-    "run",
-    "sender",
-    "relay",
-    "forwarder",
-    "monitor",
-    "housekeeper",
-    "indexer",
-    "console",
-];
 
 /// A process that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +120,7 @@ impl PortHolder {
             } else if let Some(path) = argument.strip_prefix("--config=").or(argument.strip_prefix("-c")) {
                 config = path;
             } else {
-                runs_role |= ROLE_COMMANDS.contains(&argument);
+                runs_role |= argument == "run" || Role::ALL.iter().any(|role| role.name() == argument);
             }
         }
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -191,6 +181,7 @@ mod tests {
             (&["logferry", "run", "-cferry.yaml"], None, true),
             (&["logferry", "--config=/srv/other.yaml", "run"], None, false),
             (&["logferry", "relay"], Some("ferry.yaml"), true),
+            (&["logferry", "collector"], Some("ferry.yaml"), true),
             (&["logferry", "relay"], None, false),
             (&["logferry", "-c", "ferry.yaml", "tail"], None, false),
             (&["nginx", "-c", "/srv/ferry.yaml", "run"], None, false),
