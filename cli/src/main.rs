@@ -7,6 +7,7 @@ mod commands;
 mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
+mod listening;
 mod output;
 mod owner;
 mod role_process;

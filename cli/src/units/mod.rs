@@ -1,4 +1,4 @@
-//! The installed systemd units: whether their sandbox allows what the configuration asks for.
+//! The installed systemd units: whether their sandbox allows what the configuration asks for, files and ports.
 //!
 //! A data folder on another disk is refused by the unit as "Read-only file system", which names neither the unit nor the
 //! remedy. `check` finds it before the start. A new role, or a new setting with a path, is added in `used_paths`.
@@ -13,6 +13,7 @@ use std::path::Path;
 
 use logferry_config::Config;
 
+use crate::listening;
 use crate::output::check_item::{CheckItem, CheckState};
 use crate::roles::role::Role;
 use crate::units::sandbox::UsedPaths;
@@ -21,21 +22,28 @@ use crate::units::unit_file::UnitFile;
 /// The unit of `logferry run`.
 const UNIT_OF_ALL: &str = "logferry.service";
 
+/// Where the kernel says which port is the first that everybody may listen on, and what it says unless somebody changed it.
+const FIRST_FREE_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const LOW_PORTS_END: u16 = 1024;
+
 /// The timer that takes the place of the housekeeper's daemon, and the unit that it starts.
 const HOUSEKEEPER_TIMER: &str = "logferry-housekeeper.timer";
 const HOUSEKEEPER_ONCE: &str = "logferry-housekeeper-once.service";
 
 /// What the units below `root` refuse of this configuration, each with the drop-in that allows it.
 pub(crate) fn findings(config: &Config, root: &Path) -> Vec<CheckItem> {
-    let found = meant(config, root).into_iter().filter_map(|(unit, roles)| {
+    let found = meant(config, root).into_iter().flat_map(|(unit, roles)| {
         let mut paths = UsedPaths::default();
         for role in &roles {
             used_paths::add(*role, config, &mut paths);
         }
-        let found = sandbox::compare(&unit, &paths)?;
-        let refused = found.refused.join("\n");
-        let detail = format!("keeps the role from its files:\n{refused}");
-        Some(problem(&unit, detail, &found.settings))
+        let files = sandbox::compare(&unit, &paths).map(|found| {
+            let refused = found.refused.join("\n");
+            let detail = format!("keeps the role from its files:\n{refused}");
+            problem(&unit, detail, &found.settings)
+        });
+        let ports = refused_ports(&unit, &roles, config);
+        files.into_iter().chain(ports)
     });
     found.collect()
 }
@@ -52,6 +60,33 @@ fn problem(unit: &UnitFile, detail: String, settings: &[String]) -> CheckItem {
         detail,
         advice: Some(advice).filter(|_| !settings.is_empty()),
     }
+}
+
+/// The ports of these roles that only root may listen on, if the unit's user may not.
+fn refused_ports(unit: &UnitFile, roles: &[Role], config: &Config) -> Option<CheckItem> {
+    if unit.may_listen_on_low_ports() {
+        return None;
+    }
+    let first_free = std::fs::read_to_string(FIRST_FREE_PORT).ok();
+    let first_free = first_free.and_then(|text| text.trim().parse().ok());
+    let first_free: u16 = first_free.unwrap_or(LOW_PORTS_END);
+    let ports = listening::ports(config).into_iter();
+    // With port 0 the system chooses one that is free for all.
+    let ports = ports.filter(|port| roles.contains(&port.role) && port.address.port() > 0);
+    let refused: Vec<_> = ports
+        .filter(|port| port.address.port() < first_free)
+        .map(|port| {
+            let (setting, address) = (port.setting, port.address);
+            format!("{setting} {address}: ports below {first_free} are for root")
+        })
+        .collect();
+    if refused.is_empty() {
+        return None;
+    }
+    let detail = format!("keeps the role from its ports:\n{}", refused.join("\n"));
+    let settings = ["AmbientCapabilities", "CapabilityBoundingSet"];
+    let settings = settings.map(|setting| format!("{setting}=CAP_NET_BIND_SERVICE"));
+    Some(problem(unit, detail, &settings))
 }
 
 /// The installed units below `root` that run a role of the configuration, each with these roles.

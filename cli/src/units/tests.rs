@@ -221,3 +221,63 @@ fn every_path_of_the_configuration_is_compared() {
     );
     assert_eq!(refused("logferry-collector.service"), [hidden("/home/a/evtx")]);
 }
+
+/// Where everybody may listen on every port, as in some containers, there is nothing to find.
+fn low_port() -> Option<u16> {
+    let text = std::fs::read_to_string(FIRST_FREE_PORT).unwrap();
+    let first_free: u16 = text.trim().parse().unwrap();
+    first_free.checked_sub(1).filter(|port| *port > 0)
+}
+
+#[test]
+fn low_ports_need_a_capability_of_the_unit() {
+    let Some(port) = low_port() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let config = parsed(&format!(
+        "relay:\n  groups: [{{name: a, listen: '127.0.0.1:{port}'}}, {{name: b, listen: '127.0.0.1:0'}}]\n\
+         collector:\n  sources: [{{type: syslog, name: net, listen: '127.0.0.2:{port}', tcp: false}}]\n"
+    ));
+    write(root.path(), "usr/lib/systemd/system/logferry-relay.service", OURS);
+    let collector = include_str!("../../../deploy/systemd/logferry-collector.service");
+    write(
+        root.path(),
+        "usr/lib/systemd/system/logferry-collector.service",
+        collector,
+    );
+    let end = port + 1;
+    let told = format!(
+        "✗ logferry-relay.service: keeps the role from its ports:\n    \
+         port of group a 127.0.0.1:{port}: ports below {end} are for root\n    \
+         write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart \
+         logferry-relay.service`:\n    [Service]\n    AmbientCapabilities=CAP_NET_BIND_SERVICE\n    \
+         CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
+    );
+    assert_eq!(
+        found(&config, root.path()),
+        [told],
+        "the collector's unit has the capability"
+    );
+
+    // One of both lines is not enough.
+    let drop_in = "etc/systemd/system/logferry-relay.service.d/override.conf";
+    let ambient = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n";
+    write(root.path(), drop_in, ambient);
+    assert_eq!(found(&config, root.path()).len(), 1);
+    let both = format!("{ambient}CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n");
+    write(root.path(), drop_in, &both);
+    assert_eq!(found(&config, root.path()), [""; 0]);
+
+    // The unit of all roles has no capability either.
+    let all = include_str!("../../../deploy/systemd/logferry.service");
+    write(root.path(), "usr/lib/systemd/system/logferry.service", all);
+    write(
+        root.path(),
+        "etc/systemd/system/multi-user.target.wants/logferry.service",
+        "",
+    );
+    let refused = found(&config, root.path());
+    assert!(
+        refused[0].contains(&format!("UDP port of source net 127.0.0.2:{port}: ports below")),
+        "{refused:?}"
+    );
+}
