@@ -279,6 +279,9 @@ pub(crate) struct TailArgs {
     /// Only this group
     #[arg(long)]
     pub(crate) group: Option<GroupName>,
+    /// Only this log
+    #[arg(long)]
+    pub(crate) log: Option<LogName>,
     /// Only lines that contain this text
     pub(crate) pattern: Option<String>,
 }

@@ -10,14 +10,18 @@ use jiff::Timestamp;
 use logferry_collector::{CollectedSource, CollectedState, CollectorState};
 use logferry_inspection::time::age;
 use logferry_telemetry::read_status_file;
-use logferry_text::{Table, count, count_of, duration};
+use logferry_text::{Table, count, count_of, duration, wrapped_to};
 use serde_json::{Value, json};
 
 use crate::output::exit::{Failure, Result};
+use crate::output::list::{fitting, last_of, list};
 use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
 
 /// An error is shown as what needs a look for so long after it was.
 const ERROR_SHOWN: Duration = Duration::from_hours(1);
+
+/// Characters of a name in a narrow table.
+const NAME_MAX: usize = 24;
 
 /// What is known of the collector of this host.
 pub(crate) struct CollectorHost {
@@ -82,13 +86,27 @@ impl CollectorHost {
     }
 
     /// A line for each source.
-    pub(crate) fn as_text(&self) -> String {
-        let mut looks = Table::new(["needs a look"]);
-        for problem in &self.problems {
-            looks.row([problem.clone()]);
-        }
+    pub(crate) fn as_text(&self, columns: usize) -> String {
+        let looks = list("needs a look:", self.problems.iter().cloned(), columns);
         let Some(state) = &self.state else {
             return format!("collector: {}\n{looks}", self.process.as_str());
+        };
+        let head = format!(
+            "collector: {}, version {}, started {}, as of {}",
+            self.process.as_str(),
+            state.version,
+            ago(state.started_at, self.now),
+            ago(state.written_at, self.now),
+        );
+        let sources = self.sources(&state.sources, columns);
+        format!("{}{looks}\n{sources}", wrapped_to(columns, &head))
+    }
+
+    fn sources(&self, all: &[CollectedSource], columns: usize) -> String {
+        let behind = |source: &CollectedSource| source.behind.map_or_else(|| "-".to_owned(), count);
+        let last = |source: &CollectedSource| {
+            let at = source.last_record_at;
+            at.map_or_else(|| "never".to_owned(), |at| ago(at, self.now))
         };
         let mut sources = Table::new([
             "source",
@@ -99,27 +117,31 @@ impl CollectorHost {
             ">behind",
             ">last record",
         ]);
-        for source in &state.sources {
+        for source in all {
             sources.row([
                 source.name.to_string(),
                 source.r#type.clone(),
                 source.state.as_str().to_owned(),
                 format!("{:.1}", source.records_per_second),
                 count(source.records),
-                source.behind.map_or_else(|| "-".to_owned(), count),
-                source
-                    .last_record_at
-                    .map_or_else(|| "never".to_owned(), |at| ago(at, self.now)),
+                behind(source),
+                last(source),
             ]);
         }
-        format!(
-            "collector: {}, version {}, started {}, as of {}\n{}\n{sources}",
-            self.process.as_str(),
-            state.version,
-            ago(state.started_at, self.now),
-            ago(state.written_at, self.now),
-            looks.section(),
-        )
+        // Of a long name the type and the sum tell least.
+        fitting(&sources, columns, || {
+            let mut sources = Table::new(["source", "state", ">records/s", ">behind", ">last record"]);
+            for source in all {
+                sources.row([
+                    last_of(source.name.as_str(), NAME_MAX),
+                    source.state.as_str().to_owned(),
+                    format!("{:.1}", source.records_per_second),
+                    behind(source),
+                    last(source),
+                ]);
+            }
+            sources
+        })
     }
 }
 
@@ -237,7 +259,7 @@ mod tests {
     fn collector_that_is_well_is_shown_with_a_line_a_source() {
         let host = host(source(), true);
         assert_eq!(
-            host.as_text(),
+            host.as_text(80),
             "collector: running, version 0.1.0, started 1 h ago, as of 3 s ago\n\
              \n\
              source  type  state    records/s  records  behind  last record\n\
@@ -259,9 +281,9 @@ mod tests {
             last_error_at: Some(at(4000)),
             ..source()
         };
-        let text = host(failing, true).as_text();
+        let text = host(failing, true).as_text(80);
         assert!(
-            text.contains("api: down for 10 min, and tried again: cannot listen on 0.0.0.0:5000"),
+            text.contains("- api: down for 10 min, and tried again: cannot listen on 0.0.0.0:5000\n"),
             "{text}"
         );
         let waiting = CollectedSource {
@@ -269,7 +291,7 @@ mod tests {
             refusing: Some("the disk is full".to_owned()),
             ..source()
         };
-        let text = host(waiting, true).as_text();
+        let text = host(waiting, true).as_text(80);
         assert!(
             text.contains("api: no records are taken: the disk is full"),
             "{text}"
@@ -286,11 +308,36 @@ mod tests {
     fn dead_collector_and_one_that_never_ran_are_told_apart() {
         assert!(
             host(source(), false)
-                .as_text()
+                .as_text(80)
                 .contains("the collector does not run")
         );
         let never = CollectorHost::of(None, Path::new("/state"), |_| true, now());
-        assert!(never.as_text().contains("has never run here") && !never.is_healthy());
+        assert!(never.as_text(80).contains("has never run here") && !never.is_healthy());
         assert_eq!(never.as_json()["state"], "unknown");
+    }
+
+    #[test]
+    fn text_fits_80_columns() {
+        let failing = CollectedSource {
+            name: "security-events-of-the-domain-controllers".parse().unwrap(),
+            r#type: "windows_events".to_owned(),
+            state: CollectedState::Failing,
+            records: 1_234_567_890,
+            behind: Some(12_345_678),
+            last_record_at: Some(at(3_600 * 30)),
+            last_error: Some("cannot read: ".repeat(9)),
+            last_error_at: Some(at(1)),
+            ..source()
+        };
+        let host = host(failing, true);
+        let narrow = host.as_text(80);
+        for line in narrow.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(narrow.contains("domain-controllers  failing"), "{narrow}");
+        assert!(
+            host.as_text(200).contains("1,234,567,890"),
+            "the wide one has all"
+        );
     }
 }

@@ -8,6 +8,7 @@ mod configuration;
 #[cfg(feature = "demo")]
 mod demo;
 mod host_command;
+mod listening;
 mod output;
 mod owner;
 mod role_process;

@@ -1,10 +1,14 @@
 //! Whether a role of this host runs, by the account that it writes into its state folder.
 
+use std::fs;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+
+/// The name of this program's processes.
+const PROGRAM: &str = "logferry";
 
 /// A role writes every ten seconds. If it has not for so long, it hangs, or cannot write.
 const ACCOUNT_LIFETIME: Duration = Duration::from_secs(40);
@@ -48,8 +52,36 @@ impl RoleProcess {
     }
 }
 
+/// Whether this process runs this program. After the boot of the host another program may have the number.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
+    let Ok(number) = i32::try_from(pid) else {
+        return false;
+    };
     // Another user's process may not be signalled, but it is there.
-    !matches!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH))
+    if matches!(kill(Pid::from_raw(number), None), Err(Errno::ESRCH)) {
+        return false;
+    }
+    let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm"));
+    // Who hides processes from others lets nobody judge. A program that was renamed has the name of this one.
+    command(&pid.to_string()).map_or(true, |name| {
+        name.trim_end() == PROGRAM || command("self").is_ok_and(|own| own == name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn number_of_a_dead_role_that_another_program_has_now_is_not_the_role() {
+        assert!(is_alive(std::process::id()));
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        let is_other_alive = is_alive(other.id());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!is_other_alive);
+        assert!(!is_alive(other.id()), "it has ended");
+    }
 }

@@ -11,14 +11,18 @@ use jiff::Timestamp;
 use logferry_protocol::heartbeat::{HostTime, LogProblem};
 use logferry_sender::{LogFileProgress, LogFileState, SenderState};
 use logferry_telemetry::read_status_file;
-use logferry_text::{Table, count, count_of, duration, size};
+use logferry_text::{Table, count, count_of, duration, size, wrapped_to};
 use serde_json::{Value, json};
 
 use crate::output::exit::{Failure, Result};
+use crate::output::list::{fitting, last_of, list};
 use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
 
 /// Files that have a row of their own; the others of their log are added up.
 const ROWS_MAX: usize = 20;
+/// Columns of state and lag in the narrow table, with what is between the columns; and of the longest name.
+const NARROW_REST: usize = 28;
+const NAME_MAX: usize = 24;
 /// Files and problems that are named in the list of what needs a look.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -33,7 +37,11 @@ fn process_of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: 
 }
 
 /// The text, the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
-pub(crate) fn show(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Result<(String, Value, bool)> {
+pub(crate) fn show(
+    state_dir: &Path,
+    columns: usize,
+    find: impl FnOnce() -> Vec<String>,
+) -> Result<(String, Value, bool)> {
     let state = read_status_file::<SenderState>(state_dir).map_err(|error| {
         let advice = "run this command as the sender's user or as root, for example `sudo logferry status`";
         Failure::Work(anyhow!(error).context(advice))
@@ -46,7 +54,8 @@ pub(crate) fn show(state_dir: &Path, find: impl FnOnce() -> Vec<String>) -> Resu
     }
     let is_healthy = problems.is_empty();
     let json = as_json(state.as_ref(), process);
-    Ok((as_text(state.as_ref(), process, problems, now), json, is_healthy))
+    let text = as_text(state.as_ref(), process, problems, now, columns);
+    Ok((text, json, is_healthy))
 }
 
 fn as_json(state: Option<&SenderState>, process: RoleProcess) -> Value {
@@ -85,17 +94,14 @@ fn as_text(
     process: RoleProcess,
     problems: Vec<String>,
     now: Timestamp,
+    columns: usize,
 ) -> String {
-    let mut looks = Table::new(["needs a look"]);
     let more = problems.len().saturating_sub(PROBLEMS_SHOWN);
-    for problem in problems.into_iter().take(PROBLEMS_SHOWN) {
-        looks.row([problem]);
-    }
-    if more > 0 {
-        looks.row([format!("and {} more (--json has all)", count(more as u64))]);
-    }
+    let more = (more > 0).then(|| format!("and {} more (--json has all)", count(more as u64)));
+    let looks = problems.into_iter().take(PROBLEMS_SHOWN).chain(more);
+    let looks = list("needs a look:", looks, columns);
     let Some(state) = state else {
-        return looks.to_string();
+        return looks.trim_start().to_owned();
     };
     let source = state.source.as_ref().map_or_else(
         || "the relay has not answered yet".to_owned(),
@@ -103,20 +109,19 @@ fn as_text(
     );
     let lag = state.lag_bytes.map_or_else(|| "unknown".to_owned(), size);
     format!(
-        "sender: {}, version {}, started {}\nrelay: {}, {source}\nlag: {lag} in {}, as of {}\n{}\n{}",
+        "sender: {}, version {}, started {}\n{}lag: {lag} in {}, as of {}\n{looks}\n{}",
         process.as_str(),
         state.version,
         ago(state.started_at, now),
-        state.relay,
+        wrapped_to(columns, &format!("relay: {}, {source}", state.relay)),
         count_of(state.files, "file"),
         ago(state.written_at, now),
-        looks.section(),
-        files(&state.logs),
+        files(&state.logs, columns),
     )
 }
 
 /// A row for each file; if there are many, one for each log and state.
-fn files(logs: &[LogFileState]) -> Table<6> {
+fn files(logs: &[LogFileState], columns: usize) -> String {
     let mut table = Table::new(["log", "file", "state", ">offset", ">size", ">lag"]);
     let or_unknown = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), size);
     if logs.len() <= ROWS_MAX {
@@ -131,7 +136,7 @@ fn files(logs: &[LogFileState]) -> Table<6> {
                 or_unknown(log.lag_bytes),
             ]);
         }
-        return table;
+        return fitting(&table, columns, || narrow_files(logs, columns));
     }
     let mut folded: BTreeMap<_, Vec<&LogFileState>> = BTreeMap::new();
     for log in logs {
@@ -146,6 +151,23 @@ fn files(logs: &[LogFileState]) -> Table<6> {
             "-".to_owned(),
             count(files.iter().map(|file| file.size.get()).sum()),
             or_unknown(lag),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The same without offsets and sizes, for long paths; of the longest their ends.
+fn narrow_files(logs: &[LogFileState], columns: usize) -> Table<4> {
+    let mut table = Table::new(["log", "file", "state", ">lag"]);
+    let names = logs.iter().map(|log| log.name.as_str().len()).max();
+    let names = names.unwrap_or(0).min(NAME_MAX);
+    let length = columns.saturating_sub(names + NARROW_REST);
+    for log in logs {
+        table.row([
+            last_of(log.name.as_str(), NAME_MAX),
+            last_of(&log.path, length),
+            log.state.as_str().to_owned(),
+            log.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
         ]);
     }
     table
@@ -274,7 +296,7 @@ mod tests {
     fn text(state: &SenderState) -> String {
         let process = process_of(Some(state), |_| true, now());
         let problems = problems(Some(state), process, Path::new("/state"), now());
-        as_text(Some(state), process, problems, now())
+        as_text(Some(state), process, problems, now(), 80)
     }
 
     #[test]
@@ -334,8 +356,10 @@ mod tests {
         let told = text(&state);
         assert!(
             told.contains(
-                "nothing can be shipped since 1 min ago: cannot connect to 192.0.2.10:5001: connection refused\n\
-                 /log/acces.log: there is no such file yet\n"
+                "needs a look:\n\
+                 - nothing can be shipped since 1 min ago: cannot connect to 192.0.2.10:5001:\n  \
+                   connection refused\n\
+                 - /log/acces.log: there is no such file yet\n"
             ),
             "{told}"
         );
@@ -343,5 +367,31 @@ mod tests {
         assert_eq!(json["sender"]["log_problems"][0]["kind"], "no_match");
         assert_eq!(json["sender"]["state"], "running");
         assert_eq!(json["sender"]["lag_bytes"], 0);
+    }
+
+    #[test]
+    fn text_fits_80_columns() {
+        let mut logs = vec![log(1, 1 << 40), log(2, 0)];
+        logs[0].path = "/var/log/nginx/sites/a-shop-with-a-long-name.example.com/access.log".to_owned();
+        logs[0].state = LogFileProgress::Unreadable;
+        logs[1].name = "a-log-with-a-name-of-many-more-words".parse().unwrap();
+        let mut state = state(logs);
+        state.relay = "https://relay.of-a-company-with-a-long-name.example.com:5001".to_owned();
+        state.last_error = Some("cannot connect: ".repeat(9));
+        state.written_at = at(100);
+        let narrow = text(&state);
+        for line in narrow.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(
+            narrow.contains("…") && narrow.contains(".example.com/access.log  unreadable"),
+            "{narrow}"
+        );
+        let process = process_of(Some(&state), |_| true, now());
+        let wide = as_text(Some(&state), process, Vec::new(), now(), 200);
+        assert!(
+            wide.contains("offset") && wide.contains(&state.logs[0].path),
+            "{wide}"
+        );
     }
 }

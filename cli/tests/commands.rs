@@ -386,3 +386,30 @@ fn roles_wait_for_the_first_start_of_the_relay_without_an_error() {
     assert_eq!(waiting, 4, "{said}");
     assert!(!said.contains("ERROR"), "{said}");
 }
+
+#[test]
+fn check_for_a_role_refuses_only_what_makes_the_role_unable_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let shown = dir.path().display();
+    let sender = format!(
+        "sender:\n  relay: http://127.0.0.1:1\n  state_dir: {shown}/state\n  logs: [{{path: {shown}/none.log}}]\n"
+    );
+    let check = |text: &str, role: &str| {
+        let output = output(&["check", "--for", role, "-c", &configuration(dir.path(), text)]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    assert_eq!(
+        check(&sender, "sender").0,
+        0,
+        "a log that is not there yet comes later"
+    );
+    let others = format!("{sender}relay:\n  data_dirr: /x\nformats: {{shop: combind}}\n");
+    assert_eq!(check(&others, "sender").0, 0, "it does not use these");
+    for role in ["relay", "run"] {
+        let (code, said) = check(&others, role);
+        assert!(code == 2 && said.contains("data_dirr"), "{role}: {code} {said}");
+    }
+    let (code, said) = check(&sender.replace("logs:", "logz:"), "sender");
+    assert!(code == 2 && said.contains("sender.logz"), "{code} {said}");
+}

@@ -248,3 +248,111 @@ fn file_that_root_replaces_keeps_its_owner() {
         assert_eq!((metadata.uid(), metadata.gid()), (OWNER, OWNER));
     }
 }
+
+#[test]
+fn role_that_may_not_write_a_folder_of_batches_is_told_which() {
+    if ran_as_root("role_that_may_not_write_a_folder_of_batches_is_told_which") {
+        return;
+    }
+    let host = Host::new();
+    let as_owner = |arguments: &[&str]| {
+        let output = host.run(Some(OWNER), arguments);
+        (output.status.code().unwrap(), text(&output.stdout))
+    };
+    for state in ["open", "ready", "sent", "failed"] {
+        let folder = host.path(&format!("data/{state}/198.51.100.1"));
+        fs::create_dir_all(&folder).unwrap();
+        for path in [&folder, folder.parent().unwrap()] {
+            chown(path, Some(OWNER), Some(OWNER)).unwrap();
+        }
+    }
+    let (code, said) = as_owner(&["check"]);
+    assert!(code == 0, "{said}");
+    let foreign = host.path("data/ready/198.51.100.1").display().to_string();
+    chown(&foreign, Some(0), Some(0)).unwrap();
+    let (code, said) = as_owner(&["check"]);
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for role in ["relay", "housekeeper"] {
+        let told = format!(
+            "{role}: {foreign} belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: {foreign}`"
+        );
+        assert!(flat.contains(&told), "{said}");
+    }
+    assert_eq!(code, 1, "{said}");
+    // Of many only some are named.
+    for number in 0..5 {
+        fs::create_dir(host.path(&format!("data/sent/192.0.2.{number}"))).unwrap();
+    }
+    let (_, said) = as_owner(&["check"]);
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rest = format!(
+        "user nobody may not write 3 more folders of {}",
+        host.path("data").display()
+    );
+    assert!(flat.contains(&rest) && !flat.contains("192.0.2.4"), "{said}");
+}
+
+/// The files and folders below this one that their group may write, or others may see.
+fn open_to_others(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_dir() {
+            found.extend(open_to_others(&entry.path()));
+        }
+        if metadata.mode() & 0o027 != 0 {
+            found.push((entry.path(), metadata.mode()));
+        }
+    }
+    found
+}
+
+#[test]
+fn spool_is_closed_to_others_without_units_too() {
+    if ran_as_root("spool_is_closed_to_others_without_units_too") {
+        return;
+    }
+    let host = Host::new();
+    let config = fs::read_to_string(host.path("etc/logferry.yaml")).unwrap();
+    let config = config.replace("groups:", "limits: {min_free_disk: 0}\n  groups:");
+    fs::write(host.path("etc/logferry.yaml"), config).unwrap();
+    fs::remove_dir_all(host.path("data")).unwrap();
+    let mut relay = host.command(None, &["relay"]);
+    // A shell with the most open mask.
+    let arguments: Vec<_> = relay.get_args().map(ToOwned::to_owned).collect();
+    let program = relay.get_program().to_owned();
+    relay = Command::new("sh");
+    relay
+        .args(["-c", "umask 0; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(arguments);
+    let mut relay = relay.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(relay.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let line = lines.find(|line| line.contains("listening on")).unwrap();
+    let port = line.split("127.0.0.1:").nth(1).unwrap();
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    let body = "{\"log\": \"127.0.0.1 - - [21/Nov/2026:08:20:03 +0600] one\\n\"}";
+    let request = format!(
+        "POST /upload HTTP/1.1\r\nHost: relay\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    kill(Pid::from_raw(i32::try_from(relay.id()).unwrap()), Signal::SIGTERM).unwrap();
+    lines.for_each(drop);
+    let ended = relay.wait().unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && ended.success(),
+        "{answer} {ended}"
+    );
+    let batches = fs::read_dir(host.path("data/open/127.0.0.1")).unwrap();
+    assert_eq!(batches.count(), 1, "the line is in a batch");
+    assert_eq!(open_to_others(host.0.path().join("data").as_path()), []);
+    let mode = fs::metadata(host.path("data")).unwrap().mode();
+    assert_eq!(mode & 0o027, 0, "{mode:o}");
+}

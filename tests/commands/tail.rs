@@ -129,6 +129,7 @@ fn name_of_a_source_or_group_that_does_not_exist_is_an_error_that_says_the_neare
         (&["audit", "--json", "--source", "127.0.0.11"], "127.0.0.1"),
         (&["tail", "--source", "127.0.0.11"], "127.0.0.1"),
         (&["tail", "--group", "wbe-1"], "web-1"),
+        (&["tail", "--log", "acess"], "access"),
         (&["retry", "no-such-batch"], "127-0-0-1"),
     ] {
         let output = relay.command(arguments).output().unwrap();

@@ -168,9 +168,21 @@ set_up_relay_host() {
     # Batches of a few seconds, so that this ends soon.
     on relay-1 sed -i 's/^  # batch: .*/  batch: {window: 10s, seal_after: 1s, timestamp: arrival}/' /etc/logferry/logferry.yaml
     on relay-1 logferry check --connect || fail "check finds something on the relay host"
+    closed_key
     on relay-1 systemctl enable --now logferry-relay logferry-forwarder logferry-monitor logferry-housekeeper \
         logferry-indexer logferry-console || fail "a role did not start"
     echo 'a password of some length' | on relay-1 logferry console user add anna
+}
+
+# With only one unit enabled, the others' roles are looked at as the users of their units all the same.
+closed_key() {
+    local key=/etc/logferry/id_ed25519
+    on relay-1 systemctl enable logferry-relay
+    on relay-1 sh -c "stat -c '%u:%g %a' $key >/root/key; chown root:root $key; chmod 0600 $key"
+    ! on relay-1 logferry check >"$work/closed" || fail "check is content with a key that the forwarder may not read"
+    grep -q "key_file $key" "$work/closed" || fail "check does not name the key: $(cat "$work/closed")"
+    on relay-1 sh -c "read -r owner mode </root/key; chown \$owner $key; chmod \$mode $key"
+    on relay-1 logferry check || fail "check finds something with one unit enabled"
 }
 
 set_up_web_host() {
@@ -221,6 +233,7 @@ walk() {
 
     say "reload, upgrade, boot again"
     on relay-1 sh -c "systemctl reload 'logferry-*'" || fail "a reload failed"
+    mistyped
     on relay-1 apt-get -qq -o Dpkg::Use-Pty=0 install --reinstall /root/newer.deb || fail "the upgrade of the relay host failed"
     ask_nginx later
     on web-1 apt-get -qq -o Dpkg::Use-Pty=0 install --reinstall /root/newer.deb || fail "the upgrade of the nginx host failed"
@@ -234,16 +247,40 @@ walk() {
     units_are_well
 }
 
+# A mistake in one role's section stops that role only, and systemctl says so at once.
+mistyped() {
+    local config=/etc/logferry/logferry.yaml
+    on relay-1 cp -p $config /root/right.yaml
+    on relay-1 sed -i 's/^monitor:$/monitor:\n  intervall: 60s/' $config
+    ! on relay-1 systemctl reload logferry-monitor 2>/dev/null || fail "the monitor was reloaded with a mistake in its section"
+    until_on relay-1 "the journal has the reason" 10 \
+        'journalctl -u logferry-monitor -o cat | grep -q "monitor.intervall: unknown key; did you mean .interval.?"'
+    on relay-1 systemctl is-active --quiet logferry-monitor || fail "a reload that failed has stopped the monitor"
+    on relay-1 systemctl restart logferry-forwarder || fail "a mistake of the monitor's section stops the forwarder"
+    ! on relay-1 systemctl restart logferry-monitor 2>/dev/null || fail "the monitor was started with a mistake in its section"
+    on relay-1 cp -p /root/right.yaml $config
+    on relay-1 systemctl restart logferry-monitor || fail "the monitor does not start with the mistake corrected"
+}
+
 # unit_is_well HOST ROLE
 unit_is_well() {
-    local level
     on "$1" systemctl is-active --quiet "logferry-$2" || fail "logferry-$2 does not run on $1"
-    level=$(on "$1" systemd-analyze security "logferry-$2.service" | sed -n 's/.*: \([0-9.]*\) .*/\1/p' | tail -n 1)
-    [[ $(printf '%s\n2.0\n' "$level" | sort -V | head -n 1) == "$level" ]] || fail "logferry-$2: exposure $level is above 2.0"
+    # In tenths: 2.0.
+    on "$1" systemd-analyze security --threshold=20 "logferry-$2.service" >"$work/security" ||
+        fail "logferry-$2 is exposed: $(tail -n 1 "$work/security")"
+}
+
+units_are_valid() {
+    local mistakes
+    mistakes=$(on relay-1 sh -c 'systemd-analyze verify /usr/lib/systemd/system/logferry*.service /usr/lib/systemd/system/logferry*.timer' 2>&1) ||
+        fail "systemd finds a unit invalid: $mistakes"
+    # It ends with 0 for a setting that it does not know.
+    ! grep -q logferry <<<"$mistakes" || fail "systemd finds something in a unit: $mistakes"
 }
 
 units_are_well() {
     local role host
+    units_are_valid
     for role in relay forwarder monitor housekeeper indexer console; do unit_is_well relay-1 $role; done
     for role in sender collector; do unit_is_well web-1 $role; done
     for host in relay-1 web-1; do

@@ -21,6 +21,7 @@ use crate::args::StatusArgs;
 use crate::collector_host::CollectorHost;
 use crate::configuration;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::output::list::list;
 use crate::output::{console, paint, terminal};
 
 /// Time between two outputs with `--watch`.
@@ -48,9 +49,9 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
             }
             return Ok((json.to_string() + "\n", is_healthy));
         }
-        let mut text = text(&status, Timestamp::now(), options.watch, terminal::columns());
+        let mut text = text(&status, Timestamp::now(), terminal::columns());
         if let Some(collector) = &collector {
-            text = format!("{text}\n{}", collector.as_text());
+            text = format!("{text}\n{}", collector.as_text(terminal::columns()));
         }
         Ok((text, is_healthy))
     })
@@ -60,6 +61,9 @@ pub(crate) fn run(file: &Path, options: &StatusArgs) -> Result {
 fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Result {
     loop {
         let (mut text, is_healthy) = read()?;
+        if !options.json && options.watch {
+            text = timed(&text, Timestamp::now());
+        }
         if !options.json && io::stdout().is_terminal() {
             text = paint::painted(&text);
             if options.watch {
@@ -72,6 +76,12 @@ fn repeat(options: &StatusArgs, read: impl Fn() -> Result<(String, bool)>) -> Re
         }
         thread::sleep(WATCH_INTERVAL);
     }
+}
+
+/// The text below the time at which it was true.
+fn timed(text: &str, now: Timestamp) -> String {
+    let zoned = now.to_zoned(TimeZone::system());
+    format!("{}\n\n{text}", zoned.strftime("%F %T %:z"))
 }
 
 fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
@@ -98,10 +108,8 @@ fn read_status(data_dir: &Path, config: &Config) -> Result<StatusReport> {
     })
 }
 
-/// The status for people; with the time if it is repeated.
-fn text(status: &StatusReport, now: Timestamp, with_time: bool, columns: usize) -> String {
-    let zoned = now.to_zoned(TimeZone::system());
-    let time = with_time.then(|| format!("{}\n\n", zoned.strftime("%F %T %:z")));
+/// The status for people.
+fn text(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let batches = status.batches;
     let unwanted = match batches.unwanted {
         0 => String::new(),
@@ -112,8 +120,7 @@ fn text(status: &StatusReport, now: Timestamp, with_time: bool, columns: usize) 
         DiskState::Low => " (LOW: no lines are accepted until there is more free space)",
     };
     format!(
-        "{}{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}{}",
-        time.unwrap_or_default(),
+        "{}{}{}{}{}\n{}{}{}\nbatches: {} open, {} ready{unwanted}, {} sent, {} failed\ndisk: {} free{disk}\n{}{}{}{}{}{}",
         sources::table(status, now, columns),
         sources::problems(status, now, columns),
         sources::neighbours(status, columns),
@@ -195,7 +202,7 @@ fn in_flight(status: &StatusReport, columns: usize) -> String {
             )
         })
     });
-    sections::list("in flight:", lines, columns)
+    list("in flight:", lines, columns)
 }
 
 /// The batches that destinations refused; nothing if there is none.
@@ -214,7 +221,7 @@ fn held(status: &StatusReport, now: Timestamp, columns: usize) -> String {
             )
         })
     });
-    sections::list("refused:", lines, columns)
+    list("refused:", lines, columns)
 }
 
 fn seconds(number: u64) -> String {
@@ -273,7 +280,7 @@ mod tests {
         );
         status.problems.push("a long reason ".repeat(6) + "and its cure");
         assert_eq!(
-            text(&status, now, false, 80),
+            text(&status, now, 80),
             "source        group  state     line  contact      lag  unread  lines/h\n\
              198.51.100.1  -      missing  never    never  unknown     0 s        0\n\n\
              group  state    sources  lines/s  in flight  refused\n\
@@ -303,7 +310,7 @@ mod tests {
             error_kind: None,
             next_attempt_at: now.checked_add(Duration::from_secs(42)).ok(),
         });
-        let shown = text(&status, now, false, 80);
+        let shown = text(&status, now, 80);
         assert!(
             shown.contains(
                 "in flight:\n\
@@ -314,13 +321,14 @@ mod tests {
             "{shown}"
         );
         status.batches.unwanted = 1200;
-        assert!(text(&status, now, false, 80).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
+        assert!(text(&status, now, 80).contains("0 ready (1,200 WANTED BY NO DESTINATION), 0 sent"));
         let an_hour_ago = now.checked_sub(jiff::SignedDuration::from_mins(61)).unwrap();
         assert_eq!(ago(Some(an_hour_ago), now), "1 h 1 min ago");
         assert_eq!(ago(Some(now), an_hour_ago), "0 s ago");
-        let timed = text(&status, now, true, 80);
+        let timed = timed(&shown, now);
         assert!(
-            timed.starts_with(&now.to_zoned(TimeZone::system()).strftime("%F %T ").to_string()),
+            timed.starts_with(&now.to_zoned(TimeZone::system()).strftime("%F %T ").to_string())
+                && timed.ends_with(&format!("\n\n{shown}")),
             "{timed}"
         );
     }
@@ -367,7 +375,7 @@ mod tests {
             attempts: 7,
             last_error: Some("hooks.example.com answered with status 503: ".repeat(3)),
         });
-        let narrow = text(&status, now, true, 80);
+        let narrow = text(&status, now, 80);
         for line in narrow.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
@@ -377,7 +385,7 @@ mod tests {
         source.address = "203.0.113.7".parse().ok();
         source.version = Some("0.1.0".to_owned());
         source.clock_difference_seconds = Some(-3);
-        let wide = text(&status, now, true, 200);
+        let wide = text(&status, now, 200);
         let widest = wide.lines().map(|line| line.chars().count()).max();
         assert!((150..=200).contains(&widest.unwrap()), "{wide}");
         for shown in ["address", "203.0.113.7", "+3 s", "0.1.0"] {

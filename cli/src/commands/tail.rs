@@ -1,11 +1,13 @@
 //! `logferry tail`: shows lines as the relay stores them.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process;
 
-use logferry_ledger::Ledger;
+use logferry_ledger::{Ledger, SourceLogs};
+use logferry_protocol::names::SourceId;
 use logferry_spool::follow::{FollowEvent, Follower, LineFilter};
 use memchr::memmem::Finder;
 use nix::errno::Errno;
@@ -27,11 +29,14 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
     let filter = LineFilter {
         source: options.source.clone(),
         group: options.group.clone(),
+        log: options.log.clone(),
     };
     let data_dir = configuration::data_dir(file, &config)?;
     let ledger = Ledger::open(&data_dir)?;
     configuration::require_source(&config, &ledger, options.source.as_ref())?;
     configuration::require_group(&config, &ledger, options.group.as_ref())?;
+    configuration::require_log(&config, &ledger, Vec::new(), options.log.as_ref())?;
+    note_unnamed_logs(&ledger, options)?;
     exit_on_signal()?;
     let mut follower = Follower::start(ledger, &data_dir, filter)?;
     let finder = Finder::new(options.pattern.as_deref().unwrap_or_default());
@@ -47,6 +52,27 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
     };
     while follower.poll(&mut show)? && wait_while_read()? {}
     Ok(CommandOutcome::Fine)
+}
+
+/// Says which sources have lines of the log that cannot be told from those of their other logs.
+fn note_unnamed_logs(ledger: &Ledger, options: &TailArgs) -> Result<()> {
+    let Some(log) = &options.log else { return Ok(()) };
+    let mut logs = SourceLogs::default();
+    let live = ledger.live_batches(ledger.newest_batch()?)?;
+    let is_wanted = |source: &SourceId| options.source.as_ref().is_none_or(|wanted| wanted == source);
+    let unnamed = live.into_iter().filter(|batch| batch.log.is_none());
+    let sources: BTreeSet<_> = unnamed.map(|batch| batch.source).filter(is_wanted).collect();
+    for source in sources {
+        let known = logs.of_source(ledger, &source)?;
+        if known.len() > 1 && known.contains(log) {
+            console::print_error(&format!(
+                "{source} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
+                 leave --log out, and put {{log}} into relay.batch.name for the lines to come",
+                known.len()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Makes Ctrl-C end the process at once, even while stdout blocks.

@@ -5,5 +5,6 @@
 pub(crate) mod check_item;
 pub(crate) mod console;
 pub(crate) mod exit;
+pub(crate) mod list;
 pub(crate) mod paint;
 pub(crate) mod terminal;

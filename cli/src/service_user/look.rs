@@ -5,6 +5,8 @@ use std::path::Path;
 
 use logferry_config::ownership::{self, owner, this_user};
 use logferry_config::{Config, Destination, HostKeyPolicy, Login};
+use logferry_ledger::BatchState;
+use logferry_text::count_of;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
@@ -14,6 +16,9 @@ use crate::units::unit_file::UnitFile;
 
 /// What findings about inotify(7) are about.
 pub(crate) const INOTIFY: &str = "inotify";
+
+/// Folders of batches that are named.
+const FOLDERS_NAMED: usize = 3;
 
 /// What keeps a role from its logs, folders and keys. `unit`: it makes some folders at its start.
 pub(super) fn findings(role: Role, config: &Config, unit: Option<&UnitFile>) -> Vec<RoleFinding> {
@@ -159,13 +164,50 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         Role::Indexer => &["indexer.lock", "index.db", "index.db-wal", "index.db-shm"],
         Role::Console => &["console.lock", "console.db", "console.db-wal", "console.db-shm"],
     };
+    let spool = match role {
+        Role::Relay | Role::Forwarder | Role::Housekeeper => refused_folders(folder),
+        Role::Sender | Role::Monitor | Role::Collector | Role::Indexer | Role::Console => Vec::new(),
+    };
     let paths = files.iter().map(|name| folder.join(name));
     let refused =
         paths.filter(|path| path.is_file() && access(path, AccessFlags::W_OK) == Err(Errno::EACCES));
-    refused.map(|path| {
-        let (shown, owner, user) = (path.display(), owner(&path), this_user());
-        format!("{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}: {shown}`")
-    })
+    refused
+        .map(|path| {
+            let (shown, owner, user) = (path.display(), owner(&path), this_user());
+            format!(
+                "{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}: {shown}`"
+            )
+        })
+        .chain(spool)
+}
+
+/// Folders of batches that this user may not write: the first ones, and how many more there are.
+fn refused_folders(data_dir: &Path) -> Vec<String> {
+    let is_refused =
+        |folder: &Path| access(folder, AccessFlags::W_OK | AccessFlags::X_OK) == Err(Errno::EACCES);
+    let mut refused = Vec::new();
+    for state in BatchState::ALL.map(|state| data_dir.join(state.as_str())) {
+        let entries = std::fs::read_dir(&state).into_iter().flatten().flatten();
+        let sources = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+        let mut sources: Vec<_> = sources.filter(|path| is_refused(path)).collect();
+        sources.sort_unstable();
+        refused.extend(Some(state).filter(|state| is_refused(state)));
+        refused.extend(sources);
+    }
+    let more = refused.len().saturating_sub(FOLDERS_NAMED);
+    let user = this_user();
+    let named = refused.iter().take(FOLDERS_NAMED).map(|path| {
+        let (shown, owner) = (path.display(), owner(path));
+        format!(
+            "{shown} belongs to {owner}, and user {user} may not write there; run `chown -R {user}: {shown}`"
+        )
+    });
+    let shown = data_dir.display();
+    let more = (more > 0).then(|| {
+        let folders = count_of(more as u64, "more folder");
+        format!("user {user} may not write {folders} of {shown}; run `chown -R {user}: {shown}`")
+    });
+    named.chain(more).collect()
 }
 
 /// A folder that the role only reads. Another role makes it.

@@ -116,3 +116,40 @@ fn units_with_a_role_of_the_configuration_are_looked_at_as_their_user() {
         "{looked:?}"
     );
 }
+
+#[test]
+fn role_whose_unit_is_not_enabled_yet_is_looked_at_as_that_units_user() {
+    let (dir, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = root.path().join("etc/systemd/system");
+    fs::create_dir_all(folder.join("multi-user.target.wants")).unwrap();
+    let user = User::from_uid(Uid::effective()).unwrap().unwrap().name;
+    for (role, user) in [("relay", user.as_str()), ("forwarder", "no-such-user")] {
+        let unit = format!("logferry-{role}.service");
+        fs::write(folder.join(unit), format!("[Service]\nUser={user}\n")).unwrap();
+    }
+    fs::write(folder.join("multi-user.target.wants/logferry-relay.service"), "").unwrap();
+    let file = dir.path().join("logferry.yaml");
+    let (data, key) = (dir.path().join("data"), dir.path().join("key"));
+    fs::write(&key, "no key of this user").unwrap();
+    let text = format!(
+        "relay:\n  data_dir: {}\n  groups: [{{name: a, listen: '127.0.0.1:0'}}]\nforwarder:\n  destinations: [{{name: d, \
+         host: h, user: u, directory: d, key_file: {}}}]\n",
+        data.display(),
+        key.display()
+    );
+    fs::write(&file, text).unwrap();
+    let looked = look(&file, &logferry_config::load(&file).unwrap(), root.path());
+    let of_forwarder: Vec<_> = looked
+        .findings
+        .iter()
+        .filter(|finding| finding.about == "forwarder")
+        .collect();
+    assert!(
+        matches!(of_forwarder[..], [finding] if finding.text.contains("there is no user no-such-user")),
+        "{looked:?}"
+    );
+    assert!(
+        looked.users.iter().all(|(role, _)| *role == Role::Relay),
+        "{looked:?}"
+    );
+}

@@ -78,26 +78,34 @@ fn drop_in_that_was_asked_for_is_enough() {
     assert!(told(&unit("[Unit]\nReadWritePaths=/srv/spool"), "/srv/spool", "").is_some());
 }
 
-#[test]
-fn installed_units_are_compared_with_the_configuration() {
-    let root = tempfile::tempdir().unwrap();
-    let write = |path: &str, text: &str| {
-        let path = root.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
-        std::fs::write(path, text).unwrap();
-    };
-    let config =
-        "relay:\n  data_dir: /srv/spool\n  groups: [{name: a, listen: '127.0.0.1:0'}]\nhousekeeper: {}\n";
-    let config = logferry_config::parse(config, Path::new("c.yaml"), &|_| None).unwrap();
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
+    std::fs::write(path, text).unwrap();
+}
+
+fn parsed(config: &str) -> Config {
+    logferry_config::parse(config, Path::new("c.yaml"), &|_| None).unwrap()
+}
+
+fn found(config: &Config, root: &Path) -> Vec<String> {
     let plain = Marks {
         is_unicode: true,
         is_terminal: false,
     };
-    let found = || {
-        let found = findings(&config, root.path());
-        found.iter().map(|item| item.as_text(plain)).collect::<Vec<_>>()
-    };
+    let found = findings(config, root);
+    found.iter().map(|item| item.as_text(plain)).collect()
+}
+
+#[test]
+fn installed_units_are_compared_with_the_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| write(root.path(), path, text);
+    let config =
+        "relay:\n  data_dir: /srv/spool\n  groups: [{name: a, listen: '127.0.0.1:0'}]\nhousekeeper: {}\n";
+    let config = parsed(config);
+    let found = || found(&config, root.path());
     assert_eq!(found(), [""; 0], "nothing is installed");
 
     write("usr/lib/systemd/system/logferry-relay.service", OURS);
@@ -118,4 +126,158 @@ fn installed_units_are_compared_with_the_configuration() {
         "[Service]\nReadWritePaths=/srv/spool\n",
     );
     assert_eq!(found(), [""; 0]);
+}
+
+#[test]
+fn units_that_are_not_enabled_yet_are_compared_beside_one_that_is() {
+    let root = tempfile::tempdir().unwrap();
+    let config = parsed(
+        "relay:\n  data_dir: /srv/spool\n  groups: [{name: a, listen: '127.0.0.1:0'}]\n\
+         forwarder:\n  destinations: [{name: d, host: h, user: u, directory: d, password: p}]\n",
+    );
+    for role in ["relay", "forwarder"] {
+        let unit = format!("usr/lib/systemd/system/logferry-{role}.service");
+        write(root.path(), &unit, OURS);
+    }
+    let enabled = "etc/systemd/system/multi-user.target.wants/logferry-relay.service";
+    write(root.path(), enabled, "");
+    let refused = found(&config, root.path());
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(
+        refused[1].starts_with("✗ logferry-forwarder.service: "),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn housekeeper_of_the_timer_is_compared_with_the_unit_that_the_timer_starts() {
+    let root = tempfile::tempdir().unwrap();
+    let config = parsed("housekeeper: {data_dir: /srv/spool}\n");
+    let allowed = format!("{OURS}\n[Service]\nReadWritePaths=/srv/spool\n");
+    write(
+        root.path(),
+        "usr/lib/systemd/system/logferry-housekeeper.service",
+        &allowed,
+    );
+    let once = include_str!("../../../deploy/systemd/logferry-housekeeper-once.service");
+    write(
+        root.path(),
+        "usr/lib/systemd/system/logferry-housekeeper-once.service",
+        once,
+    );
+    assert_eq!(found(&config, root.path()), [""; 0], "the timer is not enabled");
+
+    let enabled = "etc/systemd/system/timers.target.wants/logferry-housekeeper.timer";
+    write(root.path(), enabled, "");
+    let refused = found(&config, root.path());
+    assert!(
+        refused.len() == 1 && refused[0].starts_with("✗ logferry-housekeeper-once.service: "),
+        "{refused:?}"
+    );
+    assert_eq!(roles_of("logferry-housekeeper-once.service"), [Role::Housekeeper]);
+}
+
+#[test]
+fn every_path_of_the_configuration_is_compared() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // The configuration is read only if these can be.
+    let readable = dir.path().join("pem");
+    write(dir.path(), "pem", "x");
+    let config = parsed(&format!(
+        "relay:\n  groups: [{{name: a, listen: '127.0.0.1:0'}}]\n  tokens_file: {tmp}\n\
+         forwarder:\n  destinations:\n  - {{name: d, host: h, user: u, directory: d, key_file: /home/a/key, \
+         known_hosts: /home/a/hosts}}\n  - {{name: e, host: h, user: u, directory: d, key_file: /home/a/key, \
+         known_hosts: /home/a/hosts}}\n\
+         monitor:\n  store_dir: /home/a/index\n  heartbeat: {{file: /srv/beat/logferry, every: 1m}}\n  \
+         smtp: {{host: m, from: a@b, to: [a@b], ca_file: {tmp}}}\n\
+         collector:\n  sources: [{{type: windows_events, name: win, path: '/home/a/evtx/*.evtx'}}]\n",
+        tmp = readable.display()
+    ));
+    let refused = |unit: &str| {
+        write(root.path(), &format!("usr/lib/systemd/system/{unit}"), OURS);
+        let found = findings(&config, root.path()).into_iter();
+        let mut found = found.filter(|item| item.name == unit);
+        let detail = found.next().unwrap().detail;
+        detail.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let hidden = |path: &str| format!("{path}: may not be read below /home (ProtectHome=yes)");
+    let private = format!(
+        "{}: is another folder inside the unit (PrivateTmp=yes); use a folder outside /tmp and /var/tmp",
+        readable.canonicalize().unwrap().display()
+    );
+    assert_eq!(refused("logferry-relay.service"), [private.clone()]);
+    assert_eq!(
+        refused("logferry-forwarder.service"),
+        [hidden("/home/a/key"), hidden("/home/a/hosts")]
+    );
+    assert_eq!(
+        refused("logferry-monitor.service"),
+        [
+            hidden("/home/a/index"),
+            private,
+            "/srv/beat: may not be written (ProtectSystem=strict)".to_owned()
+        ]
+    );
+    assert_eq!(refused("logferry-collector.service"), [hidden("/home/a/evtx")]);
+}
+
+/// Where everybody may listen on every port, as in some containers, there is nothing to find.
+fn low_port() -> Option<u16> {
+    let text = std::fs::read_to_string(FIRST_FREE_PORT).unwrap();
+    let first_free: u16 = text.trim().parse().unwrap();
+    first_free.checked_sub(1).filter(|port| *port > 0)
+}
+
+#[test]
+fn low_ports_need_a_capability_of_the_unit() {
+    let Some(port) = low_port() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let config = parsed(&format!(
+        "relay:\n  groups: [{{name: a, listen: '127.0.0.1:{port}'}}, {{name: b, listen: '127.0.0.1:0'}}]\n\
+         collector:\n  sources: [{{type: syslog, name: net, listen: '127.0.0.2:{port}', tcp: false}}]\n"
+    ));
+    write(root.path(), "usr/lib/systemd/system/logferry-relay.service", OURS);
+    let collector = include_str!("../../../deploy/systemd/logferry-collector.service");
+    write(
+        root.path(),
+        "usr/lib/systemd/system/logferry-collector.service",
+        collector,
+    );
+    let end = port + 1;
+    let told = format!(
+        "✗ logferry-relay.service: keeps the role from its ports:\n    \
+         port of group a 127.0.0.1:{port}: ports below {end} are for root\n    \
+         write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart \
+         logferry-relay.service`:\n    [Service]\n    AmbientCapabilities=CAP_NET_BIND_SERVICE\n    \
+         CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"
+    );
+    assert_eq!(
+        found(&config, root.path()),
+        [told],
+        "the collector's unit has the capability"
+    );
+
+    // One of both lines is not enough.
+    let drop_in = "etc/systemd/system/logferry-relay.service.d/override.conf";
+    let ambient = "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n";
+    write(root.path(), drop_in, ambient);
+    assert_eq!(found(&config, root.path()).len(), 1);
+    let both = format!("{ambient}CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n");
+    write(root.path(), drop_in, &both);
+    assert_eq!(found(&config, root.path()), [""; 0]);
+
+    // The unit of all roles has no capability either.
+    let all = include_str!("../../../deploy/systemd/logferry.service");
+    write(root.path(), "usr/lib/systemd/system/logferry.service", all);
+    write(
+        root.path(),
+        "etc/systemd/system/multi-user.target.wants/logferry.service",
+        "",
+    );
+    let refused = found(&config, root.path());
+    assert!(
+        refused[0].contains(&format!("UDP port of source net 127.0.0.2:{port}: ports below")),
+        "{refused:?}"
+    );
 }

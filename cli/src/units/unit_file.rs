@@ -31,7 +31,14 @@ pub(crate) struct UnitFile {
     pub(crate) has_private_tmp: bool,
     /// Folders that it may write all the same.
     pub(crate) writable: Vec<PathBuf>,
+    /// `AmbientCapabilities`: what its user has.
+    pub(crate) ambient: Vec<String>,
+    /// `CapabilityBoundingSet`: what its processes can have at most; `None`: anything.
+    pub(crate) bounding: Option<Vec<String>>,
 }
+
+/// What a process needs to listen on a low port (capabilities(7)).
+const LOW_PORTS: &str = "CAP_NET_BIND_SERVICE";
 
 impl UnitFile {
     /// The unit of this name below `root`; `None` if it is not installed.
@@ -104,8 +111,22 @@ impl UnitFile {
             // state folder, and a missing finding is no harm.
             "ReadWritePaths" if value.is_empty() => self.writable.clear(),
             "ReadWritePaths" => self.add_writable("", value),
+            "AmbientCapabilities" => add_words(&mut self.ambient, value),
+            "CapabilityBoundingSet" => add_words(self.bounding.get_or_insert_default(), value),
             _ => {}
         }
+    }
+
+    /// Whether it may listen on ports that are root's by default. A set that is written as what is left out (`~CAP_…`) is not
+    /// judged, and passes: a missing finding is no harm.
+    pub(crate) fn may_listen_on_low_ports(&self) -> bool {
+        let has = |words: &[String]| {
+            let mut words = words.iter();
+            words.any(|word| word.eq_ignore_ascii_case(LOW_PORTS) || word.starts_with('~'))
+        };
+        let is_root = matches!(self.user.as_str(), "" | "root" | "0");
+        let is_in_bounds = self.bounding.as_deref().is_none_or(has);
+        is_in_bounds && (is_root || has(&self.ambient))
     }
 
     fn add_writable(&mut self, below: &str, value: &str) {
@@ -121,4 +142,12 @@ impl UnitFile {
         });
         self.writable.extend(paths);
     }
+}
+
+/// Adds the words of a setting that is a list; an empty value takes back the earlier ones.
+fn add_words(words: &mut Vec<String>, value: &str) {
+    if value.is_empty() {
+        words.clear();
+    }
+    words.extend(value.split_whitespace().map(ToOwned::to_owned));
 }

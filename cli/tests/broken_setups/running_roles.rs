@@ -121,15 +121,42 @@ fn a_sender_whose_state_folder_is_closed_ships_says_so_and_status_shows_it() {
         "{log}"
     );
     let status = host.run_as_nobody(&["status"]);
+    assert!(
+        status.starts_with("needs a look:\n- there is no status.json in "),
+        "{status}"
+    );
+    // Where lines are broken depends on the length of the folder's name.
+    let flat = status.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(
-        status,
+        flat,
         format!(
-            "needs a look\n\
-             there is no status.json in DIR/state: the sender has never run here, or may not write there, or is older than this \
-             program; start it with `systemctl start logferry-sender`, and see `journalctl -u logferry-sender`\n\
-             {problem}\n\
-             exit code 1\n"
+            "needs a look: \
+             - there is no status.json in DIR/state: the sender has never run here, or may not write there, or is older than this \
+             program; start it with `systemctl start logferry-sender`, and see `journalctl -u logferry-sender` \
+             - {problem} \
+             exit code 1"
         )
     );
     drop(role);
+}
+
+#[test]
+fn status_that_is_watched_begins_with_the_time_on_a_senders_host_too() {
+    let host = Host::new();
+    let config = format!("{SENDER}  logs: [{{path: DIR/access.log}}]\n");
+    host.write("logferry.yaml", &config.replace("DIR", &host.shown()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logferry"));
+    command
+        .args(["status", "--watch", "-c"])
+        .arg(host.path("logferry.yaml"));
+    let mut watch = RunningRole(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    let (time, empty, first) = (line(), line(), line());
+    let is_time = |byte: u8| byte.is_ascii_digit() || b"-+: ".contains(&byte);
+    assert!(
+        time.len() == "2026-11-29 06:00:00 +00:00".len() && time.bytes().all(is_time),
+        "{time}"
+    );
+    assert_eq!((empty.as_str(), first.as_str()), ("", "needs a look:"));
 }

@@ -303,6 +303,8 @@ impl Config {
         };
         // The roles of the middle host have the relay's data folder; window manifests wait for the monitor's sources.
         let has_spool = role != "sender" && role != "collector";
+        // These look into lines.
+        let knows_formats = ["relay", "indexer", "console"].contains(&role);
         let forwarder = self
             .forwarder
             .iter()
@@ -311,7 +313,7 @@ impl Config {
         let awaits_sources = role == "forwarder" && manifests.any(Option::is_some);
         key.is_empty()
             || is_in(role)
-            || is_in("formats")
+            || (knows_formats && is_in("formats"))
             || (has_spool && (key == "relay" || is_in("relay.data_dir")))
             || (awaits_sources && (key == "monitor" || is_in("monitor.expected_sources")))
     }

@@ -67,3 +67,24 @@ fn a_file_without_the_roles_section_is_judged_as_a_whole() {
     );
     assert!(read(RELAY, "forwarder").expect("valid").forwarder.is_none());
 }
+
+#[test]
+fn formats_of_logs_concern_the_roles_that_look_into_lines() {
+    let sections = "housekeeper: {}\nindexer: {}\nconsole: {}\n\
+                    monitor: {smtp: {host: m, from: a@b, to: [a@b]}}\n\
+                    sender: {relay: 'http://h:1', logs: [{path: /a.log}]}\n\
+                    collector: {sources: [{type: tcp, name: app, listen: '127.0.0.1:0'}]}\n";
+    let text = format!("{RELAY}{FORWARDER}{sections}formats: {{shop: combind}}\n");
+    let broken = |role: &str| read(&text, role).err().map(|error| error.to_string());
+    for role in ["relay", "indexer", "console"] {
+        let said = broken(role).expect(role);
+        assert!(said.starts_with("c.yaml:12: formats.shop: "), "{said}");
+    }
+    for role in ["sender", "collector", "forwarder", "monitor", "housekeeper"] {
+        assert_eq!(broken(role), None, "{role}");
+        let warnings = read(&text, role).expect(role).warnings;
+        let told = format!("; the {role} does not use this setting, but the role that does cannot start");
+        let is_told = |warning: &String| warning.contains("formats.shop: ") && warning.ends_with(&told);
+        assert!(warnings.iter().any(is_told), "{role}: {warnings:?}");
+    }
+}

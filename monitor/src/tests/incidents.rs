@@ -319,3 +319,23 @@ fn what_is_silenced_is_told_when_the_silence_ends() {
     looking.report("198.51.100.1", &with_problem(&["/a"]), 300);
     assert_eq!(looking.subjects(301), ["warning: held 198.51.100.1:/a"]);
 }
+
+#[test]
+fn a_role_of_cron_is_told_when_its_last_pass_is_over_an_hour_old() {
+    let mut looking = Looking::new();
+    looking.config.host.roles = vec![("housekeeper", looking.host.data_dir().to_owned())];
+    looking.sign("housekeeper", PresenceState::Once, &[]);
+    // Signs have the present time.
+    let now = Timestamp::now().duration_since(at(START)).as_secs();
+    assert_eq!(looking.subjects(now + 3500), [""; 0]);
+    assert_eq!(looking.subjects(now + 3610), [""; 0], "the next pass may come");
+    let [mail] = &looking.look(now + 3680)[..] else {
+        panic!("one mail")
+    };
+    assert_eq!(mail.subject, "warning: role housekeeper");
+    let text = mail.text.replace("\n  ", " ");
+    assert!(
+        text.contains("- the last pass of the housekeeper was at 20"),
+        "{text}"
+    );
+}

@@ -40,3 +40,33 @@ fn files_that_a_role_cannot_use_are_told_by_the_role_or_else_by_the_caller() {
     sign(&[]);
     assert_eq!(look(), (String::new(), 0));
 }
+
+#[test]
+fn a_single_pass_excuses_a_role_for_an_hour() {
+    let host = RelayHost::new();
+    let data_dir = host.data_dir().to_owned();
+    let roles = [WatchedRole {
+        name: "housekeeper",
+        folder: &data_dir,
+        is_configured: true,
+        file_problems: Vec::new(),
+    }];
+    let scope = StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[],
+        min_free_disk: 0,
+        roles: &roles,
+    };
+    let passed = Timestamp::now();
+    give_sign(&data_dir, "housekeeper", PresenceState::Once, passed, &[]).expect("written");
+    let look = |after: Duration| {
+        let report = status(&data_dir, &scope, Timestamp::now() + after).expect("a status");
+        assert!(report.roles[0].once, "it is shown as by cron");
+        (report.roles[0].is_missing, report.problems)
+    };
+    assert_eq!(look(Duration::from_mins(59)), (false, Vec::new()));
+    let told = "the last pass of the housekeeper was 1 h 1 min ago: start it, or look at cron or its timer";
+    assert_eq!(look(Duration::from_mins(61)), (true, vec![told.to_owned()]));
+}

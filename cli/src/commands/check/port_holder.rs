@@ -5,22 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::args::DEFAULT_CONFIG;
+use crate::listening::PortProtocol;
+use crate::roles::role::Role;
 
-/// The state of a listening socket in `/proc/net/tcp`.
-const LISTENING: &str = "0A";
+/// The states of a socket in `/proc/net/tcp` and `/proc/net/udp` that takes what anybody sends.
+const TCP_LISTENING: &str = "0A";
+const UDP_UNCONNECTED: &str = "07";
 /// Most characters of a command in a text.
 const COMMAND_MAX: usize = 100;
-/// The commands that run a role.
-const ROLE_COMMANDS: [&str; 8] = [
-    "run",
-    "sender",
-    "relay",
-    "forwarder",
-    "monitor",
-    "housekeeper",
-    "indexer",
-    "console",
-];
 
 /// A process that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +25,15 @@ pub(super) struct PortHolder {
 }
 
 /// The process that listens at `address`, or at all addresses of the host; `None` if it cannot be seen.
-pub(super) fn find(proc: &Path, address: SocketAddr) -> Option<PortHolder> {
-    let tables =
-        ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(proc.join(table)).unwrap_or_default());
+pub(super) fn find(proc: &Path, protocol: PortProtocol, address: SocketAddr) -> Option<PortHolder> {
+    let (tables, state) = match protocol {
+        PortProtocol::Tcp => (["net/tcp", "net/tcp6"], TCP_LISTENING),
+        PortProtocol::Udp => (["net/udp", "net/udp6"], UDP_UNCONNECTED),
+    };
+    let tables = tables.map(|table| fs::read_to_string(proc.join(table)).unwrap_or_default());
     let inodes: Vec<_> = tables
         .iter()
-        .flat_map(|table| listeners(table, address))
+        .flat_map(|table| listeners(table, state, address))
         .collect();
     let sockets: Vec<_> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let processes = fs::read_dir(proc).ok()?.flatten();
@@ -53,18 +48,19 @@ pub(super) fn find(proc: &Path, address: SocketAddr) -> Option<PortHolder> {
 }
 
 /// The inodes of the sockets that listen on the port at this address or at any.
-fn listeners(table: &str, address: SocketAddr) -> Vec<&str> {
+fn listeners<'t>(table: &'t str, state: &str, address: SocketAddr) -> Vec<&'t str> {
     let rows = table.lines().skip(1);
-    rows.filter_map(|row| listening_inode(row, address)).collect()
+    rows.filter_map(|row| listening_inode(row, state, address))
+        .collect()
 }
 
-fn listening_inode(row: &str, address: SocketAddr) -> Option<&str> {
+fn listening_inode<'t>(row: &'t str, listening: &str, address: SocketAddr) -> Option<&'t str> {
     let mut fields = row.split_whitespace().skip(1);
     let (ip, port) = fields.next()?.split_once(':')?;
     let state = fields.nth(1)?;
     let (ip, port) = (kernel_address(ip)?, u16::from_str_radix(port, 16).ok()?);
     let meets = ip.is_unspecified() || address.ip().is_unspecified() || ip == address.ip().to_canonical();
-    if state != LISTENING || port != address.port() || !meets {
+    if state != listening || port != address.port() || !meets {
         return None;
     }
     fields.nth(5)
@@ -130,7 +126,7 @@ impl PortHolder {
             } else if let Some(path) = argument.strip_prefix("--config=").or(argument.strip_prefix("-c")) {
                 config = path;
             } else {
-                runs_role |= ROLE_COMMANDS.contains(&argument);
+                runs_role |= argument == "run" || Role::ALL.iter().any(|role| role.name() == argument);
             }
         }
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -152,7 +148,7 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn only_sockets_that_listen_on_the_port_and_address_are_found() {
-        let listeners = |address: &str| listeners(TABLE, address.parse().expect("an address"));
+        let listeners = |address: &str| listeners(TABLE, TCP_LISTENING, address.parse().expect("an address"));
         assert_eq!(listeners("127.0.0.1:8080"), ["4711"]);
         assert_eq!(listeners("0.0.0.0:8080"), ["4711"]);
         assert_eq!(listeners("127.0.0.1:8081"), ["4712"], "all addresses");
@@ -191,6 +187,7 @@ mod tests {
             (&["logferry", "run", "-cferry.yaml"], None, true),
             (&["logferry", "--config=/srv/other.yaml", "run"], None, false),
             (&["logferry", "relay"], Some("ferry.yaml"), true),
+            (&["logferry", "collector"], Some("ferry.yaml"), true),
             (&["logferry", "relay"], None, false),
             (&["logferry", "-c", "ferry.yaml", "tail"], None, false),
             (&["nginx", "-c", "/srv/ferry.yaml", "run"], None, false),

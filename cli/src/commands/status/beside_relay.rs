@@ -7,6 +7,7 @@ use logferry_config::Config;
 use crate::args::StatusArgs;
 use crate::collector_host::CollectorHost;
 use crate::output::exit::Result;
+use crate::output::terminal;
 use crate::{sender_host, service_user};
 
 /// The collector of this host, if the configuration has one.
@@ -33,13 +34,13 @@ pub(super) fn status_beside_relay(
     let (mut texts, mut json, mut is_healthy) = (Vec::new(), serde_json::json!({}), true);
     if let Some(sender) = &config.sender {
         let find = || problems(file, config);
-        let (text, of_sender, is_well) = sender_host::show(&sender.state_dir, find)?;
+        let (text, of_sender, is_well) = sender_host::show(&sender.state_dir, terminal::columns(), find)?;
         texts.push(text);
         json = of_sender;
         is_healthy &= is_well;
     }
     if let Some(collector) = collector(file, config)? {
-        texts.push(collector.as_text());
+        texts.push(collector.as_text(terminal::columns()));
         json["collector"] = collector.as_json();
         is_healthy &= collector.is_healthy();
     }

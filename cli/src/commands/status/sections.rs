@@ -8,6 +8,7 @@ use logferry_inspection::status::{RoleState, SinkStatus, StatusReport, WatchedRo
 use logferry_text::{Table, count, count_of, duration, size, wrapped_to};
 
 use super::ago;
+use crate::output::list::list;
 use crate::roles::role::Role;
 use crate::service_user;
 
@@ -33,17 +34,6 @@ pub(super) fn watched_roles<'a>(data_dir: &'a Path, config: &'a Config) -> Vec<W
         }
     });
     watched.collect()
-}
-
-/// A titled list, one item a line or more; nothing if there is no item.
-pub(super) fn list(title: &str, items: impl Iterator<Item = String>, columns: usize) -> String {
-    let items: String = items
-        .map(|item| wrapped_to(columns, &format!("- {item}")))
-        .collect();
-    if items.is_empty() {
-        return items;
-    }
-    format!("\n{title}\n{items}")
 }
 
 /// At most `shown` of the entries, and how many more there are.

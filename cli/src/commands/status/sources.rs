@@ -10,7 +10,8 @@ use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, size};
 
 use super::sections::shorten;
-use super::{ago, seconds, sections, since};
+use super::{ago, seconds, since};
+use crate::output::list::list;
 
 /// From so many columns on, the table of sources has more of them.
 const WIDE: usize = 150;
@@ -108,7 +109,7 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp, columns: usize) ->
             .iter()
             .map(move |problem| format!("{}: {problem}", role.name))
     });
-    sections::list("needs a look:", files.chain(lines).chain(refused), columns)
+    list("needs a look:", files.chain(lines).chain(refused), columns)
 }
 
 fn problems_of(source: &SourceStatus, now: Timestamp) -> Vec<String> {
@@ -169,7 +170,7 @@ pub(super) fn neighbours(status: &StatusReport, columns: usize) -> String {
         let names = shorten(source.neighbours.clone(), NEIGHBOURS_SHOWN);
         format!("{}: {}", source.source, names.join(", "))
     });
-    sections::list(
+    list(
         "left alone, as rotation does not make such names:",
         lines,
         columns,

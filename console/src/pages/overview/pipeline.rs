@@ -211,6 +211,7 @@ fn role_rows(status: &StatusReport) -> Vec<StageRow> {
     let roles = status.roles.iter().map(|role| {
         let (class, state) = match role.state {
             RoleState::Running => ("well", "running"),
+            RoleState::Stopped if !role.is_missing => ("well", "by cron"),
             RoleState::Stopped => ("bad", "stopped"),
             RoleState::Unknown => ("calm", "unknown"),
         };

@@ -1,6 +1,7 @@
 //! Which roles run, by their signs of life.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_telemetry::{PresenceState, presence};
@@ -11,6 +12,9 @@ use crate::time::age;
 
 /// The name of the role whose record of the destinations counts only while it runs.
 const FORWARDER: &str = "forwarder";
+
+/// For so long a single pass stands for a role that runs: cron and the timer start one every ten minutes or sooner.
+const PASS_LIFETIME: Duration = Duration::from_hours(1);
 
 /// A role that this host may run.
 #[derive(Debug, Clone)]
@@ -61,8 +65,11 @@ pub struct RoleStatus {
     pub since: Option<Timestamp>,
     /// Its last sign.
     pub last_seen_at: Option<Timestamp>,
-    /// Whether its last run was a single pass, as cron makes them: it need not run now.
+    /// Whether its last run was a single pass, as cron makes them.
     pub once: bool,
+    /// Whether somebody has to act, as it does not run and made no pass lately.
+    #[serde(skip)]
+    pub is_missing: bool,
     /// The folders and keys that it cannot use, a sentence each.
     pub problems: Vec<String>,
 }
@@ -77,14 +84,18 @@ impl RoleStatus {
             PresenceState::Running => RoleState::Running,
             PresenceState::Stopped | PresenceState::Once => RoleState::Stopped,
         });
+        let once = sign
+            .as_ref()
+            .is_some_and(|sign| sign.state == PresenceState::Once);
+        let last_seen_at = sign.as_ref().map(|sign| sign.last_seen);
+        let is_passed = once && last_seen_at.is_some_and(|seen| age(seen, now) <= PASS_LIFETIME);
         Some(Self {
             name: role.name,
             state,
             since: sign.as_ref().map(|sign| sign.since),
-            last_seen_at: sign.as_ref().map(|sign| sign.last_seen),
-            once: sign
-                .as_ref()
-                .is_some_and(|sign| sign.state == PresenceState::Once),
+            last_seen_at,
+            once,
+            is_missing: state != RoleState::Running && !is_passed,
             problems: match &sign {
                 Some(sign) if state == RoleState::Running => sign.problems.clone(),
                 _ => role.file_problems.clone(),
@@ -106,17 +117,18 @@ impl RoleStatus {
     /// That the role does not run though it should.
     fn absence(&self, now: Timestamp) -> Option<String> {
         let name = self.name;
-        match (self.state, self.last_seen_at) {
-            (RoleState::Running, _) => None,
-            _ if self.once => None,
-            (_, None) => Some(format!("the {name} has a section and never ran here: start it")),
-            (_, Some(seen)) => {
-                let ago = duration(age(seen, now));
-                Some(format!(
-                    "the {name} does not run, it was last seen {ago} ago: start it, or read its log"
-                ))
-            }
+        if !self.is_missing {
+            return None;
         }
+        let Some(seen) = self.last_seen_at else {
+            return Some(format!("the {name} has a section and never ran here: start it"));
+        };
+        let ago = duration(age(seen, now));
+        Some(if self.once {
+            format!("the last pass of the {name} was {ago} ago: start it, or look at cron or its timer")
+        } else {
+            format!("the {name} does not run, it was last seen {ago} ago: start it, or read its log")
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use std::io;
 use std::path::Path;
 
 use logferry_durable::{DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError};
-use logferry_protocol::names::{GroupName, SourceId};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, SourceLogs};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 use crate::Spool;
 
@@ -32,12 +32,32 @@ pub struct LineFilter {
     pub source: Option<SourceId>,
     /// Only of this group.
     pub group: Option<GroupName>,
+    /// Only of this log.
+    pub log: Option<LogName>,
 }
 
 impl LineFilter {
-    fn matches(&self, batch: &Batch) -> bool {
-        self.source.as_ref().is_none_or(|source| *source == batch.source)
-            && self.group.as_ref().is_none_or(|group| *group == batch.group)
+    fn matches(&self, batch: &Batch, ledger: &Ledger, logs: &mut SourceLogs) -> Result<bool, LedgerError> {
+        let is_of_log = match &self.log {
+            None => true,
+            Some(log) => logs.of_batch(ledger, batch)?.as_ref() == Some(log),
+        };
+        Ok(is_of_log
+            && self.source.as_ref().is_none_or(|source| *source == batch.source)
+            && self.group.as_ref().is_none_or(|group| *group == batch.group))
+    }
+
+    /// Those of the batches that match.
+    fn select(&self, batches: Vec<Batch>, ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
+        // Asked for anew each time: a source may get another log.
+        let mut logs = SourceLogs::default();
+        let mut selected = Vec::with_capacity(batches.len());
+        for batch in batches {
+            if self.matches(&batch, ledger, &mut logs)? {
+                selected.push(batch);
+            }
+        }
+        Ok(selected)
     }
 }
 
@@ -85,9 +105,9 @@ impl Follower {
     /// Starts with the lines that are committed after now. `ledger`: of this folder; reading is enough.
     pub fn start(ledger: Ledger, data_dir: &Path, filter: LineFilter) -> Result<Self, LedgerError> {
         let newest = ledger.newest_batch()?;
-        let open = ledger.live_batches(newest)?;
+        let open = filter.select(ledger.live_batches(newest)?, &ledger)?;
         // A batch that was opened between the two queries is shown from its beginning.
-        let is_old = |batch: &Batch| filter.matches(batch) && newest.is_some_and(|newest| batch.id <= newest);
+        let is_old = |batch: &Batch| newest.is_some_and(|newest| batch.id <= newest);
         let shown = |batch: Batch| {
             let shown = batch.contents.bytes;
             (batch.id, BatchProgress { shown, searches: 0 })
@@ -117,7 +137,7 @@ impl Follower {
         batches.sort_unstable_by_key(|batch| batch.id);
         self.progress
             .retain(|id, _| batches.binary_search_by_key(id, |batch| batch.id).is_ok());
-        for batch in batches.iter().filter(|batch| self.filter.matches(batch)) {
+        for batch in &self.filter.select(batches, &self.ledger)? {
             let progress = self.progress.entry(batch.id).or_default();
             if !show_batch(&self.spool, batch, progress, show)? {
                 return Ok(false);

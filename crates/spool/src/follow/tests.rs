@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_testkit::batches::{commit, new_batch};
+use logferry_testkit::relay_host::RelayHost;
 use tempfile::TempDir;
 
 use super::batch_lines::BLOCK_LEN;
@@ -50,13 +51,26 @@ impl Host {
 
     fn follow(&self, source: Option<&str>) -> Follower {
         let source = source.map(|source| source.parse().expect("valid"));
-        let filter = LineFilter { source, group: None };
+        self.follow_only(LineFilter {
+            source,
+            ..LineFilter::default()
+        })
+    }
+
+    fn follow_only(&self, filter: LineFilter) -> Follower {
         Follower::start(
             Ledger::open_read_only(self.dir.path()).expect("a ledger"),
             self.dir.path(),
             filter,
         )
         .expect("a ledger")
+    }
+}
+
+fn of_log(log: &str) -> LineFilter {
+    LineFilter {
+        log: Some(log.parse().expect("valid")),
+        ..LineFilter::default()
     }
 }
 
@@ -110,6 +124,40 @@ fn only_lines_that_match_the_filter_are_shown() {
     host.seal(&a);
     assert_eq!(shown(&mut follower), "b\n");
     assert_eq!(follower.progress.len(), 1);
+}
+
+#[test]
+fn only_lines_of_the_log_are_shown() {
+    let mut host = Host::new();
+    let mut open = |log: &str| {
+        let mut new = new_batch("a", &format!("a-{log}"));
+        new.log = Some(log.parse().expect("valid"));
+        let opened = host.ledger.open_batch(&new, Timestamp::UNIX_EPOCH);
+        opened.expect("opened")
+    };
+    let (access, error) = (open("access"), open("error"));
+    let mut follower = host.follow_only(of_log("error"));
+    host.write(&access, "access\n", 0);
+    host.write(&error, "error\n", 0);
+    assert_eq!(shown(&mut follower), "error\n");
+}
+
+#[test]
+fn batch_whose_name_tells_no_log_is_of_the_only_log_of_its_source() {
+    let mut host = RelayHost::new();
+    let follow = |log: &str| {
+        let ledger = Ledger::open_read_only(host.data_dir()).expect("a ledger");
+        Follower::start(ledger, host.data_dir(), of_log(log)).expect("a ledger")
+    };
+    let (mut access, mut error) = (follow("access"), follow("error"));
+    host.take(
+        "198.51.100.1",
+        "2026-11-21T02:20:00Z",
+        "line\n",
+        Timestamp::UNIX_EPOCH,
+    );
+    assert_eq!(shown(&mut access), "line\n");
+    assert_eq!(shown(&mut error), "");
 }
 
 #[test]

@@ -29,11 +29,15 @@ pub(super) fn observe(facts: &Facts<'_>, findings: &mut RuleFindings) {
 }
 
 fn stopped(role: &RoleStatus, facts: &Facts<'_>) -> Option<RuleFinding> {
-    if role.state == RoleState::Running || role.once {
+    if !role.is_missing {
         return None;
     }
     let name = role.name;
     let text = match role.last_seen_at {
+        Some(seen) if role.once => format!(
+            "the last pass of the {name} was at {}",
+            local_time(seen, facts.zone)
+        ),
         Some(seen) => format!(
             "the {name} does not run, it was last seen at {}",
             local_time(seen, facts.zone)
@@ -41,9 +45,15 @@ fn stopped(role: &RoleStatus, facts: &Facts<'_>) -> Option<RuleFinding> {
         None => format!("the {name} has a section and never ran here"),
     };
     let unit = format!("logferry-{name}");
-    let advice = format!(
-        "`systemctl status {unit}` and `journalctl -u {unit}` say why; `systemctl start {unit}` starts it"
-    );
+    let advice = if role.once {
+        format!(
+            "`systemctl start {unit}` starts it for good; if cron or a timer starts its passes, look at that one's log"
+        )
+    } else {
+        format!(
+            "`systemctl status {unit}` and `journalctl -u {unit}` say why; `systemctl start {unit}` starts it"
+        )
+    };
     let finding = RuleFinding::warning(ROLE, &name, text, advice).critical_if(ON_THE_WAY.contains(&name));
     Some(finding.lasting(STOPPED_HOLD, facts.hold))
 }
