@@ -50,14 +50,14 @@ function shownRoute(path, verb, route) {
     element("td", {}, ...prose(it.description))));
   const answers = Object.entries(route.responses ?? {}).map(([status, it]) => {
     const content = Object.entries(/** @type {any} */ (it).content ?? {}).map(([type, body]) => `${type} ${typeName(/** @type {any} */ (body).schema)}`);
-    return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, /** @type {any} */ (it).description ?? ""), element("td", { class: "muted" }, content.join(", ")));
+    return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, ...prose(/** @type {any} */ (it).description), " ", element("span", { class: "muted" }, content.join(", "))));
   });
   return element("section", { class: "api-route" },
     element("h3", {}, element("span", { class: "verb" }, verb.toUpperCase()), element("code", {}, path)),
     element("p", {}, ...prose(route.summary)),
     route.description ? element("p", { class: "muted" }, ...prose(route.description)) : null,
     parameters.length > 0 ? listing("parameters", ["Parameter", "In", "Type", "Meaning"], parameters) : null,
-    listing("answers", ["Answer", "Meaning", "Body"], answers));
+    listing("answers", ["Answer", "What it has"], answers));
 }
 
 /** @param {[string, any]} schema */

@@ -31,7 +31,7 @@ export function draw(target, data) {
   const length = count * data.step;
   const isLong = length > 36 * 3_600_000;
   const ticks = element("div", { class: "ends" });
-  for (const time of roundTimes(data.from, length, target.clientWidth < 500 ? 4 : 8)) {
+  for (const time of roundTimes(data.from, length, target.clientWidth < 500 ? 5 : 9)) {
     const at = new Date(time);
     const text = isLong && clock(at).startsWith("00:00") ? day(at).slice(5) : isLong ? `${day(at).slice(5)} ${clock(at).slice(0, 5)}` : clock(at).slice(0, 5);
     const tick = element("span", {}, text);
