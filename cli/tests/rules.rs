@@ -104,7 +104,7 @@ fn rules_are_shown_and_tested_on_what_is_stored() {
     assert_eq!((firings.len(), code), (1, 0), "{json}");
     assert_eq!(firings[0]["subject"], "web-1");
     let text = firings[0]["text"].as_str().unwrap();
-    assert_eq!(text, "status_5xx is 100% of 1 line in 5 min, above 5%");
+    assert_eq!(text, "status_5xx: 100% of 1 line in 5 min, above 5%");
     let (table, _, _) = logferry(dir.path(), &["rules", "--test"]);
     assert!(table.contains("errors: 1 alert\n"), "{table}");
     let (none, _, _) = logferry(dir.path(), &["rules", "--test", "--since", "1h"]);

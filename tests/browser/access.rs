@@ -10,6 +10,11 @@ fn a_login_leads_to_the_page_that_was_asked_for_and_a_logout_ends_it() {
     browser.open(&host.address("/windows?day=2026-11-20"));
     browser.wait_for("the login", "return location.pathname === '/login'");
 
+    assert_eq!(
+        browser.count(".bar nav, .bar input, footer a"),
+        0,
+        "nothing leads anywhere yet"
+    );
     browser.type_into("[name=user]", USER);
     browser.type_into("[name=password]", "wrong");
     browser.click("form.login button");

@@ -3,7 +3,7 @@
 use super::console_host::ConsoleHost;
 
 /// Nobody is mailed: the rule has a channel of its own. By day there are more than 90 lines in ten minutes, at night fewer.
-const MONITOR: &str = r#"
+pub(super) const MONITOR: &str = r#"
 monitor:
   interval: 1s
   metrics: null
@@ -36,6 +36,11 @@ fn an_alert_shows_what_its_rule_measured_with_the_limit_and_the_overview_the_dis
     // The server drew it: the page has it without a script.
     let page = browser.script("const it = new XMLHttpRequest(); it.open('GET', '/alerts', false); it.send(); return it.responseText");
     assert!(page.as_str().is_some_and(|page| page.contains("class=\"limit\"")));
+    assert!(
+        browser.count("#alerts .body code") > 2 && !browser.text("#alerts").contains('`'),
+        "{}",
+        browser.text("#alerts")
+    );
     browser.script("document.querySelector('#alerts details.hours').open = true");
     browser.picture("alert-table");
     for (scheme, width, height) in [("light", 1280, 900), ("dark", 1280, 900), ("phone", 375, 760)] {
@@ -48,6 +53,12 @@ fn an_alert_shows_what_its_rule_measured_with_the_limit_and_the_overview_the_dis
             "the disk's chart",
             "return [...document.querySelectorAll('figure.chart title')].some((it) => it.textContent.startsWith('Disk used'))",
         );
+        let heading = browser.text("#verdict h1");
+        assert!(
+            heading.starts_with("Lines: 1") && heading.ends_with("above 90."),
+            "{heading}"
+        );
+        assert_eq!(browser.count("#verdict p code"), 2, "what to do is below it");
         browser.picture(&format!("overview-alert-{scheme}"));
     }
     assert_eq!(browser.console_log(), Vec::<String>::new());

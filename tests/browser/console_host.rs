@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -131,8 +132,20 @@ console:
 
     /// Posts lines of a source, as an old shipper does.
     pub(crate) fn post(&self, source: &str, lines: &str) {
+        self.post_bytes(source, lines.as_bytes());
+    }
+
+    /// Posts lines of any bytes: those that are no UTF-8 as Python writes them, as halves of a character.
+    pub(crate) fn post_bytes(&self, source: &str, lines: &[u8]) {
         let port = self.groups[usize::from(source.starts_with("203."))];
-        let body = json!({"host": source, "log": lines}).to_string();
+        let mut log = String::new();
+        for chunk in lines.utf8_chunks() {
+            log.push_str(json!(chunk.valid()).to_string().trim_matches('"'));
+            for byte in chunk.invalid() {
+                write!(log, "\\udc{byte:02x}").unwrap();
+            }
+        }
+        let body = format!("{{\"host\": {}, \"log\": \"{log}\"}}", json!(source));
         let headers = [
             ("content-type", "application/json".to_owned()),
             ("connection", "close".to_owned()),
@@ -162,6 +175,55 @@ console:
                 }
             }
             self.post(&source, &lines);
+        }
+    }
+
+    /// Posts what happens now on four sources: requests, and what applications say. Some seconds long, so that lines come mixed.
+    pub(crate) fn post_moments(&self, rounds: u32) {
+        for round in 0..rounds {
+            std::thread::sleep(Duration::from_millis(150));
+            let at = Timestamp::now().to_zoned(TimeZone::UTC);
+            let order = 48_200 + round;
+            let status = [200, 200, 304, 200, 404, 200, 201, 503][round as usize % 8];
+            let path = [
+                "/",
+                "/api/orders",
+                "/static/app.js",
+                "/cart",
+                "/old-page",
+                "/search?q=tea",
+            ][round as usize % 6];
+            let access = |client: u32, path: &str, status: u16| {
+                let time = at.strftime("%d/%b/%Y:%H:%M:%S +0000");
+                format!(
+                    "192.0.2.{client} - - [{time}] \"GET {path} HTTP/1.1\" {status} {} \"-\" \"Mozilla/5.0 (X11; Linux x86_64)\"\n",
+                    600 + round * 173 % 9000
+                )
+            };
+            let said = |service: &str, level: &str, text: &str| {
+                let time = at.strftime("%FT%TZ");
+                format!(
+                    "{{\"time\":\"{time}\",\"level\":\"{level}\",\"service\":\"{service}\",\"message\":\"{text}\"}}\n"
+                )
+            };
+            self.post("198.51.100.1", &access(10 + round % 90, path, status));
+            self.post("198.51.100.3", &access(17, "/healthz", 200));
+            let payment = match round % 5 {
+                3 => said(
+                    "payment",
+                    "error",
+                    &format!("order {order}: card service timed out after 3000 ms"),
+                ),
+                4 => said("payment", "warn", &format!("order {order}: retry 1 of 3")),
+                _ => said(
+                    "payment",
+                    "info",
+                    &format!("order {order} paid by card in {} ms", 180 + round * 37 % 400),
+                ),
+            };
+            self.post("203.0.113.1", &payment);
+            let stock = format!("cache refreshed, {} items", 1200 + round);
+            self.post("203.0.113.2", &said("stock", "debug", &stock));
         }
     }
 

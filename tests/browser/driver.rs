@@ -161,6 +161,30 @@ impl Browser {
         );
     }
 
+    /// Drags with the pointer over an element, from one share of its width to another.
+    pub(crate) fn drag(&self, selector: &str, from: f64, to: f64) {
+        let script = format!(
+            "const box = document.querySelector({}).getBoundingClientRect(); return [box.left, box.top, box.width, box.height]",
+            json!(selector)
+        );
+        let found = self.script(&script);
+        let at = |index: usize| found[index].as_f64().expect("a number");
+        let y = (at(1) + at(3) / 2.0).round();
+        let x = |share: f64| (at(0) + at(2) * share).round();
+        let step = |x: f64, length: u32| json!({"type": "pointerMove", "origin": "viewport", "x": x, "y": y, "duration": length});
+        let actions = [
+            step(x(from), 0),
+            json!({"type": "pointerDown", "button": 0}),
+            step(x(f64::midpoint(from, to)), 50),
+            step(x(to), 50),
+            json!({"type": "pointerUp", "button": 0}),
+        ];
+        self.post(
+            "/actions",
+            &json!({"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions}]}),
+        );
+    }
+
     /// Keeps a picture of the whole page in `target/screenshots/`.
     pub(crate) fn picture(&self, name: &str) {
         let picture = self.get("/screenshot");

@@ -4,7 +4,7 @@ use super::console_host::ConsoleHost;
 use super::driver::Browser;
 
 /// What lines try. Each has a word of its own, `attackN`.
-fn lines() -> Vec<String> {
+fn lines() -> Vec<Vec<u8>> {
     let texts = [
         "<script>window.broken = 1</script>",
         "<img src=x onerror='window.broken = 2'>",
@@ -25,9 +25,20 @@ fn lines() -> Vec<String> {
         "<form action='https://example.com'><button>",
         "<meta http-equiv=refresh content='0;url=https://example.com'>",
     ];
-    let line = |(number, text): (usize, &str)| format!("attack{number} {text} end\n");
+    let mut texts: Vec<Vec<u8>> = texts.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+    texts.push(b"nul \0 in the middle <b>\0</b>".to_vec());
+    texts.push(b"broken \xff\xfe\xc3<script>window.broken=20</script>\xed\xa0\x80 utf-8".to_vec());
+    // Each byte beside what opens markup, also where it cuts a character off.
+    texts.extend((0..=255_u8).filter(|byte| *byte != b'\n').map(|byte| {
+        let markup: &[u8] = b"<img src=x onerror=window.broken=21>";
+        [&[byte, b'<', byte][..], markup, &[byte]].concat()
+    }));
+    let line = |(number, text): (usize, Vec<u8>)| {
+        [format!("attack{number} ").into_bytes(), text, b" end\n".to_vec()].concat()
+    };
     let mut lines: Vec<_> = texts.into_iter().enumerate().map(line).collect();
-    lines.push(format!("attack-long {}\n", "x<b>".repeat(100_000)));
+    let long = "x<b>".repeat((1 << 18) - 8);
+    lines.push(format!("attack-long {long}\n").into_bytes());
     lines
 }
 
@@ -56,6 +67,39 @@ fn assert_whole(browser: &Browser, page: &str) {
     assert_eq!(browser.console_log(), Vec::<String>::new(), "{page}");
 }
 
+/// Finds all lines, and opens each.
+fn search_shows_all(host: &ConsoleHost, browser: &Browser, all: usize) {
+    host.wait_for_indexed("attack17", 1);
+    browser.open(&host.address("/search?since=1h"));
+    browser.wait_for(
+        "the first page",
+        "const more = document.getElementById('more');
+         if (!more.hidden) more.click();
+         return document.querySelectorAll('#log > .row').length >= 200",
+    );
+    browser.wait_for(
+        "all lines",
+        &format!(
+            "const more = document.getElementById('more');
+             if (!more.hidden) more.click();
+             return document.querySelectorAll('#log > .row').length === {all}"
+        ),
+    );
+    // Each is opened, so that its fields are shown, and the longest is whole.
+    browser.script("for (const text of document.querySelectorAll('#log > .row .text')) text.click()");
+    assert_eq!(browser.count("#log > .detail"), all as u64);
+    let longest = browser.script(
+        "return Math.max(...[...document.querySelectorAll('#log .text')].map((it) => it.textContent.length))",
+    );
+    assert!(
+        longest.as_u64().is_some_and(|length| length > 1_000_000),
+        "{longest}"
+    );
+    assert_whole(browser, "/search");
+    browser.script("document.getElementById('columns').click()");
+    assert_whole(browser, "/search with columns");
+}
+
 #[test]
 fn hostile_lines_break_out_of_no_page() {
     let host = ConsoleHost::start("console-hostile");
@@ -64,28 +108,19 @@ fn hostile_lines_break_out_of_no_page() {
         "the stream",
         "return document.getElementById('stream-state').textContent === 'live'",
     );
-    for line in lines() {
-        host.post("198.51.100.1", &line);
+    let lines = lines();
+    assert!(lines.len() > 200);
+    for some in lines.chunks(20) {
+        host.post_bytes("198.51.100.1", &some.concat());
     }
     browser.wait_for(
-        "the lines",
-        "return document.getElementById('log').innerText.includes('attack17')",
+        "the last line",
+        "return document.getElementById('log').textContent.includes('attack-long')",
     );
     assert_whole(&browser, "/live");
     browser.picture("hostile-live");
 
-    host.wait_for_indexed("attack17", 1);
-    browser.open(&host.address("/search?since=1h"));
-    browser.wait_for(
-        "the lines",
-        "return document.querySelectorAll('#log > .row').length >= 18",
-    );
-    browser.script("document.activeElement.blur()");
-    for _ in 0..6 {
-        browser.press("j");
-        browser.press(super::driver::keys::ENTER);
-    }
-    assert_whole(&browser, "/search");
+    search_shows_all(&host, &browser, lines.len());
     browser.picture("hostile-search");
     browser.script("for (const row of [...document.querySelectorAll('#log > .row')].slice(0, 8)) row.querySelector('.acts button:nth-child(2)').click()");
     browser.wait_for(

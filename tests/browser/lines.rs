@@ -157,6 +157,10 @@ fn a_ticket_and_a_hidden_line_survive_a_restart_and_are_undone() {
         "the ticket",
         "return document.querySelector('.toast')?.textContent.includes('ticket')",
     );
+    browser.wait_for(
+        "the ticket's sign",
+        "return document.querySelectorAll('#log .from a.ticket').length === 1",
+    );
     click("/noise", "Hide");
     browser.wait_for(
         "the undo",
@@ -170,8 +174,13 @@ fn a_ticket_and_a_hidden_line_survive_a_restart_and_are_undone() {
         "return document.querySelectorAll('#log > .row').length === 1",
     );
     assert!(browser.text("#log").contains("/keep"));
-    browser.open(&host.address("/tickets"));
-    browser.wait_for("the ticket", "return document.body.innerText.includes('/keep')");
+    assert_eq!(browser.count("#log .from a.ticket"), 1);
+    // A second click opens the ticket, and takes it not away.
+    click("/keep", "Ticket");
+    browser.wait_for(
+        "the ticket",
+        "return location.pathname === '/tickets' && document.querySelector('section.ticket:target')?.innerText.includes('/keep')",
+    );
     browser.picture("tickets");
     browser.click("form.unhide button");
     // The page after the form would replace the next one.

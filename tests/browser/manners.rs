@@ -2,8 +2,18 @@
 
 use serde_json::json;
 
+use super::alerts::MONITOR;
 use super::console_host::ConsoleHost;
 use super::driver::keys;
+
+/// What ends right of its card, or of the screen, where nothing scrolls.
+const OUTSIDE: &str = "
+    const scrolls = (it) => it && it !== document.body && (getComputedStyle(it).overflowX !== 'visible' || scrolls(it.parentElement));
+    return [...document.querySelectorAll('main *')].filter((it) => {
+        const box = it.getBoundingClientRect();
+        const card = it.closest('.card')?.getBoundingClientRect();
+        return box.width > 1 && !it.closest('svg, .unseen') && !scrolls(it.parentElement) && box.right > Math.min(375, card?.right ?? 375) + 1;
+    }).map((it) => it.outerHTML.slice(0, 200))";
 
 /// Pages with a login.
 const PAGES: [&str; 8] = [
@@ -19,15 +29,45 @@ const PAGES: [&str; 8] = [
 
 #[test]
 fn every_page_fits_a_phone_and_complains_of_nothing() {
-    let host = ConsoleHost::start("console-phone");
-    host.post(
-        "198.51.100.1",
-        "192.0.2.7 - - [21/Nov/2026:08:20:03 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"-\"\n",
+    let host = ConsoleHost::start_watched("console-phone", "open: false", MONITOR);
+    host.post_a_day();
+    host.wait_for_indexed("orders", 1000);
+    let browser = host.browser_at("/alerts");
+    browser.wait_for(
+        "the alert with its chart",
+        "if (document.querySelector('#alerts figure.chart .limit')) return true; location.reload(); return false",
     );
-    let browser = host.browser_at("/");
+    // A line of each kind on the page of tickets.
+    browser.open(&host.address("/search?q=status:503&since=24h"));
+    browser.wait_for(
+        "lines",
+        "return document.querySelectorAll('#log > .row').length > 20",
+    );
+    browser.script(
+        "const rows = [...document.querySelectorAll('#log > .row')];
+         ['Ticket', 'Pin', 'Hide'].forEach((name, index) => [...rows[index].querySelectorAll('button')].find((it) => it.textContent === name).click())",
+    );
+    let window = ConsoleHost::full_day();
+    browser.wait_for(
+        "the marks",
+        "return fetch('/api/v1/hidden').then((it) => it.json()).then((it) => it.length === 1)",
+    );
+    browser.open(&host.address(&window));
+    browser.script("document.querySelector('table.windows td.d').click()");
+    browser.wait_for("a window", "return document.querySelector('dl.facts') !== null");
+    let window = browser.address().replace(&host.address(""), "");
     browser.resize(375, 760);
-    for page in PAGES {
+    let more = [window.as_str(), "/windows?source=198.51.100.1"];
+    for page in PAGES.into_iter().chain(more) {
         browser.open(&host.address(page));
+        if page == "/api/docs" {
+            browser.wait_for(
+                "the routes",
+                "return document.querySelector('.api-route') !== null",
+            );
+        }
+        let outside = browser.script(OUTSIDE);
+        assert_eq!(outside, json!([]), "{page}: this sticks out of its card");
         let width = browser.script("return document.documentElement.scrollWidth");
         assert!(
             width.as_u64().is_some_and(|width| width <= 375),

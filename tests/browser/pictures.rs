@@ -54,14 +54,18 @@ fn pictures_of_all_pages_are_kept() {
             browser.open(&host.address(path));
             browser.wait_for(name, is_there);
             if name == "live" {
-                host.post_a_day();
+                host.post_moments(20);
                 browser.wait_for(
                     "lines",
-                    "return document.querySelectorAll('#log .row').length > 30",
+                    "return document.querySelectorAll('#log .row').length > 60",
                 );
             }
             let kind = if width < 500 { "phone" } else { scheme };
             browser.picture(&format!("{name}-{kind}"));
+            if name == "search" {
+                browser.script("document.querySelector('#log .row .text').click()");
+                browser.picture(&format!("search-open-{kind}"));
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::console_host::{ConsoleHost, sources};
 use super::driver::keys;
 use crate::support::{WAIT_LIMIT, wait_for};
@@ -46,6 +48,28 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
     browser.prefer("light");
     browser.picture("window-light");
     assert_eq!(browser.console_log(), Vec::<String>::new());
+
+    assert_eq!(browser.count("form [required]"), 0, "with a script a dialog asks");
+    let window = browser.address();
+    browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    browser.open(&window);
+    assert_eq!(
+        browser.count("form[action$='/resend'] input[type=checkbox][required]"),
+        1
+    );
+    browser.click("form[action$='/resend'] button");
+    assert_eq!(
+        browser.count("form[action$='/resend']:invalid"),
+        1,
+        "nothing is sent unasked"
+    );
+    browser.click("form[action$='/resend'] input[required]");
+    browser.click("form[action$='/resend'] button");
+    wait_for("the trail of the resend", WAIT_LIMIT, || {
+        browser.open(&host.address("/tickets"));
+        browser.text("table.stacked").contains("resend")
+    });
+    browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": false}));
 
     browser.open(&host.address("/windows"));
     browser.script("document.querySelector('.grid-wrap').focus()");

@@ -157,13 +157,13 @@ mod tests {
 
     #[test]
     fn rules_are_shown_with_their_state_and_what_fires() {
-        let shown = listing(&[rule(&[("a", "status_5xx is 7% of 100 lines in 5 min")], None)]);
+        let shown = listing(&[rule(&[("a", "status_5xx: 7% of 100 lines in 5 min")], None)]);
         assert_eq!(
             shown,
             "rule    counter     limit     over   severity  channels    now\n\
              errors  status_5xx  above 5%  5 min  critical  mail, chat  fires for 1 of 3\n\
              \n\
-             errors, a: status_5xx is 7% of 100 lines in 5 min\n"
+             errors, a: status_5xx: 7% of 100 lines in 5 min\n"
         );
         let behind = Some("the indexer is behind");
         let shown = listing(&[rule(&[], behind), rule(&[], behind)]);
@@ -180,7 +180,7 @@ mod tests {
             subject: "a".to_owned(),
             from: at("2026-11-21T02:20:00Z"),
             until: Some(at("2026-11-21T02:35:00Z")),
-            text: "status_5xx is 9% of 100 lines in 5 min, above 5%".to_owned(),
+            text: "status_5xx: 9% of 100 lines in 5 min, above 5%".to_owned(),
         };
         let replayed = |name: &str, firings| RuleReplay {
             rule: name.to_owned(),
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(
             shown,
             "rule    subject  told at           over at           lasted  at its worst\n\
-             errors  a        2026-11-21 02:20  2026-11-21 02:35  15 min  status_5xx is 9% of 100 lines in 5 min, above 5%\n\
+             errors  a        2026-11-21 02:20  2026-11-21 02:35  15 min  status_5xx: 9% of 100 lines in 5 min, above 5%\n\
              \n\
              errors: 1 alert\n\
              orders: would not have fired\n"

@@ -26,6 +26,18 @@ function prose(text) {
 }
 
 /**
+ * A table with the same columns in each route or type.
+ * @param {string} name
+ * @param {string[]} titles
+ * @param {HTMLElement[]} rows
+ */
+function listing(name, titles, rows) {
+  return element("table", { class: `api ${name}` },
+    element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", {}, title)))),
+    element("tbody", {}, ...rows));
+}
+
+/**
  * @param {string} path
  * @param {string} verb
  * @param {any} route
@@ -38,14 +50,14 @@ function shownRoute(path, verb, route) {
     element("td", {}, ...prose(it.description))));
   const answers = Object.entries(route.responses ?? {}).map(([status, it]) => {
     const content = Object.entries(/** @type {any} */ (it).content ?? {}).map(([type, body]) => `${type} ${typeName(/** @type {any} */ (body).schema)}`);
-    return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, /** @type {any} */ (it).description ?? ""), element("td", { class: "muted" }, content.join(", ")));
+    return element("tr", {}, element("td", {}, element("code", {}, status)), element("td", {}, ...prose(/** @type {any} */ (it).description), " ", element("span", { class: "muted" }, content.join(", "))));
   });
   return element("section", { class: "api-route" },
     element("h3", {}, element("span", { class: "verb" }, verb.toUpperCase()), element("code", {}, path)),
     element("p", {}, ...prose(route.summary)),
     route.description ? element("p", { class: "muted" }, ...prose(route.description)) : null,
-    parameters.length > 0 ? element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...parameters))) : null,
-    element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...answers))));
+    parameters.length > 0 ? listing("parameters", ["Parameter", "In", "Type", "Meaning"], parameters) : null,
+    listing("answers", ["Answer", "What it has"], answers));
 }
 
 /** @param {[string, any]} schema */
@@ -57,7 +69,7 @@ function shownType([name, schema]) {
   return element("section", { class: "api-route" },
     element("h3", {}, name),
     element("p", {}, ...prose(schema.description), schema.enum ? ` ${schema.enum.join(", ")}` : ""),
-    fields.length > 0 ? element("div", { class: "table" }, element("table", {}, element("tbody", {}, ...fields))) : null);
+    fields.length > 0 ? listing("fields", ["Field", "Type", "Meaning"], fields) : null);
 }
 
 const page = byId("routes");

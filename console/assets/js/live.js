@@ -4,6 +4,7 @@ import { address } from "./base/api.js";
 import { byId, element, inputById } from "./base/dom.js";
 import { listen } from "./lines/live_stream.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
+import { countOf } from "./base/sizes.js";
 import { clock } from "./base/times.js";
 
 /** Rows that are kept. A page without a bound grows to gigabytes in a minute. */
@@ -47,6 +48,8 @@ function start() {
   const query = chosen();
   history.replaceState(null, "", address("/live", query));
   const target = new URL(address("/api/v1/live", query), location.href).href;
+  const set = Object.values(query).filter((value) => value).length;
+  byId("filters-open").textContent = set > 0 ? `Filters: ${set} set` : "Filters";
   state.className = "state calm";
   state.textContent = "connecting";
   if (!worker) {
@@ -130,10 +133,11 @@ function note(...text) {
 function hole(gap) {
   const until = new Date(gap.until);
   const from = gap.since ? new Date(gap.since) : null;
-  const lines = gap.lines === null || gap.lines === undefined ? "Lines" : `${gap.lines.toLocaleString("en")} lines`;
+  const isOne = gap.lines === 1;
+  const lines = gap.lines === null || gap.lines === undefined ? "Lines" : countOf(gap.lines, "line");
   const time = from ? `from ${clock(from)} to ${clock(until)}` : `until ${clock(until)}`;
   const since = from ? from.toISOString() : new Date(until.getTime() - 60_000).toISOString();
-  note(`${lines} ${time} are not shown here: the stream was interrupted. `,
+  note(`${lines} ${time} ${isOne ? "is" : "are"} not shown here: the stream was interrupted. `,
     element("a", { href: address("/search", { q: searchText(chosen()), since, until: until.toISOString() }) }, "Search them"));
 }
 

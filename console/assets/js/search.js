@@ -1,7 +1,8 @@
 // The search page. The address says all of a search, so a link or the way back shows the same.
 
 import { ApiError, address, json, request, send } from "./base/api.js";
-import { byId, copy, element, inputById, toast } from "./base/dom.js";
+import { askFor, byId, copy, element, inputById, toast } from "./base/dom.js";
+import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
@@ -180,7 +181,20 @@ function showProgress(state, began) {
     bar.value = Math.min(1, Math.max(0, (ends.until - to) / (ends.until - ends.since)));
   }
   const back = to === null ? "" : `, back to ${day(new Date(to))} ${clock(new Date(to))}`;
-  progress.textContent = `${lines.length.toLocaleString("en")} lines${back}, ${((performance.now() - began) / 1000).toFixed(1)} s …`;
+  progress.textContent = `${countOf(lines.length, "line")}${back}, ${((performance.now() - began) / 1000).toFixed(1)} s …`;
+}
+
+/**
+ * Where a search that was cancelled goes on: behind the last line that it gave, or where it had come to. A cursor is the time in
+ * milliseconds, and the line there that was shown last.
+ * @param {string | null | undefined} searchedTo
+ */
+function goesOn(searchedTo) {
+  const last = lines.at(-1);
+  const to = momentOf(searchedTo ?? "", Date.now()) ?? ends.until;
+  if (!last) return String(to);
+  const at = Date.parse(last.time);
+  return to < at ? String(to) : `${at},${last.id}`;
 }
 
 /**
@@ -190,11 +204,11 @@ function showProgress(state, began) {
  * @param {number} seen
  */
 function finish(end, began, seen) {
-  next = end?.next ?? "";
+  next = end?.isCancelled ? goesOn(end.searched_to) : end?.next ?? "";
   const seconds = ((performance.now() - began) / 1000).toFixed(2);
   const to = momentOf(end?.searched_to ?? "", Date.now());
   const back = to === null ? "" : `${day(new Date(to))} ${clock(new Date(to))}`;
-  const number = element("b", {}, `${lines.length.toLocaleString("en")} lines`);
+  const number = element("b", {}, countOf(lines.length, "line"));
   let text = `: all of that time was searched, in ${seconds} s.`;
   if (end?.isCancelled) text = back ? `; cancelled, searched back to ${back}.` : "; cancelled.";
   else if (end && end.complete === false) text = `; searched back to ${back}, in ${seconds} s. There may be older ones.`;
@@ -296,7 +310,7 @@ async function loadSaved() {
 }
 
 async function save() {
-  const name = prompt("Save this search under the name:", inAddress().q);
+  const name = await askFor("Save this search under the name", inAddress().q);
   if (!name) return;
   try {
     await send("/api/v1/searches", "POST", { name, query: location.search.slice(1) });

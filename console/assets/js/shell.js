@@ -41,7 +41,7 @@ document.addEventListener("keydown", (event) => {
   }
   event.preventDefault();
 });
-byId("help-open").addEventListener("click", () => help.showModal());
+document.getElementById("help-open")?.addEventListener("click", () => help.showModal());
 
 // A form that changes something asks first.
 document.addEventListener("submit", (event) => {

@@ -1,6 +1,6 @@
 // The simple viewer: the newest line is on top, new ones come by themselves, bars count by level. With a date it shows that day.
 
-import { address, ApiError, json, mark, request } from "./base/api.js";
+import { address, ApiError, json, mark, openTicket, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
 
 /**
@@ -30,13 +30,21 @@ function classOf(name) {
 function row(line) {
   const shown = element("div", { class: `row ${classOf(line.log_level)}`, tabindex: "-1", "data-id": line.uuid });
   shown.classList.toggle("pinned", line.is_pinned);
-  const ticket = element("span", { class: "state calm" }, "ticket");
+  const ticket = element("a", { class: "state calm", href: ticketPage(line.uuid) }, "ticket");
   ticket.hidden = !line.is_ticket;
   const act = async (/** @type {"pin" | "ticket" | "delete"} */ action) => {
+    if (action === "ticket" && !ticket.hidden) {
+      location.assign(ticketPage(line.uuid));
+      return;
+    }
     try {
+      if (action === "ticket") {
+        await openTicket(line.uuid);
+        ticket.hidden = false;
+        return;
+      }
       const now = await mark(line.uuid, action);
       if (action === "pin") shown.classList.toggle("pinned", now.is_pinned);
-      else if (action === "ticket") ticket.hidden = !now.is_ticket;
       else {
         shown.hidden = now.is_deleted;
         if (now.is_deleted) toast("Hidden here; no file has changed", { label: "Undo", action: () => act("delete") });
@@ -108,7 +116,7 @@ async function showDay() {
     for (const text of (await answer.text()).split("\n")) {
       const found = text ? JSON.parse(text) : {};
       if (!found.id) continue;
-      log.append(row({ uuid: found.id, timestamp_str: found.time, log_level: (found.level ?? "").toUpperCase(), client_id: found.source, message: found.line, is_pinned: false, is_ticket: false }));
+      log.append(row({ uuid: found.id, timestamp_str: found.time, log_level: (found.level ?? "").toUpperCase(), client_id: found.source, message: found.line, is_pinned: Boolean(found.is_pinned), is_ticket: Boolean(found.is_ticket) }));
     }
     if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {

@@ -167,6 +167,7 @@ impl ConsoleDb {
     ) -> Result<(), ConsoleError> {
         self.write("change a ticket", |sql| {
             put_line(sql, line, who, now)?;
+            let is_new = !marks_of(sql, &line.line)?.is_ticket;
             sql.execute("UPDATE marks SET is_ticket = 1 WHERE line = ?1", [&line.line])?;
             open_ticket(sql, &line.line, who, now)?;
             let assignee = change.assignee.as_deref().map(str::trim);
@@ -186,7 +187,12 @@ impl ConsoleDb {
             detail.extend(change.status.map(|status| format!("status {}", status.as_str())));
             detail.extend(assignee.map(|name| format!("assignee {name}")));
             detail.extend(change.note.as_ref().map(|_| "note".to_owned()));
-            actions::add(sql, who, "change ticket", &line.line, &detail.join(", "), now)
+            let action = if is_new {
+                MarkKind::Ticket.action(true)
+            } else {
+                "change ticket"
+            };
+            actions::add(sql, who, action, &line.line, &detail.join(", "), now)
         })
     }
 

@@ -2,7 +2,7 @@
 //! `console/assets`.
 //!
 //! What decides (view models) is pure, and apart from what reads. A template escapes whatever it shows; `safe` stands only at
-//! markup that this crate makes itself: times and charts. A page can be changed without looking at another one.
+//! markup that this crate makes itself: times, charts, and sentences of `parts/prose`. A page can be changed without looking at another one.
 
 mod alerts;
 mod api_docs;

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::html;
-use super::parts::frame::{Frame, Tab};
+use super::parts::frame::Frame;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
 
@@ -42,7 +42,7 @@ pub(crate) async fn show(
         _ => "This name and password do not fit together.",
     };
     html(&SignInPage {
-        frame: Frame::plain(Tab::Other),
+        frame: Frame::bare(),
         error,
         next: query.next,
     })

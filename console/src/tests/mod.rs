@@ -4,6 +4,7 @@
 mod access;
 mod charts;
 mod document;
+mod first_page;
 mod hostile;
 mod http;
 mod live;

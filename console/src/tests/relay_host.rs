@@ -90,6 +90,26 @@ impl RelayFixture {
 
     /// Counts lines as the indexer does; it has read none of their text.
     pub(super) fn count(&self, levels: &[Option<logferry_fields::Level>]) {
+        let minute = Timestamp::now().as_second() - 60;
+        let lines = levels
+            .iter()
+            .map(|level| (minute, SOURCE.to_owned(), *level, None));
+        self.count_lines(lines);
+    }
+
+    /// Counts lines of these sources in each ten minutes of the last 24 hours.
+    pub(super) fn count_day(&self, sources: impl Iterator<Item = String>) {
+        let now = Timestamp::now().as_second();
+        let lines = sources.flat_map(move |source| {
+            (0..144).map(move |step| (now - 60 - step * 600, source.clone(), None, Some(200)))
+        });
+        self.count_lines(lines);
+    }
+
+    fn count_lines(
+        &self,
+        lines: impl Iterator<Item = (i64, String, Option<logferry_fields::Level>, Option<u16>)>,
+    ) {
         let index = self.dir.path().join("index");
         fs::create_dir_all(&index).expect("made");
         let mut db = IndexDb::open_or_create(&index).expect("an index");
@@ -104,16 +124,16 @@ impl RelayFixture {
             ..IndexChange::default()
         };
         let now = Timestamp::now().as_second();
-        let series = change.tally.series(SeriesKey {
-            source: SOURCE.to_owned(),
-            group: "web-1".to_owned(),
-            log: None,
-        });
-        for level in levels {
-            change.tally.minute(now - 60, series).count(&CountedLine {
+        for (minute, source, level, status) in lines {
+            let series = change.tally.series(SeriesKey {
+                source,
+                group: "web-1".to_owned(),
+                log: None,
+            });
+            change.tally.minute(minute, series).count(&CountedLine {
                 bytes: 10,
-                status: None,
-                level: *level,
+                status,
+                level,
                 is_parsed: true,
                 request_micros: None,
             });

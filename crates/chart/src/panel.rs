@@ -2,7 +2,8 @@
 //! of the page's style sheet, so it follows its light and dark.
 //!
 //! Classes: `plot` (all), `plot-area`, `s0` to `s9` and `rest` (areas and bars), `alarm` (bars), `before` (the line), `limit`, `grid`, `value`
-//! (marks of the numbers) and `when` (marks of the time, with the Unix time in `data-at`).
+//! (marks of the numbers) and `when` (marks of the time, with the Unix time in `data-at`). The marks of the numbers stand left of the
+//! plot, and the last mark of the time may end right of it: the page leaves room at both sides (`padding`), and cuts nothing off.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -58,11 +59,23 @@ impl PanelUnit {
         }
     }
 
+    /// A number as a mark of the axis: without decimals that say nothing.
+    fn mark(self, number: u64) -> String {
+        self.text(number).replacen(".0 ", " ", 1)
+    }
+
     fn step(self, max: u64) -> u64 {
         match self {
             Self::Count | Self::BasisPoints | Self::MilliPerSecond => step_of_counts(max),
             Self::Seconds => step_of_times(max),
-            Self::Bytes => max.div_ceil(4).next_power_of_two(),
+            Self::Bytes => {
+                let unit = (1..=6)
+                    .map(|power| 1_u64 << (10 * power))
+                    .take_while(|unit| *unit <= max)
+                    .last()
+                    .unwrap_or(1);
+                step_of_counts(max.div_ceil(unit)).saturating_mul(unit)
+            }
         }
     }
 }
@@ -90,6 +103,8 @@ pub struct Panel {
     pub alarms: Vec<bool>,
     /// A level that should not be passed.
     pub limit: Option<u64>,
+    /// The most that there can be: the axis ends there.
+    pub most: Option<u64>,
     /// Pixels of the plot.
     pub height: u32,
     /// Whether there is room for few marks of the time only.
@@ -121,7 +136,8 @@ impl Panel {
 
     /// The picture.
     pub fn svg(&self) -> String {
-        let peak = self.peak().max(self.limit.unwrap_or(0)).max(1);
+        let peak = self.peak().max(self.limit.unwrap_or(0));
+        let peak = peak.max(self.most.unwrap_or(0)).max(1);
         // A low panel has room for two marks.
         let step = self.unit.step(peak).max(1);
         let step = if self.is_narrow && peak.div_ceil(step) > 2 {
@@ -129,7 +145,11 @@ impl Panel {
         } else {
             step
         };
-        let max = peak.div_ceil(step).saturating_mul(step);
+        let max = if self.most.is_some() {
+            peak
+        } else {
+            peak.div_ceil(step).saturating_mul(step)
+        };
         let (height, whole) = (self.height, self.height + TIME_HEIGHT);
         let mut svg = format!(
             "<svg class=\"plot\" role=\"img\" height=\"{whole}\"><title>{}</title>\
@@ -231,14 +251,11 @@ impl Panel {
 
     fn write_marks(&self, svg: &mut String, max: u64, step: u64) -> std::fmt::Result {
         for mark in marks(max, step).skip(1) {
-            let share = u64::from(self.height) * height_of(mark, max) / UNITS;
-            let text = self.unit.text(mark);
-            // Below the uppermost line, above the others.
-            let y = if share < 12 { share + 12 } else { share - 3 };
+            let y = u64::from(self.height) * height_of(mark, max) / UNITS + 4;
             write!(
                 svg,
-                "<text class=\"value\" x=\"6\" y=\"{y}\">{}</text>",
-                escaped(&text)
+                "<text class=\"value\" x=\"-6\" y=\"{y}\" text-anchor=\"end\">{}</text>",
+                escaped(&self.unit.mark(mark))
             )?;
         }
         let length = self
@@ -248,15 +265,10 @@ impl Panel {
         let y = self.height + 13;
         for at in time_marks(self.from, until, if self.is_narrow { 4 } else { 8 }) {
             let permille = (at - self.from).saturating_mul(1000) / length.max(1);
-            let anchor = match permille {
-                ..=30 => "start",
-                970.. => "end",
-                _ => "middle",
-            };
             let minutes = at.rem_euclid(86_400) / 60;
             write!(
                 svg,
-                "<text class=\"when\" x=\"{}.{}%\" y=\"{y}\" text-anchor=\"{anchor}\" data-at=\"{at}\">{:02}:{:02}</text>",
+                "<text class=\"when\" x=\"{}.{}%\" y=\"{y}\" text-anchor=\"middle\" data-at=\"{at}\">{:02}:{:02}</text>",
                 permille / 10,
                 permille % 10,
                 minutes / 60,
@@ -267,9 +279,13 @@ impl Panel {
     }
 }
 
-/// The marks of the numbers, from zero on.
+/// The marks of the numbers, from zero to the end of the axis. A round one beside the end gives way to it.
 fn marks(max: u64, step: u64) -> impl Iterator<Item = u64> {
-    (0..=max / step.max(1)).map(move |index| index.saturating_mul(step))
+    let step = step.max(1);
+    let round = (0..=max / step).map(move |index| index.saturating_mul(step));
+    round
+        .filter(move |mark| *mark == 0 || (*mark < max && max - mark >= step / 2))
+        .chain([max])
 }
 
 /// Full hours between two times: at most so many, at hours that a clock's face has.
@@ -384,6 +400,34 @@ mod tests {
         let marks: Vec<_> = time_marks(1_795_248_000 + 1234, 1_795_248_000 + 1234 + 86_400, 8).collect();
         assert!((4..=9).contains(&marks.len()), "{marks:?}");
         assert!(marks.iter().all(|at| at % 10_800 == 0));
+    }
+
+    #[test]
+    fn what_has_an_end_ends_its_axis() {
+        let gib = 1_u64 << 30;
+        let disk = Panel {
+            unit: PanelUnit::Bytes,
+            bars: vec![Some(40 * gib)],
+            most: Some(91 * gib),
+            ..panel(&[])
+        };
+        let marks = |panel: &Panel| -> Vec<String> {
+            let svg = panel.svg();
+            let marks = svg.split("class=\"value\"").skip(1);
+            marks
+                .filter_map(|mark| Some(mark.split_once('>')?.1.split_once('<')?.0.to_owned()))
+                .collect()
+        };
+        assert_eq!(marks(&disk), ["50 GiB", "91 GiB"]);
+        let free = Panel { most: None, ..disk };
+        assert_eq!(marks(&free), ["10 GiB", "20 GiB", "30 GiB", "40 GiB"]);
+    }
+
+    #[test]
+    fn marks_of_numbers_stand_beside_the_plot() {
+        let svg = panel(&[&[1, 2, 3]]).svg();
+        assert!(svg.contains("class=\"value\" x=\"-6\""), "{svg}");
+        assert!(!svg.contains("text-anchor=\"start\""), "{svg}");
     }
 
     #[test]

@@ -104,16 +104,16 @@ pub fn subject(value: &str) -> &str {
     if value.is_empty() { ALL } else { value }
 }
 
-/// `status_5xx is 7.2% of 1,650 lines in 5 min, above 5%`
+/// `status_5xx: 7.2% of 1,650 lines in 5 min, above 5%`
 pub fn text(rule: &RuleSettings, state: &ValueState) -> String {
     let (counter, over) = (&rule.counter, duration(rule.over));
     let number = count(state.sum.count);
     let measured = state.measured.unwrap_or_default();
     let what = match rule.measure {
-        RuleMeasure::Count => format!("{counter} is {number} in {over}"),
-        RuleMeasure::Rate => format!("{counter} is {} a second over {over}", decimal(measured)),
+        RuleMeasure::Count => format!("{counter}: {number} in {over}"),
+        RuleMeasure::Rate => format!("{counter}: {} a second over {over}", decimal(measured)),
         RuleMeasure::Share => format!(
-            "{counter} is {} of {} in {over}",
+            "{counter}: {} of {} in {over}",
             percent(measured),
             count_of(state.sum.lines, "line")
         ),
@@ -124,7 +124,7 @@ pub fn text(rule: &RuleSettings, state: &ValueState) -> String {
             };
             let before = count(state.baseline.unwrap_or_default().count);
             format!(
-                "{counter} is {number} in {over}, {} of the {before} of {then}",
+                "{counter}: {number} in {over}, {} of the {before} of {then}",
                 percent(measured)
             )
         }

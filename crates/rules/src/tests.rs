@@ -89,27 +89,27 @@ fn each_measure_is_compared_with_its_limit() {
     for (settings, expected) in [
         (
             "counter: lines, above: 199",
-            "all: lines is 200 in 5 min, above 199",
+            "all: lines: 200 in 5 min, above 199",
         ),
         (
             "counter: bytes, above: 10KiB",
-            "all: bytes is 20,000 in 5 min, above 10240",
+            "all: bytes: 20,000 in 5 min, above 10240",
         ),
         (
             "counter: lines, measure: rate, above: 0.6",
-            "all: lines is 0.67 a second over 5 min, above 0.6 a second",
+            "all: lines: 0.67 a second over 5 min, above 0.6 a second",
         ),
         (
             "counter: status_5xx, measure: share, above: 2%",
-            "all: status_5xx is 2.5% of 200 lines in 5 min, above 2%",
+            "all: status_5xx: 2.5% of 200 lines in 5 min, above 2%",
         ),
         (
             "counter: level_error, measure: share, above: 4.9%, by: source",
-            "a: level_error is 5% of 100 lines in 5 min, above 4.9%",
+            "a: level_error: 5% of 100 lines in 5 min, above 4.9%",
         ),
         (
             "counter: lines, below: 101, source: a, by: log",
-            "access: lines is 100 in 5 min, below 101",
+            "access: lines: 100 in 5 min, below 101",
         ),
         (
             "counter: status_5xx, absent: true, over: 3m, by: source",
@@ -117,7 +117,7 @@ fn each_measure_is_compared_with_its_limit() {
         ),
         (
             "counter: lines, above: 99, by: group, group: 'group-*', over: 1m",
-            "group-1: lines is 140 in 1 min, above 99",
+            "group-1: lines: 140 in 1 min, above 99",
         ),
     ] {
         assert_eq!(firing(settings, minutes), [expected], "{settings}");
@@ -145,14 +145,14 @@ fn ratios_compare_with_the_same_minutes_of_yesterday_or_of_a_week_ago() {
     ];
     assert_eq!(
         firing("counter: lines, measure: ratio_to_yesterday, below: 50%", minutes),
-        ["all: lines is 50 in 5 min, 41.67% of the 120 of yesterday, below 50%"]
+        ["all: lines: 50 in 5 min, 41.67% of the 120 of yesterday, below 50%"]
     );
     assert_eq!(
         firing(
             "counter: lines, measure: ratio_to_last_week, below: 50.1%",
             minutes
         ),
-        ["all: lines is 50 in 5 min, 50% of the 100 of a week ago, below 50.1%"]
+        ["all: lines: 50 in 5 min, 50% of the 100 of a week ago, below 50.1%"]
     );
     let by_source = "counter: lines, measure: ratio_to_yesterday, below: 50%, by: source";
     assert_eq!(
@@ -235,7 +235,7 @@ fn replay_says_when_people_would_have_been_told() {
     assert_eq!(shown, [(-29, Some(-19)), (-1, None)]);
     assert_eq!(
         text.as_deref(),
-        Some("status_5xx is 30% of 20 lines in 2 min, above 5%")
+        Some("status_5xx: 30% of 20 lines in 2 min, above 5%")
     );
     assert_eq!(replayed(hold(5, 0)).0, [(-24, Some(-19))]);
     assert_eq!(replayed(hold(9, 0)).0, [(-20, Some(-19))]);

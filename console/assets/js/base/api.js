@@ -82,6 +82,22 @@ export function address(route, query) {
 }
 
 /**
+ * The page of a line's ticket.
+ * @param {string} id
+ */
+export function ticketPage(id) {
+  return `/tickets?show=all#${encodeURIComponent(id)}`;
+}
+
+/**
+ * Makes a ticket of a line. If somebody has already made it, it stays as it is.
+ * @param {string} id
+ */
+export function openTicket(id) {
+  return send(`/api/v1/lines/${encodeURIComponent(id)}/ticket`, "PUT", {});
+}
+
+/**
  * Pins a line, makes a ticket of it, hides it; or the opposite, if it is so already.
  * @param {string} id
  * @param {"pin" | "ticket" | "delete"} action

@@ -86,6 +86,30 @@ export async function copy(text) {
 }
 
 /**
+ * Asks for a text; an empty one if the reader changes their mind.
+ * @param {string} question
+ * @param {string} value  what is suggested
+ * @returns {Promise<string>}
+ */
+export function askFor(question, value) {
+  const input = /** @type {HTMLInputElement} */ (element("input", { name: "answer", value, required: true, maxlength: "200", autocomplete: "off" }));
+  const cancel = button("Cancel", () => dialog.close());
+  const form = element("form", { method: "dialog" },
+    element("label", { class: "field" }, question, input),
+    element("div", { class: "ends" }, cancel, element("button", { class: "main", value: "yes" }, "Save")));
+  const dialog = /** @type {HTMLDialogElement} */ (element("dialog", { class: "ask" }, form));
+  document.body.append(dialog);
+  dialog.showModal();
+  input.select();
+  return new Promise((answered) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      answered(dialog.returnValue === "yes" ? input.value.trim() : "");
+    });
+  });
+}
+
+/**
  * Says something for a moment.
  * @param {string} text
  * @param {{label: string, action: () => void}} [offer]  something that can be done about it

@@ -1,6 +1,15 @@
-// Sizes for people, as the server writes them.
+// Sizes and numbers for people, as the server writes them.
 
 const UNITS = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/**
+ * `1 line`, `1,200 lines`.
+ * @param {number} number
+ * @param {string} noun
+ */
+export function countOf(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
 
 /** @param {number} bytes */
 export function size(bytes) {

@@ -2,6 +2,7 @@
 
 import { address, json } from "../base/api.js";
 import { button, element } from "../base/dom.js";
+import { countOf } from "../base/sizes.js";
 import { clock, day } from "../base/times.js";
 
 /** Values of a field that are shown. */
@@ -32,8 +33,8 @@ export async function loadFacets(target, question, signal, choose) {
 
 /** @param {Facets} facets */
 function heading(facets) {
-  const lines = `${facets.counted.toLocaleString("en")} lines`;
-  if (facets.complete) return `All ${lines}`;
+  const lines = countOf(facets.counted, "line");
+  if (facets.complete) return facets.counted === 1 ? lines : `All ${lines}`;
   if (!facets.counted_to) return `The newest ${lines}`;
   const to = new Date(facets.counted_to);
   return `The newest ${lines}, back to ${day(to)} ${clock(to)}`;

@@ -1,6 +1,6 @@
 // A line of a log as a row, and what is shown when it is opened.
 
-import { ApiError, address, json, mark } from "../base/api.js";
+import { ApiError, address, json, mark, openTicket, ticketPage } from "../base/api.js";
 import { button, copy, element, toast } from "../base/dom.js";
 import { clock, day, utc } from "../base/times.js";
 
@@ -50,24 +50,21 @@ function visible(/** @type {string} */ text) {
 }
 
 /**
+ * The text of a row: columns if they are wanted, and the line has fields; else the line.
  * @param {Line} line
- * @param {string[]} words
- * @param {boolean} hasColumns
+ * @param {RowOptions} options
+ * @param {boolean} isOpen  then it is the line, whole
  */
-function content(line, words, hasColumns) {
-  const text = element("div", { class: "text", dir: "ltr" });
+function content(line, options, isOpen) {
+  const words = options.words ?? [];
   const fields = line.fields ?? {};
-  const named = hasColumns ? COLUMNS.filter((name) => fields[name] !== undefined) : [];
-  if (named.length > 0) {
-    for (const name of named) {
-      text.append(element("span", { class: `column column-${name}`, title: name }, ...marked(visible(fields[name] ?? "").slice(0, 300), words)), " ");
-    }
-    return text;
-  }
+  const named = options.hasColumns && !isOpen ? COLUMNS.filter((name) => fields[name] !== undefined) : [];
+  const parts = named.flatMap((name) => [
+    element("span", { class: `column column-${name}`, title: name }, ...marked(visible(fields[name] ?? "").slice(0, 300), words)), " "]);
+  if (parts.length > 0) return parts;
   const whole = visible(line.line);
-  const shown = whole.length > SHOWN_MAX ? `${whole.slice(0, SHOWN_MAX)} … ${whole.length - SHOWN_MAX} more characters` : whole;
-  text.append(...marked(shown, words));
-  return text;
+  const isLong = whole.length > SHOWN_MAX && !isOpen;
+  return marked(isLong ? `${whole.slice(0, SHOWN_MAX)} … ${whole.length - SHOWN_MAX} more characters` : whole, words);
 }
 
 /**
@@ -90,13 +87,16 @@ export function logRow(line, options = {}) {
   if (options.isOwn) row.classList.add("pinned");
   const acts = element("div", { class: "acts" },
     button("Pin", () => act(row, line, "pin"), { class: "plain", title: "Pin this line" }),
-    button("Ticket", () => act(row, line, "ticket"), { class: "plain", title: "Make a ticket" }),
+    button("Ticket", () => ticket(row, line), { class: "plain", title: "Make a ticket, or open it" }),
     button("Hide", () => act(row, line, "delete"), { class: "plain", title: "Hide this line here; no file changes" }));
+  const from = element("span", { class: "from", title: `${line.group}, ${line.log ?? ""}` });
+  if (line.is_ticket) from.append(ticketSign(line), " ");
+  from.append(line.source);
   row.append(
     element("span", { class: "level", title: line.level ?? "" }),
     element("time", { class: "when", datetime: line.time, title: `${day(at)}, ${utc(at)}`, "data-form": "clock" }, clock(at)),
-    element("span", { class: "from", title: `${line.group}, ${line.log ?? ""}` }, line.source),
-    content(line, options.words ?? [], options.hasColumns ?? false),
+    from,
+    element("div", { class: "text", dir: "ltr" }, ...content(line, options, false)),
     acts);
   row.addEventListener("click", (event) => {
     const isText = /** @type {HTMLElement} */ (event.target).closest(".text");
@@ -114,7 +114,7 @@ export function logRow(line, options = {}) {
 /**
  * @param {HTMLElement} row
  * @param {Line} line
- * @param {"pin" | "ticket" | "delete"} action
+ * @param {"pin" | "delete"} action
  */
 async function act(row, line, action) {
   try {
@@ -122,8 +122,6 @@ async function act(row, line, action) {
     if (action === "pin") {
       row.classList.toggle("pinned", state.is_pinned);
       toast(state.is_pinned ? "Pinned" : "No longer pinned");
-    } else if (action === "ticket") {
-      toast(state.is_ticket ? "A ticket was made" : "The ticket is gone", { label: "Tickets", action: () => location.assign("/tickets") });
     } else {
       row.hidden = state.is_deleted;
       const undo = () => act(row, line, "delete");
@@ -135,20 +133,47 @@ async function act(row, line, action) {
 }
 
 /**
- * Opens a row, or closes it.
+ * The sign of a line that has a ticket, which leads there.
+ * @param {Line} line
+ */
+function ticketSign(line) {
+  return element("a", { class: "state calm ticket", href: ticketPage(line.id), title: "This line has a ticket; open it" }, "ticket");
+}
+
+/**
+ * Makes a ticket of a line; of one that has a ticket, opens it. A ticket ends on its own page: a second click here takes none away.
+ * @param {HTMLElement} row
+ * @param {Line} line
+ */
+async function ticket(row, line) {
+  const page = ticketPage(line.id);
+  if (line.is_ticket) {
+    location.assign(page);
+    return;
+  }
+  try {
+    await openTicket(line.id);
+    line.is_ticket = true;
+    row.querySelector(".from")?.prepend(ticketSign(line), " ");
+    toast("A ticket was made", { label: "Open it", action: () => location.assign(page) });
+  } catch (error) {
+    toast(error instanceof ApiError ? error.message : "The console does not answer.");
+  }
+}
+
+/**
+ * Opens a row, or closes it. An open one shows its line whole.
  * @param {HTMLElement} row
  * @param {Line} line
  * @param {RowOptions} options
  */
 function toggle(row, line, options) {
   const next = row.nextElementSibling;
-  if (next?.classList.contains("detail")) {
-    next.remove();
-    row.removeAttribute("aria-expanded");
-    return;
-  }
-  row.setAttribute("aria-expanded", "true");
-  row.after(detail(row, line, options));
+  const isOpen = Boolean(next?.classList.contains("detail"));
+  row.classList.toggle("open", !isOpen);
+  row.querySelector(".text")?.replaceChildren(...content(line, options, !isOpen));
+  if (isOpen) next?.remove();
+  else row.after(detail(row, line, options));
 }
 
 /**
@@ -170,9 +195,8 @@ function detail(row, line, options) {
       button("Copy line", () => copy(line.line)),
       button("Copy id", () => copy(line.id)),
       button("Pin", () => act(row, line, "pin")),
-      button("Ticket", () => act(row, line, "ticket")),
+      button("Ticket", () => ticket(row, line)),
       button("Hide", () => act(row, line, "delete"))),
-    element("pre", { class: "mono", dir: "ltr" }, visible(line.line)),
     context,
     fieldTable(line, options));
   return shown;

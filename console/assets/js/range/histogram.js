@@ -28,13 +28,35 @@ export function draw(target, data) {
   };
   data.all.forEach((value, index) => bar(index, value, "all"));
   data.found.forEach((value, index) => bar(index, value, "hits"));
-  const ends = element("div", { class: "ends" });
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    const at = new Date(data.from + share * count * data.step);
-    const isLong = count * data.step > 36 * 3_600_000;
-    ends.append(element("span", {}, isLong ? `${day(at).slice(5)} ${clock(at).slice(0, 5)}` : clock(at).slice(0, 5)));
+  const length = count * data.step;
+  const isLong = length > 36 * 3_600_000;
+  const ticks = element("div", { class: "ends" });
+  for (const time of roundTimes(data.from, length, target.clientWidth < 500 ? 5 : 9)) {
+    const at = new Date(time);
+    const text = isLong && clock(at).startsWith("00:00") ? day(at).slice(5) : isLong ? `${day(at).slice(5)} ${clock(at).slice(0, 5)}` : clock(at).slice(0, 5);
+    const tick = element("span", {}, text);
+    tick.style.left = `${((time - data.from) / length) * 100}%`;
+    ticks.append(tick);
   }
-  target.replaceChildren(picture, ends);
+  target.replaceChildren(picture, ticks);
+}
+
+/**
+ * Times that a clock's face has, by the reader's clock. Those whose mark would stick out at an end are left out.
+ * @param {number} from
+ * @param {number} length
+ * @param {number} atMost
+ */
+function roundTimes(from, length, atMost) {
+  const minutes = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10_080, 43_200];
+  const step = (minutes.find((it) => length / (it * 60_000) <= atMost) ?? 43_200) * 60_000;
+  // Minutes from the reader's midnight on: a step of six hours begins there in any zone.
+  const midnight = new Date(from).setHours(0, 0, 0, 0);
+  const times = [];
+  for (let at = midnight; at <= from + length && times.length < 20; at += step) {
+    if (at >= from + length * 0.03 && at <= from + length * 0.97) times.push(at);
+  }
+  return times;
 }
 
 /**

@@ -24,7 +24,7 @@ use self::rule_facts::rule_charts;
 use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
-use super::parts::times;
+use super::parts::{prose, times};
 use super::{PagesState, html};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
@@ -52,6 +52,7 @@ pub(crate) struct AlertChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct IncidentMoment {
     at: String,
+    /// As markup.
     text: String,
 }
 
@@ -63,6 +64,7 @@ struct IncidentView {
     class: &'static str,
     severity: &'static str,
     state: &'static str,
+    /// What is wrong, and what to do, as markup.
     text: String,
     advice: String,
     since: String,
@@ -194,8 +196,8 @@ impl IncidentView {
             class,
             severity: incident.severity.as_str(),
             state,
-            text: incident.text.clone(),
-            advice: incident.advice.clone(),
+            text: prose::html(&incident.text),
+            advice: prose::html(&incident.advice),
             since: times::full(incident.since),
             until: listed.until.map(times::full).unwrap_or_default(),
             lasted: duration(age(incident.since, end)),
@@ -205,7 +207,7 @@ impl IncidentView {
                 .iter()
                 .map(|entry| IncidentMoment {
                     at: times::full(entry.at),
-                    text: entry.text.clone(),
+                    text: prose::html(&entry.text),
                 })
                 .collect(),
             is_open: listed.state != IncidentState::Closed,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use logferry_chart::{ChartSeries, Panel, PanelUnit};
 use logferry_inspection::status::DiskStatus;
 use logferry_ledger::{BatchOutline, DiskRecord};
-use logferry_text::{about, count, size};
+use logferry_text::{about, count, count_of, size};
 
 use std::time::Duration;
 
@@ -104,6 +104,7 @@ pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         legend.push(entry("line".to_owned(), &before));
     }
     let (today, yesterday) = counts.totals(second);
+    let compared = yesterday.map_or_else(String::new, |yesterday| compared(today, yesterday));
     let panel = Panel {
         title: "Lines a minute by source in the last 24 hours".to_owned(),
         from: DayCounts::from(second),
@@ -114,7 +115,7 @@ pub(crate) fn lines_chart(counts: &DayCounts, now: Timestamp) -> ChartView {
         ..Panel::default()
     };
     ChartView {
-        note: format!("{} lines in 24 h{}", count(today), compared(today, yesterday)),
+        note: format!("{} in 24 h{compared}", count_of(today, "line")),
         span: "card wide",
         has_legend: true,
         ..ChartView::new("Lines a minute", "count", &panel, legend)
@@ -242,14 +243,19 @@ pub(crate) fn disk_chart(
             .collect(),
         bars,
         limit: Some(limit),
+        most: Some(newest.total_bytes),
         height: 110,
         is_narrow: true,
         ..Panel::default()
     };
+    let foot = match disk.lasts.as_str() {
+        "" => format!("{} free", disk.free),
+        lasts => format!("{} free: {lasts}", disk.free),
+    };
     Some(ChartView {
-        note: format!("{} of {} free", disk.free, disk.total),
+        note: format!("{} % of {}", disk.percent, disk.total),
         span: "card",
-        foot: disk.lasts.clone(),
+        foot,
         ..ChartView::new("Disk used", "bytes", &panel, legend)
     })
 }
@@ -367,6 +373,7 @@ fn compared(today: u64, yesterday: u64) -> String {
     match percent {
         ..=98 => format!(", {} % less than the day before", 100 - percent),
         99..=101 => ", as many as the day before".to_owned(),
+        300.. => format!(", {} times the day before", count(percent / 100)),
         _ => format!(", {} % more than the day before", percent - 100),
     }
 }

@@ -141,11 +141,15 @@ impl DayCounts {
         hours.into_iter().collect()
     }
 
-    /// Lines of today so far, and of the day before until the same time.
-    pub(crate) fn totals(&self, now: i64) -> (u64, u64) {
+    /// Lines of the last 24 hours, and of those before. `None`: the numbers begin later, so the day before is not whole, and no
+    /// measure of this one.
+    pub(crate) fn totals(&self, now: i64) -> (u64, Option<u64>) {
         let from = Self::from(now);
         let lines = |since, until| self.steps.range(since..until).map(|(_, step)| step.lines).sum();
-        (lines(from, i64::MAX), lines(from - DAY_SECONDS, from))
+        let before = from - DAY_SECONDS;
+        let mut first_hour = self.steps.range(..before + 3600);
+        let is_whole = first_hour.any(|(_, step)| step.lines > 0);
+        (lines(from, i64::MAX), is_whole.then(|| lines(before, from)))
     }
 
     /// Lines a second of a source in the last minutes.
@@ -235,14 +239,18 @@ mod tests {
                 NOW,
             );
         }
-        assert_eq!(counts.totals(NOW), (603, 0));
+        assert_eq!(counts.totals(NOW), (603, None));
         assert!((counts.rate("a") - 2.0).abs() < 0.001);
         let by_source = counts.by_source(NOW);
         assert_eq!(by_source[0].0, "a");
         let share = counts.error_share(NOW);
         assert_eq!(share.iter().max(), Some(&49));
         let later = NOW + 86_400;
-        assert_eq!(counts.totals(later), (0, 603));
+        assert_eq!(
+            counts.totals(later),
+            (0, None),
+            "the numbers begin in the middle of the day before"
+        );
         assert_eq!(counts.by_source(later), []);
     }
 }

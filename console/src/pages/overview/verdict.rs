@@ -6,7 +6,7 @@ use logferry_inspection::time::age;
 use logferry_ledger::Severity;
 use logferry_text::{about, count, count_of};
 
-use crate::pages::parts::times;
+use crate::pages::parts::{prose, times};
 
 /// Entries that the page shows; what is more is counted.
 const SHOWN_MAX: usize = 8;
@@ -49,7 +49,10 @@ impl Tone {
 /// Something that is not well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VerdictEntry {
+    /// What is wrong.
     pub(crate) text: String,
+    /// What to do; empty if nobody knows.
+    pub(crate) advice: String,
     /// Since when, if the monitor knows it.
     pub(crate) since: Option<Timestamp>,
 }
@@ -59,6 +62,8 @@ pub(crate) struct VerdictEntry {
 pub(crate) struct Verdict {
     pub(crate) tone: Tone,
     pub(crate) sentence: String,
+    /// What to do, if there is one thing only.
+    pub(crate) advice: String,
     /// The oldest of what is wrong.
     pub(crate) since: Option<Timestamp>,
     pub(crate) entries: Vec<VerdictEntry>,
@@ -67,6 +72,25 @@ pub(crate) struct Verdict {
 }
 
 impl VerdictEntry {
+    fn new(text: &str, since: Option<Timestamp>) -> Self {
+        let (text, advice) = prose::split_advice(text);
+        Self {
+            text: text.to_owned(),
+            advice: advice.to_owned(),
+            since,
+        }
+    }
+
+    /// What is wrong, as markup.
+    pub(crate) fn text_html(&self) -> String {
+        prose::html(&self.text)
+    }
+
+    /// What to do, as markup.
+    pub(crate) fn advice_html(&self) -> String {
+        prose::html(&capitalized(&self.advice))
+    }
+
     /// Since when, as an element; empty if nobody knows.
     pub(crate) fn since_html(&self) -> String {
         self.since.map(times::full).unwrap_or_default()
@@ -74,6 +98,16 @@ impl VerdictEntry {
 }
 
 impl Verdict {
+    /// The sentence, as markup.
+    pub(crate) fn sentence_html(&self) -> String {
+        prose::html(&self.sentence)
+    }
+
+    /// What to do, as markup.
+    pub(crate) fn advice_html(&self) -> String {
+        prose::html(&self.advice)
+    }
+
     /// Since when, as an element; empty if nobody knows.
     pub(crate) fn since_html(&self) -> String {
         self.since.map(times::full).unwrap_or_default()
@@ -100,13 +134,13 @@ impl Verdict {
             .map(|problem| {
                 let known = open.iter().position(|incident| is_about(problem, incident));
                 let since = known.map(|index| open.remove(index).since);
-                let text = problem.clone();
-                VerdictEntry { text, since }
+                VerdictEntry::new(problem, since)
             })
             .collect();
         entries.extend(many);
         entries.extend(open.iter().map(|incident| VerdictEntry {
-            text: format!("{}; {}", incident.text, incident.advice),
+            text: incident.text.clone(),
+            advice: incident.advice.clone(),
             since: Some(incident.since),
         }));
         let is_critical = open
@@ -124,6 +158,10 @@ impl Verdict {
             (Tone::Warning, entries) => format!("{} to look at.", count_of(entries.len() as u64, "warning")),
             (Tone::Bad, entries) => format!("{} need attention.", count_of(entries.len() as u64, "problem")),
         };
+        let advice = match entries.as_slice() {
+            [only] => capitalized(&only.advice),
+            _ => String::new(),
+        };
         if entries.len() == 1 {
             entries.clear();
         }
@@ -132,6 +170,7 @@ impl Verdict {
         Self {
             tone,
             sentence,
+            advice,
             since,
             entries,
             more,
@@ -160,11 +199,12 @@ fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
     };
     Some(VerdictEntry {
         text: format!(
-            "{} of {} sources are silent: {}{more}; look at what they have in common: the network, the relay's port, a firewall",
+            "{} of {} sources are silent: {}{more}",
             silent.len(),
             status.sources.len(),
             names.join(", ")
         ),
+        advice: "look at what they have in common: the network, the relay's port, a firewall".to_owned(),
         since: silent.iter().filter_map(|source| source.last_contact_at).min(),
     })
 }
@@ -218,6 +258,9 @@ fn batches(number: u64) -> String {
 }
 
 fn capitalized(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let mut chars = text.chars();
     let first = chars.next().map(char::to_uppercase);
     let end = if text.ends_with('.') { "" } else { "." };

@@ -52,10 +52,20 @@ pub(crate) struct Frame {
     pub(crate) version: &'static str,
     /// The page fetches its parts anew so often.
     pub(crate) refresh_seconds: Option<u32>,
+    /// Whether the bar has links and the search: whoever has not logged in can use none of them.
+    pub(crate) has_links: bool,
 }
 
 impl Frame {
-    /// Around a page for nobody in particular: the login, an error.
+    /// Around the login.
+    pub(crate) fn bare() -> Self {
+        Self {
+            has_links: false,
+            ..Self::plain(Tab::Other)
+        }
+    }
+
+    /// Around a page for nobody in particular: an error.
     pub(crate) fn plain(tab: Tab) -> Self {
         Self {
             tab,
@@ -64,6 +74,7 @@ impl Frame {
             assets: assets::folder(),
             version: env!("CARGO_PKG_VERSION"),
             refresh_seconds: None,
+            has_links: true,
         }
     }
 

@@ -218,8 +218,15 @@ fn delivery_view(batch: &Batch, delivery: &Delivery) -> DeliveryView {
 
 fn timeline(batch: &Batch, deliveries: &[Delivery]) -> Vec<TimelineView> {
     let end = times::of_second(batch.window.end());
+    let late = |at: Timestamp| about(Duration::from_secs(age(end, at).as_secs()));
+    let first = if batch.opened_at > end {
+        let late = late(batch.opened_at);
+        format!("first line stored: it came late, {late} after the window")
+    } else {
+        "first line stored".to_owned()
+    };
     let mut moments: Vec<(Timestamp, String, &'static str)> = vec![
-        (batch.opened_at, "first line stored".to_owned(), "done"),
+        (batch.opened_at, first, "done"),
         (end, "the window ends".to_owned(), ""),
     ];
     moments.extend(
@@ -230,7 +237,6 @@ fn timeline(batch: &Batch, deliveries: &[Delivery]) -> Vec<TimelineView> {
     for delivery in deliveries {
         let name = &delivery.destination;
         let delivered = delivery.delivered_at;
-        let late = |at: Timestamp| about(Duration::from_secs(age(end, at).as_secs()));
         moments.extend(delivered.map(|at| {
             (
                 at,

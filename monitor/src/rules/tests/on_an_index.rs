@@ -100,8 +100,8 @@ fn rules_fire_on_what_is_counted_with_their_severity_hold_and_channels() {
     assert_eq!(
         host.conditions(NOW + 20),
         [
-            "errors a: status_5xx is 50% of 2 lines in 5 min, above 5%",
-            "orders all: orders is 0 in 15 min, below 1"
+            "errors a: status_5xx: 50% of 2 lines in 5 min, above 5%",
+            "orders all: orders: 0 in 15 min, below 1"
         ]
     );
     let observed = host.observe(NOW + 20);
@@ -202,7 +202,7 @@ fn rules_are_listed_with_their_state_and_replayed_on_what_is_stored() {
     assert_eq!((&*errors.limit, errors.over_seconds), ("above 5%", 300));
     assert_eq!(
         orders.firing,
-        [("all".to_owned(), "orders is 0 in 15 min, below 1".to_owned())]
+        [("all".to_owned(), "orders: 0 in 15 min, below 1".to_owned())]
     );
     assert_eq!(
         silence.firing,
@@ -260,7 +260,7 @@ fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
     assert_eq!(events(&host, "pager"), ["errors: Began", "orders: Began"]);
     let mails = host.host.ledger.due_mails(Timestamp::MAX).expect("read");
     let texts: String = mails.iter().map(|mail| mail.content.text.as_str()).collect();
-    assert!(texts.contains("orders is 0 in 15 min, below 1"), "{texts}");
+    assert!(texts.contains("orders: 0 in 15 min, below 1"), "{texts}");
     assert!(!texts.contains("status_5xx"), "this rule has no mail: {texts}");
     // The bad minute leaves the five minutes.
     look(&mut host, NOW + 320);
