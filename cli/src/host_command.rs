@@ -34,7 +34,7 @@ mod tests {
         let mut sleep = Command::new("sleep");
         assert!(output_within(sleep.arg("3600"), Duration::from_millis(50)).is_none());
         let mut echo = Command::new("echo");
-        let output = output_within(echo.arg("yes"), Duration::from_secs(3600)).unwrap();
+        let output = output_within(echo.arg("yes"), Duration::from_hours(1)).unwrap();
         assert_eq!(output.stdout, b"yes\n");
         assert!(output_within(&mut Command::new("/nonexistent"), Duration::ZERO).is_none());
     }

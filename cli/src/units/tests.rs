@@ -206,7 +206,7 @@ fn every_path_of_the_configuration_is_compared() {
         "{}: is another folder inside the unit (PrivateTmp=yes); use a folder outside /tmp and /var/tmp",
         readable.canonicalize().unwrap().display()
     );
-    assert_eq!(refused("logferry-relay.service"), [private.clone()]);
+    assert_eq!(refused("logferry-relay.service"), std::slice::from_ref(&private));
     assert_eq!(
         refused("logferry-forwarder.service"),
         [hidden("/home/a/key"), hidden("/home/a/hosts")]
