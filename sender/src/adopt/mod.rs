@@ -134,7 +134,7 @@ fn chosen_log<'a>(
     name: Option<&LogName>,
     live_file: Option<&Path>,
 ) -> Result<&'a LogSettings, AdoptError> {
-    let names = |logs: &[&LogSettings]| {
+    let listed = |logs: &[&LogSettings]| {
         let names = logs.iter().map(|log| format!("`{}`", log.name));
         names.collect::<Vec<_>>().join(", ")
     };
@@ -143,7 +143,7 @@ fn chosen_log<'a>(
         let named = all.iter().find(|log| log.name == *name);
         return named.copied().ok_or_else(|| AdoptError::UnknownLog {
             name: name.clone(),
-            known: names(&all),
+            known: listed(&all),
         });
     }
     let possible: Vec<_> = match live_file {
@@ -157,10 +157,10 @@ fn chosen_log<'a>(
         ([only], _) => Ok(only),
         ([], Some(path)) => Err(AdoptError::NoLogOfFile {
             path: path.to_owned(),
-            known: names(&all),
+            known: listed(&all),
         }),
         (several, _) => Err(AdoptError::UnclearLog {
-            known: names(several),
+            known: listed(several),
         }),
     }
 }
