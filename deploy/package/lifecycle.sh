@@ -125,15 +125,16 @@ undelivered() {
     [ ! -d "$STATE/collector" ] || find "$STATE/collector" -type f -name '*.log*' -size +0c | head -n 3
 }
 
-# Deletes configuration and state. If lines wait for delivery, the state stays whole, and this says so.
+# Deletes configuration and state. If lines wait for delivery, both stay whole, and this says so: without the configuration and its
+# keys nobody could deliver them.
 purge() {
-    rm -rf "$CONFIGURATION"
     left=$(undelivered)
     if [ -z "$left" ]; then
-        rm -rf "$STATE"
+        rm -rf "$STATE" "$CONFIGURATION"
         return
     fi
     say "$STATE is kept: it has lines that may not be delivered, among them those in"
     printf '%s\n' "$left" | sed 's/^/    /' >&2
-    say "Install logferry again to deliver them. If nobody needs them, run rm -r $STATE"
+    say "$CONFIGURATION is kept too, with the keys to deliver them. Install logferry again and start its roles. If nobody needs the"
+    say "lines, run rm -r $STATE $CONFIGURATION"
 }

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::{SignedDuration, Timestamp};
-use logferry_traffic::LogFile;
+use logferry_traffic::{LogFile, Traffic};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
+use crate::support::logferry;
 use crate::support::logs::comparison::{DeliveredFiles, LineOrder, WrittenLog};
 use crate::support::logs::writer::{append, traffic};
 use crate::support::pipeline::{Pipeline, Role};
@@ -165,6 +167,178 @@ fn sender_goes_on_inside_a_line() {
 #[test]
 fn sender_goes_on_after_a_file_that_was_read_to_its_end() {
     take_over("adopt-end", 3, false, 1, true);
+}
+
+/// A site of a host with several, its old shipper, and all of its lines.
+struct Site {
+    log: LogFile,
+    lines: Traffic,
+    old: OldShipper,
+    all: Vec<u8>,
+}
+
+impl Site {
+    fn new(pipeline: &Pipeline, name: &str) -> Self {
+        let path = pipeline.config.log.parent().unwrap().join(format!("{name}.log"));
+        Self {
+            log: LogFile::open(&path).unwrap(),
+            lines: traffic(name, 1),
+            old: OldShipper {
+                log: path,
+                offset_file: pipeline.test_folder.path(&format!("{name}.offset")),
+                shipped: Vec::new(),
+            },
+            all: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, at: Timestamp) {
+        let before = fs::read(self.log.path()).unwrap().len();
+        append(&mut self.log, &mut self.lines, at, LINES);
+        self.all
+            .extend_from_slice(&fs::read(self.log.path()).unwrap()[before..]);
+    }
+
+    fn rotate(&mut self) {
+        self.log.rename().unwrap();
+        self.log.reopen().unwrap();
+    }
+
+    /// What the old shipper has not shipped.
+    fn rest(&self) -> WrittenLog {
+        WrittenLog::of(self.all[self.old.shipped.len()..].to_vec())
+    }
+}
+
+/// Two sites, each with a shipper of its own that stops in a file which is rotated twice and compressed afterwards. Both are taken
+/// over; a second time is refused.
+fn take_over_two_sites(test: &str, set_up: impl FnOnce(&mut Pipeline)) {
+    let mut pipeline = Pipeline::new(test, "2s");
+    let mut sites = ["shop", "blog"].map(|name| Site::new(&pipeline, name));
+    set_up(&mut pipeline);
+    pipeline.write_config();
+    for (chunks, site) in sites.iter_mut().enumerate() {
+        site.write(ago(60));
+        for _ in 0..=chunks {
+            site.old.event();
+        }
+        site.old.set_time(Duration::from_secs(40));
+        for seconds in [20, 10] {
+            site.rotate();
+            site.write(ago(seconds));
+        }
+        compress(&site.log.rotated(2));
+    }
+    let adopt = |site: &Site| {
+        let (offset_file, log) = (site.old.offset_file.display(), site.old.log.display());
+        pipeline.command(&["adopt", &offset_file.to_string(), "--file", &log.to_string()])
+    };
+    for site in &sites {
+        let adopted = adopt(site);
+        assert!(
+            adopted.status.success(),
+            "{}",
+            String::from_utf8_lossy(&adopted.stderr)
+        );
+    }
+    for site in &sites {
+        let again = adopt(site);
+        let printed = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert_eq!(again.status.code(), Some(3), "{printed}");
+        assert!(printed.contains("already has a place"), "{printed}");
+    }
+    // One more rotation before the first start.
+    sites[0].rotate();
+    for site in &mut sites {
+        site.write(ago(1));
+    }
+    pipeline.start_all();
+    for site in &mut sites {
+        site.write(Timestamp::now());
+    }
+    let [shop, blog] = sites.map(|site| site.rest());
+    let rest = shop.and(blog);
+    pipeline.wait_for_delivered_lines(rest.kept_lines());
+    pipeline.stop(Role::Sender, Signal::SIGTERM);
+    pipeline.delivered().assert_is(&rest, LineOrder::WithinWindow);
+    let (_, audit) = pipeline.json("audit");
+    assert_eq!(audit["complete"], true, "{audit}");
+    assert_eq!(
+        audit["totals"]["lines_read"],
+        rest.lines(),
+        "only the rest was read"
+    );
+}
+
+#[test]
+fn two_sites_of_one_glob_go_on_where_their_old_shippers_stopped() {
+    take_over_two_sites("adopt-sites", |pipeline| {
+        pipeline.config.log.set_file_name("*.log");
+    });
+}
+
+#[test]
+fn two_logs_that_start_at_their_end_go_on_where_their_old_shippers_stopped() {
+    take_over_two_sites("adopt-ends", |pipeline| {
+        let config = &mut pipeline.config;
+        config.start = "end";
+        config.log.set_file_name("shop.log");
+        config.other_log = Some(config.log.with_file_name("blog.log"));
+    });
+}
+
+#[test]
+fn old_shipper_takes_over_again_where_the_sender_stopped() {
+    let mut pipeline = Pipeline::new("adopt-back", "2s");
+    let mut site = Site::new(&pipeline, "access");
+    site.write(ago(60));
+    site.old.event();
+    site.old.set_time(Duration::from_secs(40));
+    let text = pipeline.config.to_string();
+    pipeline.write_config();
+    let offset_file = site.old.offset_file.display().to_string();
+    assert!(pipeline.command(&["adopt", &offset_file]).status.success());
+    pipeline.start_all();
+    site.write(Timestamp::now());
+    pipeline.wait_for_delivered_lines(site.rest().kept_lines());
+    // Lines come while it stops.
+    site.write(Timestamp::now());
+    pipeline.stop(Role::Sender, Signal::SIGTERM);
+    site.write(Timestamp::now());
+
+    // docs/migrate.md, "The way back". The nginx host has no relay in its configuration.
+    let (of_sender, _) = text.split_once("\nrelay:").unwrap();
+    let config = pipeline.test_folder.write("nginx-host.yaml", of_sender);
+    let status = logferry()
+        .arg("-c")
+        .arg(config)
+        .args(["status", "--json"])
+        .output()
+        .unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let path = site.old.log.to_str().unwrap();
+    let logs = status["sender"]["logs"].as_array().unwrap();
+    let live = logs.iter().find(|log| log["path"] == path).expect(path);
+    let offset = live["offset"].as_u64().unwrap();
+    let by_sender =
+        WrittenLog::of(site.all[site.old.shipped.len()..usize::try_from(offset).unwrap()].to_vec());
+    fs::write(&site.old.offset_file, offset.to_string()).unwrap();
+    site.old.shipped.clear();
+    while fs::read_to_string(&site.old.offset_file).unwrap() != site.all.len().to_string() {
+        site.old.event();
+    }
+
+    pipeline.wait_for_delivered_lines(by_sender.kept_lines());
+    pipeline
+        .delivered()
+        .assert_is(&by_sender, LineOrder::WithinWindow);
+    let offset = usize::try_from(offset).unwrap();
+    assert!(site.all[offset - 1] == b'\n', "the sender ships whole lines");
+    assert!(
+        site.old.shipped == site.all[offset..],
+        "the old shipper has all others"
+    );
+    assert!(offset < site.all.len(), "and there are some");
 }
 
 #[test]

@@ -12,32 +12,48 @@ use tempfile::TempDir;
 use crate::support::test_folder::TestFolder;
 
 /// Programs of a host that are tried here by their arguments only.
-const STAND_INS: [(&str, &str); 5] = [
+const STAND_INS: [(&str, &str); 7] = [
     (
         "sudo",
         "while [ \"${1#-}\" != \"$1\" ]; do shift 2; done; exec \"$@\"",
     ),
     // `install -d -o … -g … -m … FOLDER`: here everything belongs to one user.
     ("install", "for last; do :; done; mkdir -p \"$last\""),
+    // There is one user, which need not be `logferry`.
+    ("chown", "exit 0"),
+    ("drbdadm", "exit 0"),
     ("ip", "exit 0"),
     ("mount", "exit 0"),
     ("umount", "exit 0"),
 ];
 
-/// `systemctl start UNIT…` runs the roles, `systemctl stop 'logferry-*'` ends them.
+/// `start`, `stop`, `enable` and `disable`, the last two with `--now` or not, of units by their full names, as the real one takes
+/// them. A unit that does not run may be stopped. `boot` is what a host does by itself when it starts.
 const SYSTEMCTL: &str = r#"
 verb=$1; shift
+now=no
+[ "${1-}" != --now ] || { now=yes; shift; }
+[ "$verb" = boot ] || [ $# -gt 0 ] || exit 1
+start() {
+  for unit; do role=${unit#logferry-}
+    logferry "$role" </dev/null >>"$RUNBOOK_OUTPUT/$role.log" 2>&1 &
+    echo $! >"$RUNBOOK_PIDS/$role"
+  done
+}
+stop() {
+  for unit; do file=$RUNBOOK_PIDS/${unit#logferry-}
+    [ -e "$file" ] || continue
+    kill -TERM "$(cat "$file")"
+    while [ -e "/proc/$(cat "$file")/exe" ]; do sleep 0.05; done
+    rm "$file"
+  done
+}
 case $verb in
-  start) for unit; do role=${unit#logferry-}
-           logferry "$role" </dev/null >>"$RUNBOOK_OUTPUT/$role.log" 2>&1 &
-           echo $! >"$RUNBOOK_PIDS/$role"
-         done ;;
-  stop)  for file in "$RUNBOOK_PIDS"/*; do
-           [ -e "$file" ] || continue
-           kill -TERM "$(cat "$file")"
-           while [ -e "/proc/$(cat "$file")/exe" ]; do sleep 0.05; done
-           rm "$file"
-         done ;;
+  start) start "$@" ;;
+  stop)  stop "$@" ;;
+  enable)  (cd "$RUNBOOK_ENABLED" && touch "$@"); [ $now = no ] || start "$@" ;;
+  disable) (cd "$RUNBOOK_ENABLED" && rm -f "$@"); [ $now = no ] || stop "$@" ;;
+  boot)  start $(ls "$RUNBOOK_ENABLED") ;;
   *) exit 2 ;;
 esac
 "#;
@@ -47,6 +63,8 @@ pub(super) struct RunbookHost {
     programs: PathBuf,
     /// A folder of its own: the test's may be removed before this host ends.
     pids: TempDir,
+    /// A file for each enabled unit.
+    enabled: PathBuf,
     output: PathBuf,
     config: PathBuf,
     /// Paths of the page, and what they are here.
@@ -70,6 +88,7 @@ impl RunbookHost {
         Self {
             programs,
             pids: tempfile::tempdir().unwrap(),
+            enabled: folder.create_dir(&format!("{name}-enabled")),
             output: folder.create_dir(&format!("output/{name}")),
             config,
             paths,
@@ -82,12 +101,17 @@ impl RunbookHost {
         for (path, here) in &self.paths {
             script = script.replace(path, &here.display().to_string());
         }
+        self.sh(heading, &script)
+    }
+
+    fn sh(&self, heading: &str, script: &str) -> String {
         let search = format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap());
         let output = Command::new("sh")
-            .args(["-euc", &script])
+            .args(["-euc", script])
             .env("PATH", search)
             .env("LOGFERRY_CONFIG", &self.config)
             .env("RUNBOOK_PIDS", self.pids.path())
+            .env("RUNBOOK_ENABLED", &self.enabled)
             .env("RUNBOOK_OUTPUT", &self.output)
             .output()
             .unwrap();
@@ -99,6 +123,21 @@ impl RunbookHost {
             output.status
         );
         printed
+    }
+
+    /// Starts what is enabled, as the host does when it has power again.
+    pub(super) fn boot(&self) {
+        self.sh("boot", "systemctl boot");
+    }
+
+    /// The units that run.
+    pub(super) fn running(&self) -> Vec<String> {
+        let files = fs::read_dir(self.pids.path()).unwrap().flatten();
+        let mut roles: Vec<_> = files
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .collect();
+        roles.sort();
+        roles
     }
 
     /// Ends its processes without warning, as a power loss does.

@@ -15,6 +15,11 @@ use crate::support::{WAIT_LIMIT, becomes_true};
 
 const LINES: usize = 500;
 
+/// What the commands of the pages start.
+const ROLES: [&str; 4] = ["forwarder", "housekeeper", "monitor", "relay"];
+
+const NO_ROLES: [&str; 0] = [];
+
 /// A sender whose relay has an address that can go to another host.
 struct Scene {
     pipeline: Pipeline,
@@ -119,6 +124,12 @@ fn relay_host_moves_to_another_host_without_a_gap() {
     scene.rotate();
     scene.write();
     new.run("move.md", "On the new host");
+    // Both hosts are started again, at any time later.
+    old.boot();
+    assert_eq!(old.running(), NO_ROLES, "the old relay would take lines");
+    new.lose_power();
+    new.boot();
+    assert_eq!(new.running(), ROLES);
     scene.write();
     scene.finish(&new, "backup.md", "See that nothing is missing");
 }
@@ -128,6 +139,8 @@ fn second_host_takes_over_shared_storage_after_a_power_loss() {
     let mut scene = Scene::new("shared-failover", "127.0.0.22");
     let (active, passive) = (scene.host("active", "relay"), scene.host("passive", "relay"));
     active.run("backup.md", "Start");
+    active.run("failover.md", "On both hosts");
+    assert_eq!(active.running(), ROLES, "they run on");
     scene.pipeline.start(Role::Sender);
     for _ in 0..3 {
         scene.write();
@@ -137,6 +150,8 @@ fn second_host_takes_over_shared_storage_after_a_power_loss() {
     active.lose_power();
     scene.write();
     passive.run("failover.md", "Take over with shared or mirrored storage");
+    active.boot();
+    assert_eq!(active.running(), NO_ROLES, "two relays would have one ledger");
     scene.write();
     scene.finish(&passive, "backup.md", "See that nothing is missing");
 }
@@ -150,6 +165,20 @@ fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
     scene.write();
     scene.wait_for_delivery();
     active.run("failover.md", "Copy every few minutes");
+    // The next runs find what an interrupted one has left, before the copy and in the middle of it.
+    let folder = &scene.pipeline.test_folder;
+    let copies = folder.path("other-disk");
+    for left in [folder.path("backup/latest.new"), copies.join("latest.new")] {
+        let before = fs::read(copies.join("latest/backup.json")).unwrap();
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("half"), "").unwrap();
+        active.run("failover.md", "Copy every few minutes");
+        let names = fs::read_dir(&copies).unwrap().flatten();
+        let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["latest"]);
+        let after = fs::read(copies.join("latest/backup.json")).unwrap();
+        assert_ne!(before, after, "the new copy is in the place of the old one");
+    }
     scene.write();
     scene.wait_for_delivery();
     scene.write();

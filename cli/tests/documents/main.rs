@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod quoted_messages;
+mod units;
 
 use std::collections::BTreeSet;
 use std::fs;

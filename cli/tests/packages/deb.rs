@@ -172,14 +172,24 @@ fn purge_deletes_everything_but_lines_that_are_not_delivered() {
         root.write("/etc/logferry/logferry.yaml", RELAY);
         let batch = format!("/var/lib/logferry/{folder}/198.51.100.1/accessLog_1.log");
         root.write(&batch, "line\n");
+        root.write("/etc/logferry/id_ed25519", "key");
         let printed = root.ok("dpkg --purge logferry");
-        assert!(!root.exists("/etc/logferry") && !root.exists("/etc/cron.d/logferry"));
+        assert!(!root.exists("/etc/cron.d/logferry"));
         if *folder == "relay/sent" {
             assert!(!root.exists("/var/lib/logferry"), "{printed}");
+            assert!(!root.exists("/etc/logferry"), "{printed}");
         } else {
             assert_eq!(root.read(&batch), "line\n");
+            assert_eq!(root.read("/etc/logferry/logferry.yaml"), RELAY);
+            assert_eq!(
+                root.read("/etc/logferry/id_ed25519"),
+                "key",
+                "without it nobody delivers"
+            );
             assert!(
-                printed.contains("/var/lib/logferry is kept") && printed.contains(&batch),
+                printed.contains("/var/lib/logferry is kept")
+                    && printed.contains("/etc/logferry is kept too")
+                    && printed.contains(&batch),
                 "{printed}"
             );
             fs::remove_dir_all(root.path("/var/lib/logferry")).unwrap();

@@ -29,13 +29,32 @@ pub enum AdoptError {
     },
     /// The pattern of the log finds several live files.
     #[error(
-        "the path of log `{log}` finds several live files ({files}), and the offset is of one of them; give each a log of its own"
+        "the path of log `{log}` finds several live files ({files}), and the offset is of one of them; say which one with --file, and \
+         take over each by its own offset file"
     )]
     SeveralLiveFiles {
         /// The log.
         log: LogName,
         /// The live files.
         files: String,
+    },
+    /// The named live file is none of the log.
+    #[error("{} is no live file of log `{log}`; it has {files}", .path.display())]
+    UnknownLiveFile {
+        /// The log.
+        log: LogName,
+        /// The file.
+        path: PathBuf,
+        /// The live files there are.
+        files: String,
+    },
+    /// The named live file belongs to no log.
+    #[error("{} is a file of no log in the sender section; it has {known}", .path.display())]
+    NoLogOfFile {
+        /// The file.
+        path: PathBuf,
+        /// The names there are.
+        known: String,
     },
     /// The offset file does not hold an offset.
     #[error(
@@ -94,7 +113,7 @@ pub enum AdoptError {
     /// The sender has shipped this log.
     #[error(
         "{} already has a place in log `{log}`: the sender goes on there, and an older place would double lines. If it was never \
-         started and this is to be done again, remove the file `checkpoint` there", .state_dir.display()
+         started and this is to be done again, remove the file `checkpoint` there, and take over every log again", .state_dir.display()
     )]
     AlreadyShipped {
         /// The log.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use logferry_config::LogSettings;
+use logferry_protocol::resolve::StreamPosition;
 use logferry_protocol::stream::{Head, Offset, Tail};
 
 use super::location::{FileFacts, FoundBy, ResumeLocation};
@@ -21,12 +22,43 @@ const LOOK_BACK: u64 = 64 << 10;
 
 /// The bytes that a mark leaves out.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum SkippedBytes {
+enum SkippedBytes {
     All,
     Before(u64),
 }
 
-/// The files of a log, oldest first, the live one last.
+/// The marks that leave out what the files of a log have now, for `start: end`, but for those of the live file that is taken over.
+pub(super) fn end_marks(log: &LogSettings, adopted_live: Option<&Path>) -> Vec<SkippedStart> {
+    let found = LogPatterns::of_log(log).scan(&RealFileSystem).files;
+    let others = found
+        .into_iter()
+        .filter(|file| Some(&*file.live_path) != adopted_live);
+    others.filter_map(|file| end_mark(log, file)).collect()
+}
+
+/// `None` if the file is empty.
+fn end_mark(log: &LogSettings, found: FoundFile) -> Option<SkippedStart> {
+    // Of a file that cannot be read only its size is known.
+    let of_unreadable = SkippedStart {
+        log: log.name.clone(),
+        path: found.path.display().to_string(),
+        file: found.stat.key,
+        head: None,
+        end: found.stat.size,
+        tail: None,
+        confirmed: false,
+        exact: false,
+    };
+    let read = OpenLogFile::open(found, 0).and_then(|file| file.mark(log, SkippedBytes::All));
+    let mark = read.unwrap_or(Some(of_unreadable))?;
+    Some(SkippedStart {
+        confirmed: false,
+        exact: false,
+        ..mark
+    })
+}
+
+/// The files of a log that belong to one live file, oldest first, the live one last.
 pub(super) struct LogFiles<'a> {
     log: &'a LogSettings,
     files: Vec<OpenLogFile>,
@@ -44,10 +76,33 @@ struct OpenLogFile {
 }
 
 impl<'a> LogFiles<'a> {
-    /// Opens all files of the log. `offset`: the one whose place is looked for.
-    pub(super) fn open(log: &'a LogSettings, offset: u64) -> Result<Self, AdoptError> {
-        let patterns = LogPatterns::of_log(log);
-        let found = patterns.scan(&RealFileSystem).files;
+    /// Opens the files of the log that belong to one live file. `offset`: the one whose place is looked for. `live`: the live file;
+    /// without it there must be one only, as an offset without a name counts in one file.
+    pub(super) fn open(log: &'a LogSettings, offset: u64, live: Option<&Path>) -> Result<Self, AdoptError> {
+        let mut found = LogPatterns::of_log(log).scan(&RealFileSystem).files;
+        let live_paths: BTreeSet<_> = found.iter().map(|file| file.live_path.clone()).collect();
+        let names = || {
+            let names = live_paths.iter().map(|path| path.display().to_string());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        match live {
+            None if live_paths.len() > 1 => {
+                return Err(AdoptError::SeveralLiveFiles {
+                    log: log.name.clone(),
+                    files: names(),
+                });
+            }
+            Some(path) if !live_paths.contains(path) => {
+                return Err(AdoptError::UnknownLiveFile {
+                    log: log.name.clone(),
+                    path: path.to_owned(),
+                    files: names(),
+                });
+            }
+            _ => {}
+        }
+        // A damaged file of another one must not stop this.
+        found.retain(|file| live.is_none_or(|live| file.live_path == live));
         let files = found.into_iter().map(|file| OpenLogFile::open(file, offset));
         let mut files: Vec<_> = files.collect::<Result<_, _>>()?;
         // A compressor may give a file a new time. Where all lines have times, they say which file is older.
@@ -58,17 +113,14 @@ impl<'a> LogFiles<'a> {
         Ok(Self { log, files })
     }
 
-    /// An offset without a name counts in one file.
-    pub(super) fn require_one_live_file(&self) -> Result<(), AdoptError> {
-        let live: BTreeSet<_> = self.files.iter().map(|file| &file.live_path).collect();
-        if live.len() < 2 {
-            return Ok(());
-        }
-        let files: Vec<_> = live.iter().map(|path| path.display().to_string()).collect();
-        Err(AdoptError::SeveralLiveFiles {
-            log: self.log.name.clone(),
-            files: files.join(", "),
-        })
+    /// The live path that all of them belong to.
+    pub(super) fn live_path(&self) -> Option<&Path> {
+        self.files.first().map(|file| &*file.live_path)
+    }
+
+    /// Whether one of the files has the bytes that the mark leaves out, under whatever name, compressed or not.
+    pub(super) fn hold(&self, mark: &SkippedStart) -> bool {
+        self.files.iter().any(|file| file.holds(mark))
     }
 
     pub(super) fn facts(&self) -> Vec<FileFacts> {
@@ -113,12 +165,6 @@ impl<'a> LogFiles<'a> {
             .chain(there)
             .filter_map(|(file, bytes)| file.mark(self.log, bytes).transpose())
             .collect()
-    }
-
-    /// A mark for each file.
-    pub(super) fn marks_of(&self, bytes: SkippedBytes) -> Result<Vec<SkippedStart>, AdoptError> {
-        let marks = self.files.iter().map(|file| file.mark(self.log, bytes));
-        marks.filter_map(Result::transpose).collect()
     }
 
     pub(super) fn takeover(&self, location: ResumeLocation, offset: u64) -> Result<Takeover, AdoptError> {
@@ -213,6 +259,21 @@ impl OpenLogFile {
             path: self.path.clone(),
             source,
         }
+    }
+
+    /// A mark counts by contents. Without them, by the file.
+    fn holds(&self, mark: &SkippedStart) -> bool {
+        let Some(tail) = mark.tail else {
+            return mark.file == self.stat.key;
+        };
+        let position = StreamPosition {
+            offset: mark.end,
+            tail,
+        };
+        let begins_alike = mark.head.is_none_or(|head| self.text.begins_with(head));
+        let is_held = begins_alike && self.text.holds(position).unwrap_or(false);
+        self.text.release_decoder();
+        is_held
     }
 
     /// `None` if it leaves nothing out.

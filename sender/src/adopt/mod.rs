@@ -5,7 +5,9 @@
 //! marks of a checkpoint count by contents, the logs may be rotated and compressed between this and the first start.
 //!
 //! Invariants:
-//! - Nothing is written unless the place is certain, and nothing over a checkpoint that knows the log.
+//! - Nothing is written unless the place is certain, and nothing over a place that the sender has in the log, or over an earlier
+//!   takeover of the same live file.
+//! - Each live file of a log is taken over by itself. The files of others are not even opened.
 //! - The checkpoint is on stable storage when this returns.
 //!
 //! `offset_file` reads what the other shipper has left, `location` decides in which file it counts (pure), `log_files` reads the
@@ -26,17 +28,20 @@ use logferry_protocol::names::LogName;
 
 pub use self::error::AdoptError;
 pub use self::location::FoundBy;
-use self::log_files::{LogFiles, SkippedBytes};
+use self::log_files::{LogFiles, end_marks};
 use self::offset_file::OffsetFile;
 use crate::checkpoint::{Checkpoint, SkippedStart};
+use crate::files::discovery::LogPatterns;
 
 /// What to take over.
 #[derive(Debug, Clone, Copy)]
 pub struct AdoptRequest<'a> {
     /// The other shipper's offset file.
     pub offset_file: &'a Path,
-    /// The log; `None`: the only one.
+    /// The log; `None`: the one that `live_file` belongs to, or the only one.
     pub log: Option<&'a LogName>,
+    /// The live file that the other shipper followed; `None`: the only one of the log.
+    pub live_file: Option<&'a Path>,
     /// The file in which the offset counts; `None`: it is found out.
     pub counted_in: Option<&'a Path>,
     /// Nothing is written.
@@ -66,7 +71,12 @@ pub struct Takeover {
 
 /// Finds the location, and makes the first start of the sender go on there.
 pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeover, AdoptError> {
-    let log = chosen_log(config, request.log)?;
+    let live_file = request.live_file.map(std::path::absolute).transpose();
+    let live_file = live_file.map_err(|source| AdoptError::Read {
+        path: request.live_file.map(Path::to_owned).unwrap_or_default(),
+        source,
+    })?;
+    let log = chosen_log(config, request.log, live_file.as_deref())?;
     let left = OffsetFile::read(request.offset_file)?;
     let state_dir = &config.state_dir;
     let _lock = if request.dry_run {
@@ -76,14 +86,23 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeo
         Some(lock(state_dir)?)
     };
     let checkpoint = saved_checkpoint(state_dir)?;
-    if checkpoint.as_ref().is_some_and(|saved| saved.knows(&log.name)) {
-        return Err(AdoptError::AlreadyShipped {
-            log: log.name.clone(),
-            state_dir: state_dir.clone(),
-        });
+    let already_shipped = || AdoptError::AlreadyShipped {
+        log: log.name.clone(),
+        state_dir: state_dir.clone(),
+    };
+    if checkpoint
+        .as_ref()
+        .is_some_and(|saved| saved.has_shipped(&log.name))
+    {
+        return Err(already_shipped());
     }
-    let files = LogFiles::open(log, left.offset)?;
-    files.require_one_live_file()?;
+    let files = LogFiles::open(log, left.offset, live_file.as_deref())?;
+    if checkpoint
+        .as_ref()
+        .is_some_and(|saved| saved.took_over(&log.name, &files))
+    {
+        return Err(already_shipped());
+    }
     let location = match request.counted_in {
         Some(path) => files.named(path, left.offset)?,
         None => location::find(&files.facts(), left.offset, left.written_at).map_err(|reason| {
@@ -98,8 +117,11 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeo
     if !request.dry_run {
         let mut next = checkpoint.clone().unwrap_or_default();
         if checkpoint.is_none() {
-            mark_other_ends(config, log, &mut next)?;
+            mark_other_ends(config, log, &files, &mut next);
         }
+        // What was marked for `start: end` when another file was taken over.
+        let is_of_these = |mark: &SkippedStart| mark.log == log.name && files.hold(mark);
+        next.skipped.retain(|mark| !is_of_these(mark));
         next.skipped.extend(files.marks(location.index, left.offset)?);
         // A crash before the rename leaves the state folder as it was.
         RealDisk.replace(&state_dir.join("checkpoint"), &next.to_bytes())?;
@@ -107,22 +129,39 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeo
     files.takeover(location, left.offset)
 }
 
-fn chosen_log<'a>(config: &'a SenderSettings, name: Option<&LogName>) -> Result<&'a LogSettings, AdoptError> {
-    let known = || {
-        let names = config.logs.iter().map(|log| format!("`{}`", log.name));
+fn chosen_log<'a>(
+    config: &'a SenderSettings,
+    name: Option<&LogName>,
+    live_file: Option<&Path>,
+) -> Result<&'a LogSettings, AdoptError> {
+    let listed = |logs: &[&LogSettings]| {
+        let names = logs.iter().map(|log| format!("`{}`", log.name));
         names.collect::<Vec<_>>().join(", ")
     };
-    match (name, &config.logs[..]) {
-        (None, [only]) => Ok(only),
-        (None, _) => Err(AdoptError::UnclearLog { known: known() }),
-        (Some(name), logs) => {
-            logs.iter()
-                .find(|log| log.name == *name)
-                .ok_or_else(|| AdoptError::UnknownLog {
-                    name: name.clone(),
-                    known: known(),
-                })
+    let all: Vec<_> = config.logs.iter().collect();
+    if let Some(name) = name {
+        let named = all.iter().find(|log| log.name == *name);
+        return named.copied().ok_or_else(|| AdoptError::UnknownLog {
+            name: name.clone(),
+            known: listed(&all),
+        });
+    }
+    let possible: Vec<_> = match live_file {
+        Some(path) => {
+            let has_file = |log: &&&LogSettings| LogPatterns::of_log(log).includes(path);
+            all.iter().filter(has_file).copied().collect()
         }
+        None => all.clone(),
+    };
+    match (&possible[..], live_file) {
+        ([only], _) => Ok(only),
+        ([], Some(path)) => Err(AdoptError::NoLogOfFile {
+            path: path.to_owned(),
+            known: listed(&all),
+        }),
+        (several, _) => Err(AdoptError::UnclearLog {
+            known: listed(several),
+        }),
     }
 }
 
@@ -146,37 +185,34 @@ fn saved_checkpoint(state_dir: &Path) -> Result<Option<Checkpoint>, AdoptError> 
         })
 }
 
-/// The first start of a sender is one without a checkpoint. So the ends of the other logs with `start: end` are marked here.
+/// The first start of a sender is one without a checkpoint. So the ends of all other files with `start: end` are marked here.
 fn mark_other_ends(
     config: &SenderSettings,
     adopted: &LogSettings,
+    adopted_files: &LogFiles<'_>,
     checkpoint: &mut Checkpoint,
-) -> Result<(), AdoptError> {
-    let is_other = |log: &&LogSettings| log.name != adopted.name && log.start == StartPosition::End;
-    for log in config.logs.iter().filter(is_other) {
-        let marks = LogFiles::open(log, 0)?.marks_of(SkippedBytes::All)?;
-        checkpoint
-            .skipped
-            .extend(marks.into_iter().map(|mark| SkippedStart {
-                confirmed: false,
-                exact: false,
-                ..mark
-            }));
+) {
+    for log in config.logs.iter().filter(|log| log.start == StartPosition::End) {
+        let adopted_live = (log.name == adopted.name)
+            .then(|| adopted_files.live_path())
+            .flatten();
+        checkpoint.skipped.extend(end_marks(log, adopted_live));
     }
-    Ok(())
 }
 
 impl Checkpoint {
-    /// Whether it has anything of this log.
-    fn knows(&self, log: &LogName) -> bool {
+    /// Whether the sender has a place of its own in this log.
+    fn has_shipped(&self, log: &LogName) -> bool {
         let streams = self.streams.iter().chain(&self.former).map(|it| &it.log);
         let files = self.unsent.iter().map(|it| &it.log);
-        let marks = self.skipped.iter().map(|it| &it.log);
         let archives = self.archives.iter().map(|it| &it.log);
-        streams
-            .chain(files)
-            .chain(marks)
-            .chain(archives)
-            .any(|it| it == log)
+        streams.chain(files).chain(archives).any(|it| it == log)
+    }
+
+    /// Whether one of these files was taken over. A mark for `start: end` says only where the file ended.
+    fn took_over(&self, log: &LogName, files: &LogFiles<'_>) -> bool {
+        self.skipped
+            .iter()
+            .any(|mark| mark.exact && mark.log == *log && files.hold(mark))
     }
 }

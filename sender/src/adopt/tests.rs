@@ -51,10 +51,47 @@ impl Host {
             AdoptRequest {
                 offset_file: &offset_file,
                 log: None,
+                live_file: None,
                 counted_in: None,
                 dry_run: false,
             },
         )
+    }
+
+    /// With an offset file of its own.
+    fn adopt_file(&self, offset_file: &str, live_file: &str) -> Result<Takeover, AdoptError> {
+        let (offset_file, live_file) = (self.path(offset_file), self.path(live_file));
+        let request = AdoptRequest {
+            offset_file: &offset_file,
+            log: None,
+            live_file: Some(&live_file),
+            counted_in: None,
+            dry_run: false,
+        };
+        adopt(&self.config, request)
+    }
+
+    /// One more log, with this path.
+    fn other_log(&mut self, file: &str) {
+        let mut other = self.config.logs[0].clone();
+        other.name = "other".parse().expect("a name");
+        other.path = self.path(file).display().to_string();
+        self.config.logs.push(other);
+    }
+
+    fn skipped(&self) -> Vec<SkippedStart> {
+        let saved = saved_checkpoint(&self.config.state_dir);
+        saved.expect("readable").expect("written").skipped
+    }
+
+    /// Of each mark the file's name, its end, and whether another shipper has shipped the bytes before it.
+    fn all_marks(&self) -> Vec<(String, u64, bool)> {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let skipped = self.skipped();
+        let marks = skipped
+            .iter()
+            .map(|mark| (name(&mark.path), mark.end.get(), mark.exact));
+        marks.collect()
     }
 
     fn marks(&self) -> Vec<(String, u64)> {
@@ -186,6 +223,7 @@ fn a_dry_run_and_a_named_file_say_the_place() {
     let request = AdoptRequest {
         offset_file: &offset_file,
         log: None,
+        live_file: None,
         counted_in: Some(&live),
         dry_run: true,
     };
@@ -206,11 +244,8 @@ fn a_dry_run_and_a_named_file_say_the_place() {
 #[test]
 fn other_logs_that_start_at_their_end_are_marked_there() {
     let mut host = Host::new();
-    let mut other = host.config.logs[0].clone();
-    other.name = "other".parse().expect("a name");
-    other.path = host.path("other.log").display().to_string();
-    other.start = StartPosition::End;
-    host.config.logs.push(other);
+    host.other_log("other.log");
+    host.config.logs[1].start = StartPosition::End;
     host.file("access.log", &lines(&[1, 2, 3]), at(3));
     host.file("other.log", b"one\ntwo\n", at(3));
     host.file("latest.offset", b"60", at(2));
@@ -219,6 +254,7 @@ fn other_logs_that_start_at_their_end_are_marked_there() {
     let request = AdoptRequest {
         offset_file: &offset_file,
         log: Some(&name),
+        live_file: None,
         counted_in: None,
         dry_run: false,
     };
@@ -232,4 +268,152 @@ fn other_logs_that_start_at_their_end_are_marked_there() {
         .map(|mark| (mark.end.get(), mark.exact, mark.confirmed))
         .collect();
     assert_eq!(ends, [(8, false, false), (60, true, true)]);
+}
+
+/// The offset after the first of three lines.
+fn offset_after_one(seconds: &[i64]) -> Vec<u8> {
+    lines(&seconds[..1]).len().to_string().into_bytes()
+}
+
+#[test]
+fn two_sites_of_one_glob_are_taken_over_one_after_the_other_rotated_and_compressed() {
+    let mut host = Host::new();
+    host.config.logs[0].path = host.path("*.log").display().to_string();
+    let (a, b) = ([1, 2, 3], [11, 12, 13]);
+    host.file("a.log.1.gz", &gzip(&lines(&a)), at(3));
+    host.file("a.log", &lines(&[21]), at(21));
+    host.file("a.offset", &offset_after_one(&a), at(1));
+    host.file("b.log.1.gz", &gzip(&lines(&b)), at(13));
+    host.file("b.log", &lines(&[22]), at(22));
+    host.file("b.offset", &offset_after_one(&b), at(11));
+    // A file of a third site that does not concern the two.
+    host.file("c.log.1.gz", &gzip(&lines(&a))[..20], at(5));
+    host.file("c.log", &lines(&[23]), at(23));
+    host.file("latest.offset", b"1", at(1));
+    let error = host.adopt().expect_err("there are three").to_string();
+    assert!(error.contains("b.log") && error.contains("--file"), "{error}");
+    let error = host
+        .adopt_file("a.offset", "d.log")
+        .expect_err("it is not there")
+        .to_string();
+    assert!(
+        error.contains("d.log is no live file") && error.contains("c.log"),
+        "{error}"
+    );
+    assert!(!host.path("state/checkpoint").exists());
+
+    let end = lines(&[1]).len() as u64;
+    let found = host.adopt_file("a.offset", "a.log").expect("it is certain");
+    assert_eq!(
+        (found.path, found.newer),
+        (host.path("a.log.1.gz"), vec![host.path("a.log")])
+    );
+    assert_eq!(host.all_marks(), [("a.log.1.gz".to_owned(), end, true)]);
+    assert!(matches!(
+        host.adopt_file("a.offset", "a.log"),
+        Err(AdoptError::AlreadyShipped { .. })
+    ));
+    // Meanwhile the log of the second site is rotated once more.
+    fs::rename(host.path("b.log.1.gz"), host.path("b.log.2.gz")).expect("renamed");
+    fs::rename(host.path("b.log"), host.path("b.log.1")).expect("renamed");
+    host.file("b.log", &lines(&[31]), at(31));
+    let found = host.adopt_file("b.offset", "b.log").expect("it is certain");
+    assert_eq!(found.newer, [host.path("b.log.1"), host.path("b.log")]);
+    let second = ("b.log.2.gz".to_owned(), lines(&[11]).len() as u64, true);
+    assert_eq!(host.all_marks(), [("a.log.1.gz".to_owned(), end, true), second]);
+    for site in ["a", "b"] {
+        let again = host.adopt_file(&format!("{site}.offset"), &format!("{site}.log"));
+        assert!(matches!(again, Err(AdoptError::AlreadyShipped { .. })), "{site}");
+    }
+}
+
+#[test]
+fn a_takeover_is_known_again_after_its_file_was_compressed() {
+    let mut host = Host::new();
+    host.config.logs[0].path = host.path("*.log").display().to_string();
+    host.file("a.log", &lines(&[1, 2, 3]), at(3));
+    host.file("b.log", &lines(&[2]), at(2));
+    host.file("a.offset", &offset_after_one(&[1]), at(1));
+    host.adopt_file("a.offset", "a.log").expect("it is certain");
+    fs::remove_file(host.path("a.log")).expect("removed");
+    host.file("a.log.1.gz", &gzip(&lines(&[1, 2, 3])), at(3));
+    host.file("a.log", &lines(&[9]), at(9));
+    assert!(matches!(
+        host.adopt_file("a.offset", "a.log"),
+        Err(AdoptError::AlreadyShipped { .. })
+    ));
+}
+
+#[test]
+fn two_logs_that_start_at_their_end_are_both_taken_over() {
+    for is_compressed in [false, true] {
+        let mut host = Host::new();
+        host.other_log("other.log");
+        for log in &mut host.config.logs {
+            log.start = StartPosition::End;
+        }
+        host.file("access.log", &lines(&[1, 2, 3]), at(3));
+        host.file("access.offset", &offset_after_one(&[1]), at(1));
+        host.file("other.log", &lines(&[4, 5, 6]), at(6));
+        host.file("other.offset", &offset_after_one(&[4]), at(4));
+        host.adopt_file("access.offset", "access.log")
+            .expect("it is certain");
+        let (end, all) = (lines(&[1]).len() as u64, lines(&[4, 5, 6]).len() as u64);
+        let first = ("access.log".to_owned(), end, true);
+        assert_eq!(
+            host.all_marks(),
+            [("other.log".to_owned(), all, false), first.clone()]
+        );
+        // The end that was marked for it is of the same bytes in another file now.
+        if is_compressed {
+            fs::remove_file(host.path("other.log")).expect("removed");
+            host.file("other.log.1.gz", &gzip(&lines(&[4, 5, 6])), at(6));
+            host.file("other.log", &lines(&[9]), at(9));
+        }
+        host.adopt_file("other.offset", "other.log")
+            .expect("it is certain");
+        let name = if is_compressed {
+            "other.log.1.gz"
+        } else {
+            "other.log"
+        };
+        assert_eq!(host.all_marks(), [first, (name.to_owned(), end, true)], "{name}");
+        for log in ["access", "other"] {
+            let again = host.adopt_file(&format!("{log}.offset"), &format!("{log}.log"));
+            assert!(matches!(again, Err(AdoptError::AlreadyShipped { .. })), "{log}");
+        }
+    }
+}
+
+#[test]
+fn other_live_files_of_a_log_that_starts_at_its_end_are_marked_there_also_unreadable_ones() {
+    let mut host = Host::new();
+    host.config.logs[0].path = host.path("*.log").display().to_string();
+    host.config.logs[0].start = StartPosition::End;
+    host.file("a.log", &lines(&[1, 2, 3]), at(3));
+    host.file("a.offset", &offset_after_one(&[1]), at(1));
+    host.file("b.log.1.gz", &gzip(&lines(&[1, 2, 3]))[..20], at(3));
+    host.file("b.log", &lines(&[4, 5]), at(5));
+    host.adopt_file("a.offset", "a.log").expect("it is certain");
+    let expected = [
+        ("b.log.1.gz".to_owned(), 20, false),
+        ("b.log".to_owned(), lines(&[4, 5]).len() as u64, false),
+        ("a.log".to_owned(), lines(&[1]).len() as u64, true),
+    ];
+    assert_eq!(host.all_marks(), expected);
+    assert!(host.skipped()[0].tail.is_none());
+}
+
+#[test]
+fn a_file_that_belongs_to_two_logs_or_to_none_needs_the_name_of_the_log() {
+    let mut host = Host::new();
+    host.other_log("a*.log");
+    host.file("access.log", &lines(&[1, 2, 3]), at(3));
+    host.file("access.offset", b"60", at(2));
+    let refused = |file: &str| {
+        let refused = host.adopt_file("access.offset", file);
+        refused.expect_err("it is not certain")
+    };
+    assert!(matches!(refused("access.log"), AdoptError::UnclearLog { .. }));
+    assert!(matches!(refused("else.log"), AdoptError::NoLogOfFile { .. }));
 }

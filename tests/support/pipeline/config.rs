@@ -38,7 +38,7 @@ pub(crate) struct Config {
     pub(crate) log: PathBuf,
     /// Its name.
     pub(crate) log_name: &'static str,
-    /// Its `start`.
+    /// The `start` of each log.
     pub(crate) start: &'static str,
     /// One more log to ship.
     pub(crate) other_log: Option<PathBuf>,
@@ -152,7 +152,7 @@ impl Display for Config {
             collector: _,
         } = self;
         let exclude = r#"exclude: [["/health.php", "nginx/", "health check"]]"#;
-        let entry = |path| format!("\n    - {{path: {path:?}, max_line: 64KiB, {exclude}}}");
+        let entry = |path| format!("\n    - {{path: {path:?}, start: {start}, max_line: 64KiB, {exclude}}}");
         let other_log = other_log.as_ref().map(entry).unwrap_or_default();
         let sender_metrics =
             sender_metrics.map_or_else(String::new, |port| format!("\n  metrics: \"127.0.0.1:{port}\""));

@@ -20,6 +20,7 @@ pub(crate) fn run(file: &Path, options: &AdoptArgs) -> Result {
     let request = AdoptRequest {
         offset_file: &options.offset_file,
         log: options.log.as_ref(),
+        live_file: options.file.as_deref(),
         counted_in: options.counted_in.as_deref(),
         dry_run: options.dry_run,
     };
@@ -33,6 +34,8 @@ fn failure(error: AdoptError) -> Failure {
         AdoptError::UnclearLog { .. }
         | AdoptError::UnknownLog { .. }
         | AdoptError::SeveralLiveFiles { .. }
+        | AdoptError::UnknownLiveFile { .. }
+        | AdoptError::NoLogOfFile { .. }
         | AdoptError::NotThere { .. } => Failure::configuration(error),
         error => error.into(),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::nginx_conf::{NginxLog, access_logs};
+use super::nginx_conf::{NginxLog, access_logs, includes};
 use crate::host_command::output_within;
 
 /// nginx looks up host names when it reads its configuration, which may take long.
@@ -90,7 +90,7 @@ fn own_address() -> Option<IpAddr> {
 fn nginx_logs() -> (Vec<NginxLog>, String) {
     for file in NGINX_FILES.map(Path::new) {
         let mut text = String::new();
-        read_with_includes(file, INCLUDES_MAX, &mut text);
+        read_configuration(file, INCLUDES_MAX, &mut text);
         let logs = access_logs(&text, &prefix());
         if !logs.is_empty() {
             return (logs, format!("in {}", file.display()));
@@ -133,8 +133,15 @@ fn prefix() -> PathBuf {
     PathBuf::from(prefix.unwrap_or("/usr/local/nginx"))
 }
 
+/// Appends the text of nginx's main configuration file and of all that it includes. Wherever an `include` stands, its path is
+/// relative to the folder of the main file (`ngx_conf_full_name`).
+fn read_configuration(main: &Path, depth: usize, text: &mut String) {
+    let folder = main.parent().unwrap_or(Path::new("/"));
+    read_with_includes(main, folder, depth, text);
+}
+
 /// Appends the text of a configuration file and, after it, of those that it includes. What cannot be read is left out.
-fn read_with_includes(file: &Path, depth: usize, text: &mut String) {
+fn read_with_includes(file: &Path, folder: &Path, depth: usize, text: &mut String) {
     let Ok(bytes) = std::fs::read(file) else { return };
     let own = String::from_utf8_lossy(&bytes).into_owned();
     text.push_str(&own);
@@ -142,17 +149,13 @@ fn read_with_includes(file: &Path, depth: usize, text: &mut String) {
     if depth == 0 {
         return;
     }
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let includes = own.lines().filter_map(|line| line.trim().strip_prefix("include"));
-    for include in includes.filter(|rest| rest.starts_with(char::is_whitespace)) {
-        let pattern = include.split(';').next().unwrap_or_default().trim();
-        let pattern = folder.join(pattern.trim_matches(['"', '\'']));
-        let found = glob::glob(&pattern.to_string_lossy())
+    for include in includes(&own) {
+        let found = glob::glob(&folder.join(include).to_string_lossy())
             .into_iter()
             .flatten()
             .flatten();
         for path in found {
-            read_with_includes(&path, depth - 1, text);
+            read_with_includes(&path, folder, depth - 1, text);
         }
     }
 }
@@ -173,12 +176,31 @@ mod tests {
         )
         .unwrap();
         std::fs::write(dir.path().join("sites/a"), "access_log /l/a.log;").unwrap();
+        assert_eq!(paths(&main, 2), ["/l/main.log", "/l/a.log"]);
+    }
+
+    fn paths(main: &Path, depth: usize) -> Vec<String> {
         let mut text = String::new();
-        read_with_includes(&main, 2, &mut text);
-        let paths: Vec<_> = access_logs(&text, Path::new("/"))
-            .into_iter()
-            .map(|log| log.path)
-            .collect();
-        assert_eq!(paths, ["/l/main.log", "/l/a.log"]);
+        read_configuration(main, depth, &mut text);
+        let logs = access_logs(&text, Path::new("/")).into_iter();
+        logs.map(|log| log.path).collect()
+    }
+
+    #[test]
+    fn an_include_is_relative_to_the_main_file_wherever_it_stands_on_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        for folder in ["sites", "sites/snippets", "snippets"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        file(
+            "nginx.conf",
+            "http { include 'sites/*.conf'; } # include no.conf;\n# include no.conf;\nadd_header x 'include no.conf;';",
+        );
+        file("no.conf", "access_log /l/no.log;");
+        file("sites/a.conf", "server {\n  include\n    snippets/log.conf;\n}\n");
+        file("snippets/log.conf", "access_log /l/a.log;");
+        file("sites/snippets/log.conf", "access_log /l/wrong.log;");
+        assert_eq!(paths(&dir.path().join("nginx.conf"), 8), ["/l/a.log"]);
     }
 }

@@ -44,6 +44,16 @@ pub(super) fn access_logs(text: &str, prefix: &Path) -> Vec<NginxLog> {
     logs.collect()
 }
 
+/// The paths or globs of the `include` directives, in their order.
+pub(super) fn includes(text: &str) -> Vec<String> {
+    let found = directives(text).into_iter();
+    let paths = found.filter_map(|directive| match <[String; 2]>::try_from(directive.words) {
+        Ok([name, path]) if name == "include" => Some(path),
+        _ => None,
+    });
+    paths.collect()
+}
+
 /// Whether it is a file of text: not a socket, not memory, not written as gzip.
 fn is_plain_file(path: &str, more: &[&str]) -> bool {
     let is_gzip = more
