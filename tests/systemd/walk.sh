@@ -232,7 +232,7 @@ walk() {
     on relay-1 curl -sf -o /dev/null http://127.0.0.1:8080/login || fail "the console does not answer"
 
     say "reload, upgrade, boot again"
-    on relay-1 sh -c "systemctl reload 'logferry-*'" || fail "a reload failed"
+    on relay-1 sh -c "systemctl reload 'logferry*.service'" || fail "a reload failed"
     mistyped
     on relay-1 apt-get -qq -o Dpkg::Use-Pty=0 install --reinstall /root/newer.deb || fail "the upgrade of the relay host failed"
     ask_nginx later
