@@ -4,6 +4,7 @@
 mod access;
 mod charts;
 mod document;
+mod export;
 mod hostile;
 mod http;
 mod live;
