@@ -141,7 +141,7 @@ mod tests {
             let listed = ledger.spooled_batches_unless(&BatchFilter::default(), is_known, |_| true);
             listed.expect("listed")
         };
-        assert_eq!(list(&ledger, None), [batch.clone()]);
+        assert_eq!(list(&ledger, None), std::slice::from_ref(&batch));
         assert_eq!(list(&ledger, Some(0)), []);
         let sql = "UPDATE batches SET bytes = 7, lines = 1";
         ledger.connection.execute(sql, []).expect("changed");
