@@ -21,6 +21,8 @@ const tally = byId("tally");
 let isPaused = false;
 /** @type {import("./base/api.js").Line[]} */
 let waiting = [];
+/** Lines that came while the page was paused, and had no room. */
+let dropped = 0;
 const counts = { matched: 0, shown: 0, skipped: 0 };
 let stop = () => {};
 
@@ -93,7 +95,12 @@ function takeLines(data) {
   }
   const lines = data.lines ?? [];
   if (isPaused) {
-    waiting = waiting.concat(lines).slice(-ROWS_MAX);
+    waiting = waiting.concat(lines);
+    const over = Math.max(0, waiting.length - ROWS_MAX);
+    waiting = waiting.slice(over);
+    dropped += over;
+    counts.shown -= over;
+    counts.skipped += over;
   } else {
     append(lines);
   }
@@ -176,6 +183,8 @@ function pause(paused) {
   } else {
     const lines = waiting;
     waiting = [];
+    if (dropped > 0) note(`${dropped.toLocaleString("en")} lines that came while this page was paused are not shown here; the search has them.`);
+    dropped = 0;
     append(lines);
     log.scrollTop = log.scrollHeight;
   }
@@ -185,6 +194,7 @@ function pause(paused) {
 function clear() {
   log.replaceChildren();
   waiting = [];
+  dropped = 0;
   counts.matched = counts.shown = counts.skipped = 0;
   showTally();
 }

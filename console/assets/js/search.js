@@ -31,6 +31,8 @@ let running = null;
 let counting = new AbortController();
 /** @type {import("./range/histogram.js").Histogram | null} */
 let histogram = null;
+/** Its bars have all found lines that are later than this, so a further page adds none of them. */
+let countedTo = Infinity;
 /** Where the search goes on. */
 let next = "";
 /** The ends of the search that is shown, fixed when it began. */
@@ -101,7 +103,10 @@ async function start() {
   const { signal } = counting;
   await page();
   // After the lines, which people wait for.
-  if (lines.length > 0 && !signal.aborted) loadFacets(byId("facets"), question(), signal, narrow);
+  if (lines.length === 0 || signal.aborted || !histogram) return;
+  const mine = histogram;
+  const facets = await loadFacets(byId("facets"), { ...question(), step: mine.step / 1000 }, signal, narrow);
+  if (facets && histogram === mine) countAll(mine, facets);
 }
 
 /** Searches one page more. */
@@ -238,6 +243,7 @@ async function loadHistogram() {
   const steps = Math.max(1, Math.ceil((ends.until - from) / step));
   const mine = { from, step, all: new Array(steps).fill(0), found: new Array(steps).fill(0) };
   histogram = mine;
+  countedTo = Infinity;
   try {
     const source = /(?:^|\s)source:([^\s*"]+)(?:\s|$)/.exec(inAddress().q)?.[1] ?? "";
     const answer = await json(address("/api/v1/numbers", { since: rfc3339(from), until: rfc3339(ends.until), per: step >= 3_600_000 ? "hour" : "minute", source }));
@@ -253,9 +259,27 @@ async function loadHistogram() {
 
 /** @param {Line} line */
 function count(line) {
-  if (!histogram) return;
-  const index = Math.floor((Date.parse(line.time) - histogram.from) / histogram.step);
+  const at = Date.parse(line.time);
+  if (!histogram || at > countedTo) return;
+  const index = Math.floor((at - histogram.from) / histogram.step);
   if (index >= 0 && index < histogram.found.length) histogram.found[index] = (histogram.found[index] ?? 0) + 1;
+}
+
+/**
+ * Takes over what the server has counted: of all lines that match, as far as it came. What is shown may be a few of them.
+ * @param {import("./range/histogram.js").Histogram} bars
+ * @param {import("./lines/facets.js").Facets} facets
+ */
+function countAll(bars, facets) {
+  const counted = facets.over_time;
+  if (!counted) return;
+  const first = Math.round((Date.parse(counted.since) - bars.from) / bars.step);
+  counted.lines.forEach((value, index) => {
+    const at = first + index;
+    if (at >= 0 && at < bars.found.length) bars.found[at] = Math.max(bars.found[at] ?? 0, value);
+  });
+  countedTo = facets.complete ? -Infinity : momentOf(facets.counted_to ?? "", Date.now()) ?? Infinity;
+  draw(byId("histogram"), bars);
 }
 
 /**

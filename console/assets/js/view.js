@@ -9,6 +9,7 @@ import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
  */
 
 const ROWS_MAX = 1_000;
+const KNOWN_MAX = 5_000;
 const LEVELS = ["ERROR", "WARNING", "INFO", "DEBUG"];
 /** Class of the style sheet by the level's name. */
 const CLASSES = { ERROR: "error", CRITICAL: "error", WARNING: "warn", WARN: "warn", INFO: "info", DEBUG: "debug" };
@@ -20,6 +21,8 @@ const level = /** @type {HTMLSelectElement} */ (byId("level"));
 /** @type {EventSource | null} */
 let stream = null;
 let newest = "";
+/** The lines that were shown of late. @type {Set<string>} */
+const known = new Set();
 
 /** @param {string} name */
 function classOf(name) {
@@ -71,31 +74,58 @@ function isWanted(line) {
   return !level.value || classOf(line.log_level) === classOf(level.value);
 }
 
-/** @param {ViewedLine[]} lines  the oldest first */
+/** @param {ViewedLine[]} lines  the oldest first; one that is here already comes again after a lost connection */
 function prepend(lines) {
   for (const line of lines) {
+    if (known.has(line.uuid)) continue;
+    known.add(line.uuid);
     newest = line.uuid;
     if (isWanted(line)) log.prepend(row(line));
+  }
+  for (const uuid of known) {
+    if (known.size <= KNOWN_MAX) break;
+    known.delete(uuid);
   }
   if (lines.length > 0) document.getElementById("nothing")?.remove();
   while (log.childElementCount > ROWS_MAX) log.lastElementChild?.remove();
 }
 
+/**
+ * Says what is not here.
+ * @param {string} text
+ */
+function skipped(text) {
+  log.prepend(element("div", { class: "hole" }, text));
+}
+
 function startLive() {
   stream?.close();
-  stream = new EventSource("/stream-logs");
-  stream.onopen = async () => {
+  known.clear();
+  newest = "";
+  const mine = new EventSource("/stream-logs?skipped=event");
+  stream = mine;
+  /** Lines that came before those that were there. @type {ViewedLine[] | null} */
+  let early = null;
+  mine.onopen = async () => {
     state.className = "state well";
     state.textContent = "live";
-    if (!newest) return;
-    // What came while the connection was lost.
+    early = [];
+    // What is there, or came while the connection was lost.
+    let there = [];
     try {
-      const missed = await json(address("/api/logs/new", { since: newest }));
-      prepend(missed.logs ?? missed);
+      there = await json(address("/api/logs/new", { since: newest }));
     } catch { /* The stream goes on. */ }
+    if (stream !== mine) return;
+    prepend(there);
+    prepend(early ?? []);
+    early = null;
   };
-  stream.onmessage = (event) => prepend([JSON.parse(event.data)]);
-  stream.onerror = () => {
+  mine.onmessage = (event) => {
+    const line = JSON.parse(event.data);
+    if (early) early.push(line); else prepend([line]);
+  };
+  mine.addEventListener("skipped", (event) => skipped(JSON.parse(event.data).text));
+  mine.onerror = () => {
     state.className = "state bad";
     state.textContent = "connection lost, tries again";
   };
@@ -113,12 +143,17 @@ async function showDay() {
   log.replaceChildren();
   try {
     const answer = await request(address("/api/v1/search", { q, since: from.toISOString(), until: until.toISOString(), limit: ROWS_MAX }), { headers: { accept: "application/x-ndjson" } });
+    let end = { complete: true };
     for (const text of (await answer.text()).split("\n")) {
       const found = text ? JSON.parse(text) : {};
+      if (found.complete !== undefined) end = found;
       if (!found.id) continue;
       log.append(row({ uuid: found.id, timestamp_str: found.time, log_level: (found.level ?? "").toUpperCase(), client_id: found.source, message: found.line, is_pinned: Boolean(found.is_pinned), is_ticket: Boolean(found.is_ticket) }));
     }
-    if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
+    if (!end.complete) {
+      log.append(element("div", { class: "hole" }, "There may be older lines of this day. ",
+        element("a", { href: address("/search", { q, since: from.toISOString(), until: until.toISOString() }) }, "Search them")));
+    } else if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {
     log.append(element("p", { class: "empty" }, error instanceof ApiError ? error.message : "The console does not answer."));
   }

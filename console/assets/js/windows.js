@@ -21,8 +21,8 @@ function cellOf(target) {
 
 /** @param {HTMLTableCellElement} cell */
 function open(cell) {
-  const { start, source } = windowOf(cell);
-  location.assign(`/windows/${encodeURIComponent(source)}/${start}`);
+  const { start, end, source } = windowOf(cell);
+  location.assign(`/windows/${encodeURIComponent(source)}/${start}?seconds=${end - start}`);
 }
 
 document.addEventListener("click", (event) => {

@@ -3,6 +3,8 @@
 
 pub(crate) mod input;
 pub(crate) mod json_body;
+pub(crate) mod listed_page;
 pub(crate) mod peer;
+pub(crate) mod piece_writer;
 pub(crate) mod problem;
 pub(crate) mod stream_body;

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -20,13 +21,31 @@ const PIECES_MAX: usize = 2;
 /// The end at which a body is written.
 pub(crate) type BodyWriter = Sender<Bytes>;
 
+/// What a body ends with, if it is set before its last writer is dropped. It needs no reader: so a body can say why it ends to a
+/// reader that takes nothing now.
+pub(crate) type BodyEnding = Arc<OnceLock<Bytes>>;
+
 /// A body and its writer. It ends when the writer is dropped.
 pub(crate) fn body() -> (BodyWriter, Body) {
-    let (writer, pieces) = mpsc::channel(PIECES_MAX);
-    (writer, Body::new(StreamBody(pieces)))
+    let (writer, _, body) = body_with_ending();
+    (writer, body)
 }
 
-struct StreamBody(Receiver<Bytes>);
+/// The same, with what it ends with.
+pub(crate) fn body_with_ending() -> (BodyWriter, BodyEnding, Body) {
+    let (writer, pieces) = mpsc::channel(PIECES_MAX);
+    let ending = BodyEnding::default();
+    let body = StreamBody {
+        pieces,
+        ending: Some(Arc::clone(&ending)),
+    };
+    (writer, ending, Body::new(body))
+}
+
+struct StreamBody {
+    pieces: Receiver<Bytes>,
+    ending: Option<BodyEnding>,
+}
 
 impl hyper::body::Body for StreamBody {
     type Data = Bytes;
@@ -36,8 +55,9 @@ impl hyper::body::Body for StreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(context)
-            .map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        self.pieces.poll_recv(context).map(|piece| {
+            let ending = || self.ending.take()?.get().cloned();
+            piece.or_else(ending).map(|piece| Ok(Frame::data(piece)))
+        })
     }
 }

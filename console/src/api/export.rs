@@ -6,21 +6,25 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use jiff::Timestamp;
 use logferry_search::HitJson;
-use logferry_store::{Hit, SearchCursor, SearchProgress};
+use logferry_store::{Hit, SearchProgress};
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use utoipa::IntoParams;
 
 use super::line_query::{LineQuery, TimeRange};
 use super::search::{NDJSON, PageParams, line_of, line_search};
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{has_effect, to_json};
+use crate::answer::piece_writer::PieceWriter;
 use crate::answer::problem::Problem;
-use crate::answer::stream_body::{self, BodyWriter, UNBUFFERED};
-use crate::app::lines::HitTaker;
+use crate::answer::stream_body::{self, UNBUFFERED};
+use crate::app::lines::{HitTaker, LineSearch, SearchTurn};
 use crate::app::state::AppState;
 use crate::login::principal::Reader;
 
@@ -54,7 +58,10 @@ enum ExportFormat {
     description = "Hidden lines are left out. If something could not be searched, or there are more lines than the limit, the last line \
         says so.",
     responses(
-        (status = 200, content_type = "text/plain; charset=utf-8", body = String),
+        (status = 200, content(
+            (String = "text/plain; charset=utf-8"),
+            (String = "text/csv; charset=utf-8; header=present"),
+            (String = "application/x-ndjson"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -77,17 +84,25 @@ pub(crate) async fn export(
     }
     let mut search = line_search(&words, &times, &PageParams::default())?;
     search.page.with_fields = format == ExportFormat::Ndjson;
-    search.budget = BUDGET;
-    let (writer, body) = stream_body::body();
+    let turn = state.export_turn().await?;
+    let (writer, ending, body) = stream_body::body_with_ending();
+    let until = Instant::now() + BUDGET;
+    let export = LineExport {
+        state: state.clone(),
+        turn,
+        format,
+        limit,
+        until,
+    };
+    let lines = PieceWriter::new(writer.clone(), until);
     tokio::spawn(async move {
         let written = tokio::select! {
-            written = write_all(&state, search, (format, limit), &writer) => written,
+            written = export.write_all(search, lines) => written,
             () = writer.closed() => return,
             () = state.stop.cancelled() => Err(Problem::unavailable("the console stopped")),
         };
-        if let Err(problem) = written {
-            let _ = writer.send(line_of(last_line(format, &problem.detail))).await;
-        }
+        let line = |problem: Problem| line_of(last_line(format, &problem.detail));
+        let _ = ending.set(written.map_or_else(line, Bytes::from));
     });
     let (media, end) = match format {
         ExportFormat::Text => ("text/plain; charset=utf-8", "txt"),
@@ -107,41 +122,59 @@ pub(crate) async fn export(
     Ok((headers, body).into_response())
 }
 
-async fn write_all(
-    state: &AppState,
-    mut search: crate::app::lines::LineSearch,
-    (format, limit): (ExportFormat, u64),
-    writer: &BodyWriter,
-) -> Result<(), Problem> {
-    if format == ExportFormat::Csv {
-        let head = b"id,time,source,group,log,level,status,line\r".to_vec();
-        let _ = writer.send(line_of(head)).await;
-    }
-    let mut left = limit;
-    loop {
-        search.page.limit = usize::try_from(left).unwrap_or(PAGE_LINES).min(PAGE_LINES);
-        let taker = ExportTaker {
-            state: state.clone(),
-            writer: writer.clone(),
-            format,
-        };
-        let (_, facts) = state.search(search.clone(), taker).await?;
-        left = left.saturating_sub(facts.end.progress.hits);
-        if let Some(damage) = facts.end.damage.first() {
-            let _ = writer.send(line_of(last_line(format, damage))).await;
+/// An export that runs.
+struct LineExport {
+    state: AppState,
+    turn: SearchTurn,
+    format: ExportFormat,
+    limit: u64,
+    until: Instant,
+}
+
+impl LineExport {
+    /// Writes page after page; returns what is not sent at the end.
+    async fn write_all(&self, mut search: LineSearch, mut lines: PieceWriter) -> Result<Vec<u8>, Problem> {
+        if self.format == ExportFormat::Csv {
+            lines.push(b"id,time,source,group,log,level,status,line\r");
         }
-        let next: Option<SearchCursor> = facts.end.next;
-        match next {
-            None => return Ok(()),
-            Some(_) if left == 0 => {
-                let text = format!("there may be more: the limit of {limit} lines is reached");
-                let _ = writer.send(line_of(last_line(format, &text))).await;
-                return Ok(());
+        let marks = self.state.database.run(|db| db.all_marks()).await?;
+        let hidden = marks.into_iter().filter(|(_, marks)| marks.is_hidden);
+        let mut taker = ExportTaker {
+            hidden: hidden.map(|(line, _)| line).collect(),
+            lines,
+            format: self.format,
+        };
+        let mut left = self.limit;
+        loop {
+            search.page.limit = usize::try_from(left).unwrap_or(PAGE_LINES).min(PAGE_LINES);
+            search.budget = self.until.saturating_duration_since(Instant::now());
+            let turn = Arc::clone(&self.turn);
+            let (took, facts) = self.state.search_page(turn, search.clone(), taker).await?;
+            taker = took;
+            left = left.saturating_sub(facts.end.progress.hits);
+            if let Some(damage) = facts.end.damage.first() {
+                taker.lines.push(&last_line(self.format, damage));
             }
-            Some(next) if facts.end.progress.hits == 0 && search.page.after.as_ref() == Some(&next) => {
-                return Err(Problem::unavailable("the time for this export is over"));
+            if facts.end.next.is_none() {
+                return Ok(taker.lines.rest());
             }
-            Some(next) => search.page.after = Some(next),
+            if let Some(why) = self.ends_early(left, taker.lines.is_stuck()) {
+                taker.lines.push(&last_line(self.format, &why));
+                return Ok(taker.lines.rest());
+            }
+            search.page.after = facts.end.next;
+        }
+    }
+
+    /// Why no page follows, although there may be more.
+    fn ends_early(&self, left: u64, is_stuck: bool) -> Option<String> {
+        if self.until <= Instant::now() {
+            Some("the time for this export is over; export a shorter time".to_owned())
+        } else if is_stuck {
+            Some("nobody took lines for half a minute, so the rest is not here; export again".to_owned())
+        } else {
+            let limit = self.limit;
+            (left == 0).then(|| format!("there may be more: the limit of {limit} lines is reached"))
         }
     }
 }
@@ -156,16 +189,14 @@ fn last_line(format: ExportFormat, text: &str) -> Vec<u8> {
 }
 
 struct ExportTaker {
-    state: AppState,
-    writer: BodyWriter,
+    hidden: HashSet<String>,
+    lines: PieceWriter,
     format: ExportFormat,
 }
 
 impl HitTaker for ExportTaker {
     fn hit(&mut self, hit: &Hit) -> bool {
-        let marks = self.state.database.run_here(|db| db.marks(&[hit.id()]));
-        let is_hidden = marks.is_ok_and(|marks| marks.iter().any(|marks| marks.is_hidden));
-        if is_hidden {
+        if !self.hidden.is_empty() && self.hidden.contains(&hit.id()) {
             return true;
         }
         let line = match self.format {
@@ -173,11 +204,11 @@ impl HitTaker for ExportTaker {
             ExportFormat::Csv => csv_row(hit).into_bytes(),
             ExportFormat::Ndjson => to_json(&HitJson::of(hit)).unwrap_or_default(),
         };
-        self.writer.blocking_send(line_of(line)).is_ok()
+        self.lines.add(&line)
     }
 
     fn progress(&mut self, _: &SearchProgress) -> bool {
-        !self.writer.is_closed()
+        self.lines.flush()
     }
 }
 

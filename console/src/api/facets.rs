@@ -3,12 +3,14 @@
 //! It is a search of its own, with a short time, so that the search for lines is not slower for it. Bounded: the lines that are
 //! counted, and the values that are told apart.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use axum::extract::State;
 use jiff::Timestamp;
-use logferry_store::Hit;
+use logferry_fields::LineReader;
+use logferry_store::{Hit, MatchedLine, SearchProgress};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,8 +25,8 @@ use crate::login::principal::Reader;
 
 /// Lines that are counted at most.
 const COUNTED_MAX: u64 = 200_000;
-/// Lines of one page of the search.
-const PAGE_LINES: usize = 5000;
+/// Steps of time that are told apart.
+const STEPS_MAX: usize = 1000;
 /// Counting may take so long.
 const BUDGET: Duration = Duration::from_secs(2);
 const BUDGET_MAX: Duration = Duration::from_secs(10);
@@ -41,19 +43,34 @@ const ANSWERED_MAX: usize = 20;
 pub(crate) struct FacetParams {
     /// How many milliseconds counting may take, at most 10000 [default: 2000].
     timeout_ms: Option<u64>,
+    /// Also count the lines of each so many seconds from `since` on, in at most 1000 steps.
+    step: Option<u32>,
 }
 
 /// What the lines of a search have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FacetsAnswer {
-    /// Lines that were counted: the newest of those that the search finds, hidden ones included; at most 200000.
+    /// Lines that were counted: those that the search finds, about the newest first, hidden ones included; at most 200000.
     counted: u64,
     /// Whether these are all that there are.
     complete: bool,
     /// All lines later than this were counted; null: nothing was, or all were.
     counted_to: Option<Timestamp>,
+    /// The counted lines over time; null without `since` or `step`.
+    over_time: Option<OverTime>,
     /// source, level, status, path.
     fields: Vec<FieldCounts>,
+}
+
+/// Lines in steps of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct OverTime {
+    /// Where the first step begins: a multiple of the step, at `since` or before it.
+    since: Timestamp,
+    /// Seconds of a step.
+    step: u32,
+    /// Lines of each step.
+    lines: Vec<u64>,
 }
 
 /// The values of a field.
@@ -89,32 +106,61 @@ pub(crate) async fn facets(
     QueryInput(times): QueryInput<TimeRange>,
     QueryInput(params): QueryInput<FacetParams>,
 ) -> Result<JsonBody<FacetsAnswer>, Problem> {
-    let search = line_search(&words, &times, &PageParams::default())?;
+    let mut search = line_search(&words, &times, &PageParams::default())?;
+    search.page.only_count = true;
     let budget = params.timeout_ms.map_or(BUDGET, Duration::from_millis);
-    let until = Instant::now() + budget.min(BUDGET_MAX);
-    Ok(JsonBody(count(&state, search, until).await?))
+    search.budget = budget.min(BUDGET_MAX);
+    let counts = FacetCounts {
+        over_time: params
+            .step
+            .and_then(|step| OverTime::of(&search, step).transpose())
+            .transpose()?,
+        ..FacetCounts::default()
+    };
+    let (counts, facts) = state.search(search, counts).await?;
+    let complete = facts.end.is_complete && counts.counted < COUNTED_MAX;
+    let to = facts.end.progress.searched_to_ms.filter(|_| !complete);
+    Ok(JsonBody(FacetsAnswer {
+        counted: counts.counted,
+        complete,
+        counted_to: to.and_then(|to| Timestamp::from_millisecond(to).ok()),
+        over_time: counts.over_time.clone(),
+        fields: counts.fields(),
+    }))
 }
 
-async fn count(state: &AppState, mut search: LineSearch, until: Instant) -> Result<FacetsAnswer, Problem> {
-    let mut counts = FacetCounts::default();
-    loop {
-        let left = COUNTED_MAX - counts.counted.min(COUNTED_MAX);
-        search.page.limit = usize::try_from(left).unwrap_or(PAGE_LINES).min(PAGE_LINES);
-        search.budget = until.saturating_duration_since(Instant::now());
-        let counted = counts.counted;
-        let (so_far, facts) = state.search(search.clone(), counts).await?;
-        counts = so_far;
-        search.page.after = facts.end.next;
-        let is_over = search.page.after.is_none() || counts.counted >= COUNTED_MAX || until <= Instant::now();
-        if is_over || counts.counted == counted {
-            let to = facts.end.progress.searched_to_ms;
-            let to = to.filter(|_| !facts.end.is_complete);
-            return Ok(FacetsAnswer {
-                counted: counts.counted,
-                complete: facts.end.is_complete,
-                counted_to: to.and_then(|to| Timestamp::from_millisecond(to).ok()),
-                fields: counts.fields(),
-            });
+impl OverTime {
+    /// No steps yet; `None` if the search has no beginning.
+    fn of(search: &LineSearch, step: u32) -> Result<Option<Self>, Problem> {
+        let until = search.selection.until.unwrap_or_else(Timestamp::now).as_second();
+        let Some(since) = search.selection.since.map(Timestamp::as_second) else {
+            return Ok(None);
+        };
+        let seconds = i64::from(step);
+        let too_many = || {
+            Problem::bad_request(format!(
+                "step: the time has 1 to {STEPS_MAX} steps of so many seconds"
+            ))
+        };
+        let start = since - since.checked_rem_euclid(seconds).ok_or_else(too_many)?;
+        let steps = usize::try_from((until - start).max(0) / seconds + 1).unwrap_or(usize::MAX);
+        if steps > STEPS_MAX {
+            return Err(too_many());
+        }
+        Ok(Some(Self {
+            since: Timestamp::from_second(start).unwrap_or(Timestamp::MIN),
+            step,
+            lines: vec![0; steps],
+        }))
+    }
+
+    fn add(&mut self, time_ms: i64) {
+        let step = (time_ms.div_euclid(1000) - self.since.as_second()).div_euclid(i64::from(self.step));
+        if let Some(lines) = usize::try_from(step)
+            .ok()
+            .and_then(|step| self.lines.get_mut(step))
+        {
+            *lines += 1;
         }
     }
 }
@@ -123,18 +169,23 @@ async fn count(state: &AppState, mut search: LineSearch, until: Instant) -> Resu
 #[derive(Debug, Default)]
 struct FacetCounts {
     counted: u64,
+    over_time: Option<OverTime>,
     source: ValueCounts,
     level: ValueCounts,
-    status: ValueCounts,
+    status: BTreeMap<u16, u64>,
     path: ValueCounts,
 }
 
 impl FacetCounts {
     fn fields(self) -> Vec<FieldCounts> {
+        let mut status = ValueCounts::default();
+        for (value, lines) in self.status {
+            status.add(&value.to_string(), lines);
+        }
         let fields = [
             ("source", self.source),
             ("level", self.level),
-            ("status", self.status),
+            ("status", status),
             ("path", self.path),
         ];
         fields.map(|(field, counts)| counts.answer(field)).into()
@@ -142,19 +193,35 @@ impl FacetCounts {
 }
 
 impl HitTaker for FacetCounts {
-    fn hit(&mut self, hit: &Hit) -> bool {
-        self.counted += 1;
-        self.source.add(&hit.source);
-        if let Some(level) = &hit.level {
-            self.level.add(level);
-        }
-        if let Some(status) = hit.status {
-            self.status.add(&status.to_string());
-        }
-        if let Some((_, path)) = hit.fields.iter().find(|(name, _)| name == "path") {
-            self.path.add(path.split('?').next().unwrap_or_default());
-        }
+    fn hit(&mut self, _: &Hit) -> bool {
         true
+    }
+
+    fn matched(&mut self, line: &MatchedLine<'_>, reader: &mut LineReader<'_>) {
+        if self.counted >= COUNTED_MAX {
+            return;
+        }
+        self.counted += 1;
+        if let Some(over_time) = &mut self.over_time {
+            over_time.add(line.time_ms);
+        }
+        self.source.add(line.source, 1);
+        if let Some(level) = line.level {
+            self.level.add(level, 1);
+        }
+        if let Some(status) = line.status {
+            *self.status.entry(status).or_default() += 1;
+        }
+        let facts = reader.read(line.line);
+        let path = reader.field(line.line, b"path").or(facts.path.map(Cow::Borrowed));
+        if let Some(path) = path {
+            let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+            self.path.add(&String::from_utf8_lossy(path), 1);
+        }
+    }
+
+    fn progress(&mut self, _: &SearchProgress) -> bool {
+        self.counted < COUNTED_MAX
     }
 }
 
@@ -166,13 +233,13 @@ struct ValueCounts {
 }
 
 impl ValueCounts {
-    fn add(&mut self, value: &str) {
+    fn add(&mut self, value: &str, count: u64) {
         if let Some(lines) = self.values.get_mut(value) {
-            *lines += 1;
+            *lines += count;
         } else if self.values.len() < VALUES_MAX && (1..=VALUE_BYTES_MAX).contains(&value.len()) {
-            self.values.insert(value.to_owned(), 1);
+            self.values.insert(value.to_owned(), count);
         } else if !value.is_empty() {
-            self.others += 1;
+            self.others += count;
         }
     }
 
@@ -191,23 +258,32 @@ impl ValueCounts {
 
 #[cfg(test)]
 mod tests {
+    use logferry_fields::Format;
+
     use super::*;
 
     #[test]
     fn what_is_too_much_to_tell_apart_is_counted_with_the_others() {
         let mut counts = FacetCounts::default();
-        let hit = |path: String| Hit {
-            source: "a".to_owned(),
-            status: Some(200),
-            fields: vec![("path".to_owned(), path)],
-            ..Hit::default()
+        let format = Format::default();
+        let mut reader = LineReader::new(&format, 0);
+        let mut take = |path: String| {
+            let line = format!("192.0.2.1 - - [21/Nov/2026:08:20:03 +0000] \"GET {path} HTTP/1.1\" 200 5");
+            let matched = MatchedLine {
+                time_ms: 0,
+                source: "a",
+                level: None,
+                status: Some(200),
+                line: line.as_bytes(),
+            };
+            counts.matched(&matched, &mut reader);
         };
         for number in 0..5000 {
-            counts.hit(&hit(format!("/{number}?x")));
+            take(format!("/{number}?x"));
         }
         for _ in 0..7 {
-            counts.hit(&hit("/0?y".to_owned()));
-            counts.hit(&hit("/".repeat(VALUE_BYTES_MAX + 1)));
+            take("/0?y".to_owned());
+            take("/".repeat(VALUE_BYTES_MAX + 1));
         }
         assert_eq!(counts.counted, 5014);
         let fields = counts.fields();

@@ -12,16 +12,22 @@ use super::schemas::LineAnswerSchema;
 use super::search::{MarkedHitJson, marks_of};
 use crate::answer::input::{JsonInput, PathInput, QueryInput};
 use crate::answer::json_body::JsonBody;
+use crate::answer::listed_page::ListedPage;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
-use crate::database::{MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketRow, TicketStatus};
+use crate::database::{
+    ListCursor, ListPage, MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketChoice, TicketRow,
+    TicketStatus,
+};
 use crate::login::principal::{Actor, Reader};
+use crate::pages::parts::links::query_text;
 
 /// Lines around.
 const AROUND: usize = 10;
 const AROUND_MAX: usize = 200;
 /// Marked lines of one answer.
 const LISTED_MAX: usize = 1000;
+const LISTED: usize = 1000;
 const NOTE_MAX: usize = 2000;
 const ASSIGNEE_MAX: usize = 64;
 
@@ -202,16 +208,82 @@ impl TicketJson {
     }
 }
 
+/// Which part of a list.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListParams {
+    /// Only what is behind this: as the header `Link` of the answer before has it.
+    after: String,
+    /// At most so many: 1 to 1000 [default: 1000].
+    limit: Option<usize>,
+}
+
+impl ListParams {
+    pub(super) fn page(&self, usual: usize) -> Result<ListPage, Problem> {
+        let limit = self.limit.unwrap_or(usual);
+        if !(1..=LISTED_MAX).contains(&limit) {
+            return Err(Problem::bad_request(format!("limit: write 1 to {LISTED_MAX}")));
+        }
+        let after = Some(&self.after).filter(|after| !after.is_empty());
+        let after = after.map(|after| after.parse()).transpose();
+        let wrong = |_| {
+            Problem::bad_request(
+                "after: this is no cursor of this list; follow the header Link of the answer before",
+            )
+        };
+        Ok(ListPage {
+            limit,
+            after: after.map_err(wrong)?,
+        })
+    }
+}
+
+/// The address of what follows on a page that is full. `more`: the rest of the query, ending in `&`.
+pub(super) fn next_page<R>(
+    (path, more): (&str, &str),
+    page: &ListPage,
+    rows: &[R],
+    cursor: impl FnOnce(&R) -> ListCursor,
+) -> Option<String> {
+    let last = rows.last().filter(|_| rows.len() >= page.limit)?;
+    let after = query_text(&cursor(last).to_string());
+    Some(format!("{path}?{more}limit={}&after={after}", page.limit))
+}
+
+/// Which tickets.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TicketParams {
+    /// `open` (not done), `done` or `all` [default: all].
+    show: String,
+}
+
 /// The tickets, those that changed last first
-#[utoipa::path(get, path = "/tickets", responses(
-    (status = 200, body = Vec<TicketJson>),
+#[utoipa::path(get, path = "/tickets", params(TicketParams, ListParams), responses(
+    (status = 200, body = Vec<TicketJson>, headers(("link" = String, description = "If there may be more: `<ADDRESS>; rel=\"next\"`"))),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn tickets(
     State(state): State<AppState>,
     _: Reader,
-) -> Result<JsonBody<Vec<TicketJson>>, Problem> {
-    let rows = state.database.run(|db| db.tickets(LISTED_MAX)).await?;
-    Ok(JsonBody(rows.into_iter().map(TicketJson::of).collect()))
+    QueryInput(which): QueryInput<TicketParams>,
+    QueryInput(params): QueryInput<ListParams>,
+) -> Result<ListedPage<TicketJson>, Problem> {
+    let (choice, more) = match which.show.as_str() {
+        "" | "all" => (TicketChoice::All, ""),
+        "open" => (TicketChoice::Open, "show=open&"),
+        "done" => (TicketChoice::Done, "show=done&"),
+        _ => return Err(Problem::bad_request("show: write open, done or all")),
+    };
+    let page = params.page(LISTED)?;
+    let asked = page.clone();
+    let rows = state.database.run(move |db| db.tickets(choice, &asked)).await?;
+    Ok(ListedPage {
+        next: next_page(("/api/v1/tickets", more), &page, &rows, TicketRow::cursor),
+        rows: rows.into_iter().map(TicketJson::of).collect(),
+    })
 }
 
 /// Open a ticket for a line, or change it
@@ -273,27 +345,41 @@ impl MarkedLineJson {
 }
 
 /// The pinned lines, the newest first
-#[utoipa::path(get, path = "/pins", responses(
-    (status = 200, body = Vec<MarkedLineJson>),
+#[utoipa::path(get, path = "/pins", params(ListParams), responses(
+    (status = 200, body = Vec<MarkedLineJson>, headers(("link" = String, description = "If there may be more: `<ADDRESS>; rel=\"next\"`"))),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn pins(
     State(state): State<AppState>,
     _: Reader,
-) -> Result<JsonBody<Vec<MarkedLineJson>>, Problem> {
-    let rows = state.database.run(|db| db.pinned(LISTED_MAX)).await?;
-    Ok(JsonBody(rows.into_iter().map(MarkedLineJson::of).collect()))
+    QueryInput(params): QueryInput<ListParams>,
+) -> Result<ListedPage<MarkedLineJson>, Problem> {
+    let page = params.page(LISTED)?;
+    let asked = page.clone();
+    let rows = state.database.run(move |db| db.pinned(&asked)).await?;
+    Ok(ListedPage {
+        next: next_page(("/api/v1/pins", ""), &page, &rows, MarkRow::cursor),
+        rows: rows.into_iter().map(MarkedLineJson::of).collect(),
+    })
 }
 
 /// The hidden lines, the newest first
-#[utoipa::path(get, path = "/hidden", responses(
-    (status = 200, body = Vec<MarkedLineJson>),
+#[utoipa::path(get, path = "/hidden", params(ListParams), responses(
+    (status = 200, body = Vec<MarkedLineJson>, headers(("link" = String, description = "If there may be more: `<ADDRESS>; rel=\"next\"`"))),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn hidden(
     State(state): State<AppState>,
     _: Reader,
-) -> Result<JsonBody<Vec<MarkedLineJson>>, Problem> {
-    let rows = state.database.run(|db| db.hidden(LISTED_MAX)).await?;
-    Ok(JsonBody(rows.into_iter().map(MarkedLineJson::of).collect()))
+    QueryInput(params): QueryInput<ListParams>,
+) -> Result<ListedPage<MarkedLineJson>, Problem> {
+    let page = params.page(LISTED)?;
+    let asked = page.clone();
+    let rows = state.database.run(move |db| db.hidden(&asked)).await?;
+    Ok(ListedPage {
+        next: next_page(("/api/v1/hidden", ""), &page, &rows, MarkRow::cursor),
+        rows: rows.into_iter().map(MarkedLineJson::of).collect(),
+    })
 }
 
 impl AppState {

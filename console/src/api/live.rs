@@ -7,8 +7,9 @@ use axum::response::Response;
 use super::line_query::LineQuery;
 use crate::answer::input::QueryInput;
 use crate::answer::problem::Problem;
-use crate::app::event_stream::event_stream;
+use crate::app::event_stream::{event_stream, start_of};
 use crate::app::state::AppState;
+use crate::live::WatchStart;
 use crate::login::principal::Reader;
 
 /// Lines as they become durable
@@ -24,12 +25,14 @@ use crate::login::principal::Reader;
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn live(
     State(state): State<AppState>,
-    _: Reader,
+    Reader(principal): Reader,
     headers: HeaderMap,
     QueryInput(words): QueryInput<LineQuery>,
 ) -> Result<Response, Problem> {
     words.check()?;
     let query = state.live.query(&words.name(), || words.query());
     let query = query.map_err(|error| Problem::bad_request(error.to_string()))?;
-    event_stream(state, query, &headers, |id, lines| lines.message(id)).await
+    let over = principal.over(state.clone());
+    let start = start_of(&headers, WatchStart::Recent);
+    event_stream(state, over, query, start, |id, lines| lines.message(id)).await
 }

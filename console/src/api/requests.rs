@@ -7,11 +7,17 @@ use logferry_requests::RequestedAction;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::input::JsonInput;
+use super::lines::{ListParams, next_page};
+use crate::answer::input::{JsonInput, QueryInput};
 use crate::answer::json_body::JsonBody;
+use crate::answer::listed_page::ListedPage;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::database::RequestRow;
 use crate::login::principal::{Actor, Reader};
+
+/// Requests of one answer.
+const LISTED: usize = 100;
 
 /// A request that is taken.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,14 +59,19 @@ pub(crate) async fn ask(
 }
 
 /// The requests of late, the newest first
-#[utoipa::path(get, path = "/requests", responses(
-    (status = 200, body = Vec<RequestJson>),
+#[utoipa::path(get, path = "/requests", params(ListParams), description = "100 of them, if `limit` is not given.", responses(
+    (status = 200, body = Vec<RequestJson>, headers(("link" = String, description = "If there may be more: `<ADDRESS>; rel=\"next\"`"))),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 401, body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn requests(
     State(state): State<AppState>,
     _: Reader,
-) -> Result<JsonBody<Vec<RequestJson>>, Problem> {
-    let rows = state.database.run(|db| db.recent_requests()).await?;
+    QueryInput(params): QueryInput<ListParams>,
+) -> Result<ListedPage<RequestJson>, Problem> {
+    let page = params.page(LISTED)?;
+    let asked = page.clone();
+    let rows = state.database.run(move |db| db.requests(&asked)).await?;
+    let next = next_page(("/api/v1/requests", ""), &page, &rows, RequestRow::cursor);
     let rows = rows.into_iter().map(|row| RequestJson {
         id: row.request.id,
         at: row.request.at,
@@ -69,5 +80,8 @@ pub(crate) async fn requests(
         outcome: row.outcome,
         ended_at: row.ended_at,
     });
-    Ok(JsonBody(rows.collect()))
+    Ok(ListedPage {
+        rows: rows.collect(),
+        next,
+    })
 }

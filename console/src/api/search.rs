@@ -1,5 +1,6 @@
 //! `GET /api/v1/search`: a page of hits, newest first, with a cursor; as JSON, or line by line while they are found.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -17,8 +18,9 @@ use super::line_query::{LineQuery, TimeRange};
 use super::schemas::SearchAnswerSchema;
 use crate::answer::input::QueryInput;
 use crate::answer::json_body::{JsonBody, to_json};
+use crate::answer::piece_writer::PieceWriter;
 use crate::answer::problem::Problem;
-use crate::answer::stream_body::{self, BodyWriter, UNBUFFERED};
+use crate::answer::stream_body::{self, UNBUFFERED};
 use crate::app::lines::{HitTaker, LineSearch, SearchFacts};
 use crate::app::state::AppState;
 use crate::database::MarkSet;
@@ -215,21 +217,28 @@ fn timestamp(milliseconds: Option<i64>) -> Option<Timestamp> {
 fn streamed(state: AppState, search: LineSearch, with_hidden: bool) -> Response {
     let (writer, body) = stream_body::body();
     tokio::spawn(async move {
-        let taker = NdjsonTaker {
-            state: state.clone(),
-            writer: writer.clone(),
-            with_hidden,
-            told: Instant::now(),
+        let searched = async {
+            let marks = state.database.run(|db| db.all_marks()).await?;
+            let turn = state.search_turn().await?;
+            let taker = NdjsonTaker {
+                marks,
+                // A reader that takes nothing keeps the turn no longer than any search does.
+                lines: PieceWriter::new(writer.clone(), Instant::now() + search.budget),
+                with_hidden,
+                told: Instant::now(),
+            };
+            state.search_page(turn, search, taker).await
         };
         let ended = tokio::select! {
-            ended = state.search(search, taker) => ended,
+            ended = searched => ended,
             () = writer.closed() => return,
         };
-        let last = match &ended {
-            Ok((_, facts)) => to_json(&EndJson::of(facts)),
-            Err(problem) => to_json(&problem),
+        let (mut rest, last) = match ended {
+            Ok((taker, facts)) => (taker.lines.rest(), to_json(&EndJson::of(&facts))),
+            Err(problem) => (Vec::new(), to_json(&problem)),
         };
-        let _ = writer.send(line_of(last.unwrap_or_default())).await;
+        rest.extend(last.unwrap_or_default());
+        let _ = writer.send(line_of(rest)).await;
     });
     let headers = [
         (CONTENT_TYPE, NDJSON),
@@ -245,26 +254,21 @@ pub(super) fn line_of(mut json: Vec<u8>) -> Bytes {
 
 /// Writes hits as they are found.
 struct NdjsonTaker {
-    state: AppState,
-    writer: BodyWriter,
+    marks: HashMap<String, MarkSet>,
+    lines: PieceWriter,
     with_hidden: bool,
     told: Instant,
 }
 
 impl NdjsonTaker {
-    fn write(&self, value: &impl Serialize) -> bool {
-        let json = to_json(value).unwrap_or_default();
-        self.writer.blocking_send(line_of(json)).is_ok()
+    fn write(&mut self, value: &impl Serialize) -> bool {
+        self.lines.add(&to_json(value).unwrap_or_default())
     }
 }
 
 impl HitTaker for NdjsonTaker {
     fn hit(&mut self, hit: &Hit) -> bool {
-        let marks = self.state.database.run_here(|db| db.marks(&[hit.id()]));
-        let marks = marks
-            .ok()
-            .and_then(|marks| marks.first().copied())
-            .unwrap_or_default();
+        let marks = self.marks.get(&hit.id()).copied().unwrap_or_default();
         if marks.is_hidden && !self.with_hidden {
             return true;
         }
@@ -275,14 +279,14 @@ impl HitTaker for NdjsonTaker {
     }
 
     fn progress(&mut self, progress: &SearchProgress) -> bool {
-        if self.told.elapsed() < PROGRESS_INTERVAL {
-            return !self.writer.is_closed();
+        if self.told.elapsed() >= PROGRESS_INTERVAL {
+            self.told = Instant::now();
+            self.write(&ProgressJson {
+                searched_to: timestamp(progress.searched_to_ms),
+                found: progress.hits,
+                scanned_bytes: progress.scanned_bytes,
+            });
         }
-        self.told = Instant::now();
-        self.write(&ProgressJson {
-            searched_to: timestamp(progress.searched_to_ms),
-            found: progress.hits,
-            scanned_bytes: progress.scanned_bytes,
-        })
+        self.lines.flush()
     }
 }

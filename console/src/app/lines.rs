@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::FormatsByLog;
+use logferry_fields::LineReader;
 use logferry_ledger::Ledger;
 use logferry_numbers::IndexGap;
 use logferry_search::{
     LineId, LineSelection, LinesAround, SearchError, SearchScope, SearchedHost, lines_around,
 };
-use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress};
+use logferry_store::{Hit, MatchedLine, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::state::AppState;
 use crate::answer::problem::Problem;
@@ -39,9 +42,23 @@ pub(crate) struct SearchFacts {
     pub(crate) gaps: Vec<IndexGap>,
 }
 
+/// The right to search, one of few.
+pub(crate) type SearchTurn = Arc<OwnedSemaphorePermit>;
+
+async fn turn_of(turns: &Arc<Semaphore>, busy: &str) -> Result<SearchTurn, Problem> {
+    let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(turns).acquire_owned()).await;
+    match turn {
+        Ok(Ok(turn)) => Ok(Arc::new(turn)),
+        _ => Err(Problem::unavailable(busy)),
+    }
+}
+
 /// Takes hits, on the thread of the search. False ends it.
 pub(crate) trait HitTaker: Send + 'static {
     fn hit(&mut self, hit: &Hit) -> bool;
+
+    /// A line that is only counted.
+    fn matched(&mut self, _: &MatchedLine<'_>, _: &mut LineReader<'_>) {}
 
     fn progress(&mut self, _: &SearchProgress) -> bool {
         true
@@ -75,6 +92,10 @@ impl<T: HitTaker> SearchObserver for BoundedObserver<'_, T> {
         self.taker.hit(hit) && !self.is_cancelled.load(Ordering::Relaxed)
     }
 
+    fn matched(&mut self, line: &MatchedLine<'_>, reader: &mut LineReader<'_>) {
+        self.taker.matched(line, reader);
+    }
+
     fn progress(&mut self, progress: &SearchProgress) -> bool {
         self.taker.progress(progress) && self.goes_on()
     }
@@ -85,14 +106,34 @@ impl AppState {
     pub(crate) async fn search<T: HitTaker>(
         &self,
         search: LineSearch,
+        taker: T,
+    ) -> Result<(T, SearchFacts), Problem> {
+        let turn = self.search_turn().await?;
+        self.search_page(turn, search, taker).await
+    }
+
+    /// The turn of a search.
+    pub(crate) async fn search_turn(&self) -> Result<SearchTurn, Problem> {
+        turn_of(
+            &self.searches,
+            "too many searches run at the same time; try again",
+        )
+        .await
+    }
+
+    /// The turn of an export, for all of its pages.
+    pub(crate) async fn export_turn(&self) -> Result<SearchTurn, Problem> {
+        let busy = "too many exports run at the same time; wait until one has ended, and try again";
+        turn_of(&self.exports, busy).await
+    }
+
+    /// Searches one page; the turn lasts as long as the search, also if nobody waits for it any more.
+    pub(crate) async fn search_page<T: HitTaker>(
+        &self,
+        turn: SearchTurn,
+        search: LineSearch,
         mut taker: T,
     ) -> Result<(T, SearchFacts), Problem> {
-        let turn = tokio::time::timeout(TURN_WAIT, self.searches.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Problem::unavailable(
-                "too many searches run at the same time; try again",
-            ));
-        };
         let is_cancelled = Arc::new(AtomicBool::new(false));
         let _guard = CancelOnDrop(Arc::clone(&is_cancelled));
         let state = self.clone();
@@ -142,14 +183,17 @@ impl AppState {
         read: impl FnOnce(SearchedHost<'_>) -> Result<T, SearchError>,
     ) -> Result<T, Problem> {
         let formats: &FormatsByLog = &self.settings.shared.formats;
-        self.host.with_ledger(|ledger: &Ledger| {
-            Ok(read(SearchedHost {
-                ledger,
-                data_dir: self.host.data_dir(),
-                store_dir: Some(self.host.store_dir()),
-                formats,
-                configuration: "the configuration",
-            })?)
+        self.host.with_kept_index(|kept| {
+            self.host.with_ledger(|ledger: &Ledger| {
+                Ok(read(SearchedHost {
+                    ledger,
+                    data_dir: self.host.data_dir(),
+                    store_dir: Some(self.host.store_dir()),
+                    formats,
+                    configuration: "the configuration",
+                    kept,
+                })?)
+            })
         })
     }
 }

@@ -22,6 +22,9 @@ use crate::live::LiveHub;
 /// Searches at one time. Each may read as fast as the disk gives.
 const SEARCHES_MAX: usize = 4;
 
+/// Exports at one time, beside searches: one lasts minutes, and must not be why nobody can search.
+const EXPORTS_MAX: usize = 2;
+
 /// Everything that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AppState(Arc<AppShared>);
@@ -40,6 +43,8 @@ pub(crate) struct AppShared {
     pub(crate) password_checks: Semaphore,
     /// Searches that run at one time.
     pub(crate) searches: Arc<Semaphore>,
+    /// Exports that run at one time.
+    pub(crate) exports: Arc<Semaphore>,
     /// Audits of late.
     pub(crate) audits: KeptAudits,
     /// Lines as they become durable.
@@ -60,6 +65,7 @@ impl AppState {
             metrics: Metrics::process().console(),
             password_checks: Semaphore::new(password::CHECKS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             audits: KeptAudits::default(),
             live: LiveHub::new(Timestamp::now()),
             stop,

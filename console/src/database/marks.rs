@@ -1,10 +1,13 @@
 //! Pins, tickets and hidden lines. Each change is one transaction with its entry in the trail of actions.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::list_page::{ListCursor, ListPage};
 use super::{ConsoleDb, actions, milliseconds, timestamp};
 use crate::error::ConsoleError;
 
@@ -36,6 +39,35 @@ impl MarkKind {
             (Self::Ticket, false) => "remove ticket",
             (Self::Hidden, true) => "hide",
             (Self::Hidden, false) => "show again",
+        }
+    }
+}
+
+/// Which tickets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TicketChoice {
+    All,
+    /// Those that are not done.
+    Open,
+    Done,
+}
+
+impl MarkRow {
+    /// Where the list of such lines goes on behind it.
+    pub(crate) fn cursor(&self) -> ListCursor {
+        ListCursor {
+            ms: self.line.time_ms,
+            name: self.line.line.clone(),
+        }
+    }
+}
+
+impl TicketRow {
+    /// Where the list of tickets goes on behind it.
+    pub(crate) fn cursor(&self) -> ListCursor {
+        ListCursor {
+            ms: milliseconds(self.ticket_changed_at),
+            name: self.mark.line.line.clone(),
         }
     }
 }
@@ -203,6 +235,23 @@ impl ConsoleDb {
         })
     }
 
+    /// The marks of all lines that have any, by line. People set them, so they are few beside lines.
+    pub(crate) fn all_marks(&self) -> Result<HashMap<String, MarkSet>, ConsoleError> {
+        self.read("read all marks", |sql| {
+            let query = "SELECT line, is_pinned, is_ticket, is_hidden FROM marks
+                         WHERE is_pinned = 1 OR is_ticket = 1 OR is_hidden = 1";
+            let row = |row: &Row<'_>| {
+                let marks = MarkSet {
+                    is_pinned: row.get(1)?,
+                    is_ticket: row.get(2)?,
+                    is_hidden: row.get(3)?,
+                };
+                Ok((row.get(0)?, marks))
+            };
+            sql.prepare_cached(query)?.query_map([], row)?.collect()
+        })
+    }
+
     /// What is kept of a line that somebody marked.
     pub(crate) fn marked_line(&self, line: &str) -> Result<Option<MarkRow>, ConsoleError> {
         self.read("find a marked line", |sql| {
@@ -212,13 +261,13 @@ impl ConsoleDb {
     }
 
     /// The pinned lines, the newest line first.
-    pub(crate) fn pinned(&self, limit: usize) -> Result<Vec<MarkRow>, ConsoleError> {
-        self.marked("is_pinned = 1 AND is_hidden = 0", limit)
+    pub(crate) fn pinned(&self, page: &ListPage) -> Result<Vec<MarkRow>, ConsoleError> {
+        self.marked("is_pinned = 1 AND is_hidden = 0", page)
     }
 
-    /// The hidden lines, the last one that was hidden first.
-    pub(crate) fn hidden(&self, limit: usize) -> Result<Vec<MarkRow>, ConsoleError> {
-        self.marked("is_hidden = 1", limit)
+    /// The hidden lines, the newest line first.
+    pub(crate) fn hidden(&self, page: &ListPage) -> Result<Vec<MarkRow>, ConsoleError> {
+        self.marked("is_hidden = 1", page)
     }
 
     /// How many lines of each level are hidden, of lines since a time.
@@ -231,29 +280,37 @@ impl ConsoleDb {
         })
     }
 
-    fn marked(&self, condition: &str, limit: usize) -> Result<Vec<MarkRow>, ConsoleError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    fn marked(&self, condition: &str, page: &ListPage) -> Result<Vec<MarkRow>, ConsoleError> {
         self.read("list marked lines", |sql| {
             let query = format!(
-                "SELECT {MARK_COLUMNS} FROM marks WHERE {condition} ORDER BY time_ms DESC, line DESC LIMIT ?1"
+                "SELECT {MARK_COLUMNS} FROM marks WHERE {condition} AND (time_ms, line) < (?1, ?2)
+                 ORDER BY time_ms DESC, line DESC LIMIT ?3"
             );
             sql.prepare_cached(&query)?
-                .query_map([limit], mark_row)?
+                .query_map(page.values(), mark_row)?
                 .collect()
         })
     }
 
-    /// The tickets, those that changed last first.
-    pub(crate) fn tickets(&self, limit: usize) -> Result<Vec<TicketRow>, ConsoleError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    /// The tickets of a choice, those that changed last first.
+    pub(crate) fn tickets(
+        &self,
+        choice: TicketChoice,
+        page: &ListPage,
+    ) -> Result<Vec<TicketRow>, ConsoleError> {
+        let condition = match choice {
+            TicketChoice::All => "1",
+            TicketChoice::Open => "status <> 'done'",
+            TicketChoice::Done => "status = 'done'",
+        };
         self.read("list the tickets", |sql| {
             let query = format!(
                 "SELECT {MARK_COLUMNS}, status, note, assignee, opened_at, opened_by, tickets.changed_at
-                 FROM tickets JOIN marks USING (line) WHERE is_ticket = 1 AND is_hidden = 0
-                 ORDER BY tickets.changed_at DESC, line LIMIT ?1"
+                 FROM tickets JOIN marks USING (line) WHERE is_ticket = 1 AND is_hidden = 0 AND {condition}
+                 AND (tickets.changed_at, line) < (?1, ?2) ORDER BY tickets.changed_at DESC, line DESC LIMIT ?3"
             );
             sql.prepare_cached(&query)?
-                .query_map([limit], ticket_row)?
+                .query_map(page.values(), ticket_row)?
                 .collect()
         })
     }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod actions;
+mod list_page;
 mod marks;
 mod requests;
 mod saved_searches;
@@ -23,7 +24,11 @@ use crate::error::ConsoleError;
 
 pub(crate) use accounts::{TokenRow, UserRow};
 pub(crate) use actions::ActionRow;
-pub(crate) use marks::{MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketRow, TicketStatus};
+pub(crate) use list_page::{ListCursor, ListPage};
+pub(crate) use marks::{
+    MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketChoice, TicketRow, TicketStatus,
+};
+pub(crate) use requests::RequestRow;
 
 /// Its name in the console's folder.
 pub(crate) const FILE_NAME: &str = "console.db";

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use logferry_requests::{ConsoleRequest, RequestedAction};
-use rusqlite::{Row, params};
+use rusqlite::{Params, Row, params};
 
+use super::list_page::{ListCursor, ListPage};
 use super::{ConsoleDb, actions, milliseconds, timestamp};
 use crate::error::ConsoleError;
 
@@ -13,6 +14,16 @@ pub(crate) struct RequestRow {
     pub(crate) request: ConsoleRequest,
     pub(crate) outcome: Option<String>,
     pub(crate) ended_at: Option<Timestamp>,
+}
+
+impl RequestRow {
+    /// Where the list of requests goes on behind it.
+    pub(crate) fn cursor(&self) -> ListCursor {
+        ListCursor {
+            ms: milliseconds(self.request.at),
+            name: self.request.id.clone(),
+        }
+    }
 }
 
 impl ConsoleDb {
@@ -56,21 +67,22 @@ impl ConsoleDb {
 
     /// The requests without an outcome, the oldest first.
     pub(crate) fn open_requests(&self) -> Result<Vec<RequestRow>, ConsoleError> {
-        self.requests_where("outcome IS NULL ORDER BY at, id LIMIT 1000")
+        self.requests_where("outcome IS NULL ORDER BY at, id LIMIT 1000", [])
     }
 
-    /// The requests of late, the newest first.
-    pub(crate) fn recent_requests(&self) -> Result<Vec<RequestRow>, ConsoleError> {
-        self.requests_where("1 ORDER BY at DESC, id LIMIT 100")
+    /// The requests, the newest first.
+    pub(crate) fn requests(&self, page: &ListPage) -> Result<Vec<RequestRow>, ConsoleError> {
+        let condition = "(at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3";
+        self.requests_where(condition, page.values())
     }
 
-    fn requests_where(&self, condition: &str) -> Result<Vec<RequestRow>, ConsoleError> {
+    fn requests_where(&self, condition: &str, values: impl Params) -> Result<Vec<RequestRow>, ConsoleError> {
         self.read("list requests", |sql| {
             let query =
                 format!("SELECT id, at, who, body, outcome, ended_at FROM requests WHERE {condition}");
             let rows = sql
                 .prepare_cached(&query)?
-                .query_map([], request_row)?
+                .query_map(values, request_row)?
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(rows.into_iter().flatten().collect())
         })

@@ -1,16 +1,22 @@
 //! Reads of the relay host: ledger, spool, numbers and store. All of it as a user who may only read.
 
-pub(crate) mod ledger_pool;
+pub(crate) mod file_pool;
 
+use std::cell::Cell;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use logferry_config::ConsoleSettings;
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_numbers::{IndexError, IndexReader};
+use logferry_search::{IndexedBatches, KeptIndex};
 
-use self::ledger_pool::LedgerPool;
+use self::file_pool::{FileIdentity, FilePool};
 use crate::answer::problem::Problem;
+
+/// What is known of the index is looked up again after so long.
+const INDEXED_KNOWN: Duration = Duration::from_mins(10);
 
 /// The relay host, for async code.
 #[derive(Debug, Clone)]
@@ -18,15 +24,64 @@ pub(crate) struct ReadHost(Arc<Handles>);
 
 #[derive(Debug)]
 struct Handles {
-    ledgers: LedgerPool,
+    ledgers: FilePool<Ledger>,
+    indexes: FilePool<IndexReader>,
+    indexed: Mutex<Option<KnownIndexed>>,
     data_dir: PathBuf,
     store_dir: PathBuf,
+}
+
+/// The batches that searches know to be wholly in the store.
+#[derive(Debug)]
+struct KnownIndexed {
+    /// The files of ledger and index.
+    of: [Option<FileIdentity>; 2],
+    since: Instant,
+    batches: Arc<IndexedBatches>,
+}
+
+impl Handles {
+    fn with_ledger<T>(&self, read: impl FnOnce(&Ledger) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let open = || Ledger::open_read_only(&self.data_dir);
+        self.ledgers.with(open, |_| true, read)
+    }
+
+    fn with_index<T>(
+        &self,
+        is_sound: &Cell<bool>,
+        read: impl FnOnce(&IndexReader) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        let open = || IndexReader::open(&self.store_dir);
+        let may_be_kept = |reader: &IndexReader| reader.sees_changes() && is_sound.get();
+        self.indexes.with(open, may_be_kept, read)
+    }
+
+    /// What is known of the batches of these files. The indexer begins anew if it must, so nothing is known for long.
+    fn indexed(&self) -> Arc<IndexedBatches> {
+        let of = [
+            file_pool::identity(&self.data_dir.join(logferry_ledger::FILE_NAME)),
+            file_pool::identity(&self.store_dir.join(logferry_numbers::FILE_NAME)),
+        ];
+        let mut known = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_current = |it: &KnownIndexed| it.of == of && it.since.elapsed() < INDEXED_KNOWN;
+        if !known.as_ref().is_some_and(is_current) {
+            *known = None;
+        }
+        let new = || KnownIndexed {
+            of,
+            since: Instant::now(),
+            batches: Arc::default(),
+        };
+        Arc::clone(&known.get_or_insert_with(new).batches)
+    }
 }
 
 impl ReadHost {
     pub(crate) fn new(settings: &ConsoleSettings) -> Self {
         Self(Arc::new(Handles {
-            ledgers: LedgerPool::new(&settings.data_dir),
+            ledgers: FilePool::new(settings.data_dir.join(logferry_ledger::FILE_NAME)),
+            indexes: FilePool::new(settings.store_dir.join(logferry_numbers::FILE_NAME)),
+            indexed: Mutex::default(),
             data_dir: settings.data_dir.clone(),
             store_dir: settings.store_dir.clone(),
         }))
@@ -48,7 +103,7 @@ impl ReadHost {
         read: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, Problem> {
         let handles = Arc::clone(&self.0);
-        blocking(move || Ok(handles.ledgers.with(read)?)).await
+        blocking(move || Ok(handles.with_ledger(read)?)).await
     }
 
     /// Reads the ledger on this thread, which must be one for blocking work.
@@ -56,7 +111,7 @@ impl ReadHost {
         &self,
         read: impl FnOnce(&Ledger) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        self.0.ledgers.with(read)
+        self.0.with_ledger(read)
     }
 
     /// The same, for a read that fails otherwise too. It runs on this thread, which must be one for blocking work.
@@ -65,7 +120,7 @@ impl ReadHost {
         read: impl FnOnce(&Ledger) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let mut outcome = None;
-        self.0.ledgers.with(|ledger| {
+        self.0.with_ledger(|ledger| {
             outcome = Some(read(ledger));
             Ok(())
         })?;
@@ -78,11 +133,33 @@ impl ReadHost {
         read: impl FnOnce(&IndexReader) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, Problem> {
         let handles = Arc::clone(&self.0);
-        blocking(move || {
-            let reader = IndexReader::open(&handles.store_dir)?;
-            Ok(read(&reader)?)
-        })
-        .await
+        blocking(move || Ok(handles.with_index(&Cell::new(true), read)?)).await
+    }
+
+    /// Reads with the index, and with what is known of its batches, on this thread, which must be one for blocking work. `None`:
+    /// there is no index, or it cannot be kept open; whoever reads opens it and says what is wrong.
+    pub(crate) fn with_kept_index<T>(
+        &self,
+        read: impl FnOnce(Option<KeptIndex<'_>>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        // Before the index is opened: what is known of another one is left aside.
+        let indexed = self.0.indexed();
+        let (mut read, mut outcome, is_sound) = (Some(read), None, Cell::new(true));
+        let _ = self.0.with_index(&is_sound, |reader| {
+            let kept = KeptIndex {
+                reader,
+                indexed: &indexed,
+            };
+            let kept = Some(kept).filter(|_| reader.sees_changes());
+            outcome = read.take().map(|read| read(kept));
+            is_sound.set(outcome.as_ref().is_some_and(Result::is_ok));
+            Ok(())
+        });
+        match (outcome, read) {
+            (Some(outcome), _) => outcome,
+            (None, Some(read)) => read(None),
+            (None, None) => Err(Problem::internal("a read did not run")),
+        }
     }
 }
 

@@ -13,8 +13,14 @@ use super::matches::{SHOWN_MAX, SharedQuery, ShownLine};
 use super::ring::{Hole, LostBytes, SinceTick};
 use crate::answer::json_body::to_json;
 
-/// A comment, so that proxies and browsers see that the stream lives.
-pub(crate) const KEEP_ALIVE: &str = ": keepalive\n\n";
+/// A comment, so that proxies and browsers see that the stream lives. With a number, a browser that reconnects goes on behind
+/// it, although no line has matched since.
+pub(crate) fn keep_alive(id: Option<u64>) -> Bytes {
+    match id {
+        None => Bytes::from_static(b": keepalive\n\n"),
+        Some(id) => format!(": keepalive\nid: {id}\n\n").into(),
+    }
+}
 
 /// The matches of one or more ticks together.
 #[derive(Debug, Default)]
@@ -37,9 +43,9 @@ impl MatchedLines {
             lines.matched += found.matched;
             lines.shown.extend(found.shown.iter().cloned());
             lines.lost.extend(tick.lost.iter().cloned());
-            lines.holes.extend(tick.broken_since.map(|since| Hole {
-                since: Some(since),
-                until: tick.at,
+            lines.holes.extend(tick.broken.map(|broken| Hole {
+                since: Some(broken.since),
+                until: broken.until,
                 lines: None,
             }));
             lines.until = Some(tick.at);
@@ -47,6 +53,22 @@ impl MatchedLines {
         let over = lines.shown.len().saturating_sub(SHOWN_MAX);
         lines.shown.drain(..over);
         lines
+    }
+
+    /// Leaves out what a watcher that opened its stream then did not miss.
+    pub(super) fn forget_holes_before(&mut self, opened: Timestamp) {
+        self.holes.retain(|hole| hole.until > opened);
+        for hole in &mut self.holes {
+            hole.since = Some(hole.since.map_or(opened, |since| since.max(opened)));
+        }
+    }
+
+    /// Leaves out lines that somebody has hidden, as if they were not there.
+    pub(crate) fn hide(&mut self, is_hidden: impl Fn(&str) -> bool) {
+        let before = self.shown.len();
+        self.shown.retain(|line| !is_hidden(&line.hit.id()));
+        let hidden = u64::try_from(before - self.shown.len()).unwrap_or(0);
+        self.matched = self.matched.saturating_sub(hidden);
     }
 
     /// Lines that match and are not shown.

@@ -14,9 +14,9 @@ use logferry_spool::follow::{FollowError, FollowEvent, Follower, LineFilter};
 use logferry_store::{LineOrigin, ReadLines};
 
 use super::hub::LiveHub;
-use super::ring::LostBytes;
+use super::ring::{BrokenTime, LostBytes};
 use crate::error::ConsoleError;
-use crate::host::ledger_pool;
+use crate::host::file_pool;
 
 /// From one tick to the next.
 const TICK: Duration = Duration::from_millis(250);
@@ -58,13 +58,19 @@ fn follow(
     formats: &FormatsByLog,
     broken_since: &mut Option<Timestamp>,
 ) -> Result<(), FollowError> {
-    let identity = ledger_pool::identity(data_dir);
+    let file = data_dir.join(logferry_ledger::FILE_NAME);
+    let identity = file_pool::identity(&file);
     let ledger = Ledger::open_read_only(data_dir)?;
     let mut follower = Follower::start(Ledger::open_read_only(data_dir)?, data_dir, LineFilter::default())?;
+    // What is written from now on comes.
+    let mut broken = broken_since.map(|since| BrokenTime {
+        since,
+        until: Timestamp::now(),
+    });
     hub.set_following(true);
     let default = Format::default();
     let (mut logs, mut logs_since) = (SourceLogs::default(), Instant::now());
-    while ledger_pool::identity(data_dir) == identity {
+    while file_pool::identity(&file) == identity {
         if logs_since.elapsed() > LOGS_KEPT {
             (logs, logs_since) = (SourceLogs::default(), Instant::now());
         }
@@ -96,8 +102,9 @@ fn follow(
             Ok(bytes < TICK_BYTES_MAX)
         };
         let has_all = follower.poll(&mut show)?;
-        if !blocks.is_empty() || !lost.is_empty() || broken_since.is_some() {
-            hub.push(blocks, lost, broken_since.take());
+        if !blocks.is_empty() || !lost.is_empty() || broken.is_some() {
+            hub.push(blocks, lost, broken.take());
+            *broken_since = None;
         }
         let wait = if has_all { TICK } else { Duration::from_millis(1) };
         if !hub.wait_while_watched(wait) {

@@ -9,7 +9,7 @@ use logferry_store::{Query, QueryError, ReadLines};
 use tokio::sync::watch;
 
 use super::matches::SharedQuery;
-use super::ring::{LostBytes, SinceTick, TickRing};
+use super::ring::{BrokenTime, LostBytes, SinceTick, TickRing};
 
 /// Lines are followed for so long after the last watcher has gone: a browser that reconnects misses nothing.
 const LINGER: Duration = Duration::from_mins(1);
@@ -112,8 +112,8 @@ impl LiveHub {
     }
 
     /// For the follower: a new tick. All queries are tried here, so that watchers find the outcome.
-    pub(super) fn push(&self, blocks: Vec<ReadLines>, lost: Vec<LostBytes>, broken_since: Option<Timestamp>) {
-        let tick = self.ring().push(Timestamp::now(), blocks, lost, broken_since);
+    pub(super) fn push(&self, blocks: Vec<ReadLines>, lost: Vec<LostBytes>, broken: Option<BrokenTime>) {
+        let tick = self.ring().push(Timestamp::now(), blocks, lost, broken);
         let queries: Vec<_> = {
             let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
             queries.values().filter_map(Weak::upgrade).collect()
@@ -126,6 +126,7 @@ impl LiveHub {
 
     /// For the follower: whether it follows.
     pub(super) fn set_following(&self, is_following: bool) {
+        self.ring().break_off();
         self.following.send_replace(is_following);
     }
 
@@ -142,7 +143,7 @@ impl LiveHub {
     }
 
     pub(super) fn recent(&self) -> SinceTick {
-        self.ring().recent()
+        self.ring().recent(Timestamp::now())
     }
 
     fn ring(&self) -> MutexGuard<'_, TickRing> {

@@ -17,7 +17,7 @@ mod matches;
 mod ring;
 mod watch;
 
-pub(crate) use events::{KEEP_ALIVE, MatchedLines, message};
+pub(crate) use events::{MatchedLines, keep_alive, message};
 pub(crate) use follow::start;
 pub(crate) use hub::LiveHub;
 pub(crate) use matches::SharedQuery;

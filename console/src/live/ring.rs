@@ -6,13 +6,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logferry_store::ReadLines;
 
 /// Bytes of lines that are kept.
 const BYTES_MAX: usize = 16 << 20;
 /// Ticks that are kept: five minutes of a busy host.
 const TICKS_MAX: usize = 1200;
+/// Ticks whose times and numbers are known after they left: of an hour of a busy host.
+const GONE_MAX: usize = 14_400;
+/// What a new watcher is shown is not older.
+const RECENT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Bytes of a batch that were not read in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +32,8 @@ pub(crate) struct Tick {
     pub(crate) at: Timestamp,
     pub(crate) blocks: Vec<ReadLines>,
     pub(crate) lost: Vec<LostBytes>,
-    /// Since when lines may be missing before this tick: the follower had to start anew.
-    pub(crate) broken_since: Option<Timestamp>,
+    /// When lines may be missing before this tick: the follower had to start anew.
+    pub(crate) broken: Option<BrokenTime>,
     /// Lines of all ticks before this one.
     pub(crate) lines_before: u64,
 }
@@ -45,10 +49,18 @@ impl Tick {
     }
 }
 
+/// A time in which nothing was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BrokenTime {
+    pub(crate) since: Timestamp,
+    /// What was written from then on is in the ticks.
+    pub(crate) until: Timestamp,
+}
+
 /// A time whose lines a watcher did not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hole {
-    /// Since when; `None`: since before this process.
+    /// Since when; `None`: nobody knows any more.
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Timestamp,
     /// How many lines of all kinds; `None`: nobody has counted them.
@@ -64,6 +76,15 @@ pub(crate) struct SinceTick {
     pub(crate) newest: u64,
 }
 
+/// What is known of a tick that left.
+#[derive(Debug, Clone, Copy)]
+struct GoneTick {
+    number: u64,
+    at: Timestamp,
+    /// Lines of all ticks up to it.
+    lines: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct TickRing {
     ticks: VecDeque<Arc<Tick>>,
@@ -73,8 +94,10 @@ pub(crate) struct TickRing {
     started_at: Timestamp,
     next: u64,
     lines: u64,
-    /// Number, time and lines so far of the last tick that left.
-    gone: Option<(u64, Timestamp, u64)>,
+    /// The ticks that left, the last one at the end.
+    gone: VecDeque<GoneTick>,
+    /// The number of the first tick since lines are followed without a break.
+    unbroken: u64,
 }
 
 impl TickRing {
@@ -87,7 +110,8 @@ impl TickRing {
             started_at: now,
             next: start + 1,
             lines: 0,
-            gone: None,
+            gone: VecDeque::new(),
+            unbroken: start + 1,
         }
     }
 
@@ -102,14 +126,14 @@ impl TickRing {
         at: Timestamp,
         blocks: Vec<ReadLines>,
         lost: Vec<LostBytes>,
-        broken_since: Option<Timestamp>,
+        broken: Option<BrokenTime>,
     ) -> Arc<Tick> {
         let tick = Tick {
             number: self.next,
             at,
             blocks,
             lost,
-            broken_since,
+            broken,
             lines_before: self.lines,
         };
         self.next += 1;
@@ -122,7 +146,14 @@ impl TickRing {
                 break;
             };
             self.bytes -= oldest.bytes();
-            self.gone = Some((oldest.number, oldest.at, oldest.lines_before + oldest.lines()));
+            if self.gone.len() >= GONE_MAX {
+                self.gone.pop_front();
+            }
+            self.gone.push_back(GoneTick {
+                number: oldest.number,
+                at: oldest.at,
+                lines: oldest.lines_before + oldest.lines(),
+            });
         }
         tick
     }
@@ -134,7 +165,7 @@ impl TickRing {
             let until = self.ticks.front().map_or(now, |tick| tick.at);
             return SinceTick {
                 hole: Some(Hole {
-                    since: None,
+                    since: before(number, now),
                     until: until.max(self.started_at),
                     lines: None,
                 }),
@@ -144,29 +175,53 @@ impl TickRing {
         }
         let first = self.ticks.partition_point(|tick| tick.number <= number);
         let ticks: Vec<_> = self.ticks.range(first..).cloned().collect();
-        let hole = self
-            .gone
-            .filter(|(gone, ..)| *gone > number)
-            .map(|(_, at, lines)| Hole {
-                since: None,
-                until: at,
-                lines: (number == self.start).then_some(lines),
-            });
+        let last = self.gone.back().filter(|last| last.number > number);
         SinceTick {
-            hole,
+            hole: last.map(|last| self.hole(number, last)),
             ticks,
             newest: self.newest(),
         }
     }
 
-    /// All ticks that are there, for one who begins to watch.
-    pub(crate) fn recent(&self) -> SinceTick {
+    /// What a watcher that had the tick of this number has not got of the ticks up to `last`, which left.
+    fn hole(&self, number: u64, last: &GoneTick) -> Hole {
+        let had = if number == self.start {
+            Some((self.started_at, 0))
+        } else {
+            let index = self.gone.partition_point(|gone| gone.number < number);
+            let had = self.gone.get(index).filter(|gone| gone.number == number);
+            had.map(|had| (had.at, had.lines))
+        };
+        Hole {
+            since: had.map(|(at, _)| at),
+            until: last.at,
+            lines: had.map(|(_, lines)| last.lines - lines),
+        }
+    }
+
+    /// Following begins or ends: what was before is no part of what comes.
+    pub(crate) fn break_off(&mut self) {
+        self.unbroken = self.next;
+    }
+
+    /// The ticks of late that are followed without a break, for one who begins to watch.
+    pub(crate) fn recent(&self, now: Timestamp) -> SinceTick {
+        let oldest = now.checked_sub(RECENT).unwrap_or(Timestamp::MIN);
+        let is_recent = |tick: &&Arc<Tick>| tick.number >= self.unbroken && tick.at >= oldest;
         SinceTick {
             hole: None,
-            ticks: self.ticks.iter().cloned().collect(),
+            ticks: self.ticks.iter().filter(is_recent).cloned().collect(),
             newest: self.newest(),
         }
     }
+}
+
+/// A time before the tick of this number of another process: numbers begin with the time of the start, and grow slower than it.
+fn before(number: u64, now: Timestamp) -> Option<Timestamp> {
+    /// 2026. What is smaller is the number of no process.
+    const FIRST_MS: i64 = 1_767_225_600_000;
+    let ms = i64::try_from(number).ok().filter(|ms| *ms >= FIRST_MS)?;
+    Timestamp::from_millisecond(ms).ok().filter(|at| *at <= now)
 }
 
 #[cfg(test)]
@@ -223,7 +278,44 @@ mod tests {
         let hole = since.hole.expect("a hole");
         assert_eq!(hole.until, at(5 * 250));
         assert_eq!((hole.lines, since.ticks.len()), (Some(5), 5));
+        assert_eq!(hole.since, Some(at(0)));
         assert_eq!(ring.since(start + 5, at(3000)).hole, None);
+        // One that has seen some of them knows since when.
+        let hole = ring.since(start + 2, at(3000)).hole.expect("a hole");
+        assert_eq!(
+            (hole.since, hole.until, hole.lines),
+            (Some(at(2 * 250)), at(5 * 250), Some(3))
+        );
+    }
+
+    #[test]
+    fn what_is_known_of_gone_ticks_has_a_bound() {
+        let mut ring = TickRing::new(at(0));
+        let start = ring.newest();
+        let count = i64::try_from(GONE_MAX + TICKS_MAX).unwrap() + 10;
+        for number in 1..=count {
+            push(&mut ring, number * 250, b"a\n");
+        }
+        assert_eq!(ring.gone.len(), GONE_MAX);
+        let hole = |number| ring.since(number, at(count * 250)).hole.expect("a hole");
+        assert_eq!((hole(start + 5).since, hole(start + 5).lines), (None, None));
+        assert_eq!(
+            hole(start + 20).lines,
+            Some(u64::try_from(GONE_MAX).unwrap() - 10)
+        );
+    }
+
+    #[test]
+    fn new_watcher_is_shown_what_is_recent_and_without_a_break() {
+        let mut ring = TickRing::new(at(0));
+        push(&mut ring, 0, b"old\n");
+        push(&mut ring, 400_000, b"new\n");
+        let ticks = |ring: &TickRing| ring.recent(at(400_250)).ticks.len();
+        assert_eq!(ticks(&ring), 1);
+        ring.break_off();
+        assert_eq!(ticks(&ring), 0);
+        push(&mut ring, 400_250, b"newer\n");
+        assert_eq!(ticks(&ring), 1);
     }
 
     #[test]
@@ -235,6 +327,12 @@ mod tests {
             assert!(since.hole.is_some_and(|hole| hole.lines.is_none()), "{number}");
             assert_eq!(since.ticks.len(), 1);
         }
+        // What it tells of its time is not later than it was.
+        let of_other = ring.since(ring.start - 5000, at(300)).hole.expect("a hole");
+        assert_eq!(
+            (of_other.since, ring.since(7, at(300)).hole.unwrap().since),
+            (Some(at(-5000)), None)
+        );
         // A process that starts later has only larger numbers.
         assert!(TickRing::new(at(2000)).start > ring.newest());
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +22,9 @@ const NEW_TICKS: usize = 4;
 /// Where a watcher begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WatchStart {
-    /// With what is in memory, if there is any, and what comes.
+    /// With what comes.
+    New,
+    /// With what came a moment ago, and what comes.
     Recent,
     /// Behind the message of this number, which it had before its connection broke.
     After(u64),
@@ -37,6 +40,8 @@ pub(crate) struct LiveWatcher {
     seen: u64,
     /// What the first message has beside what comes.
     first: Option<SinceTick>,
+    /// When it began; `None`: it goes on behind a message.
+    opened: Option<Timestamp>,
     next_message: Instant,
 }
 
@@ -58,18 +63,32 @@ impl LiveWatcher {
             newest,
             seen: 0,
             first: None,
+            opened: None,
             next_message: Instant::now(),
         };
         let mut following = hub.following();
         let _ = tokio::time::timeout(BEGIN_WAIT, following.wait_for(|is_following| *is_following)).await;
         // One look at the ring: a tick after it is newer than what was seen.
+        watcher.opened = Some(Timestamp::now());
         let first = match start {
+            WatchStart::New => SinceTick {
+                ticks: Vec::new(),
+                ..hub.recent()
+            },
             WatchStart::Recent => hub.recent(),
-            WatchStart::After(number) => hub.since(number),
+            WatchStart::After(number) => {
+                watcher.opened = None;
+                hub.since(number)
+            }
         };
         watcher.seen = first.newest;
         watcher.first = Some(first);
         Some(watcher)
+    }
+
+    /// The number of the last tick that it has seen, or that had nothing for it; `None` before its first message.
+    pub(crate) fn seen(&self) -> Option<u64> {
+        self.first.is_none().then_some(self.seen)
     }
 
     /// The next message and its number: all that came since the last one. Waits for it; ticks without a match give none.
@@ -102,12 +121,17 @@ impl LiveWatcher {
 
     /// The follower has tried the query on what is new. What is older may take a while.
     async fn matched(&self, since: SinceTick) -> MatchedLines {
-        if since.ticks.len() <= NEW_TICKS {
-            return MatchedLines::of(&self.query, since);
+        let mut lines = if since.ticks.len() <= NEW_TICKS {
+            MatchedLines::of(&self.query, since)
+        } else {
+            let query = Arc::clone(&self.query);
+            let found = tokio::task::spawn_blocking(move || MatchedLines::of(&query, since));
+            found.await.unwrap_or_default()
+        };
+        if let Some(opened) = self.opened {
+            lines.forget_holes_before(opened);
         }
-        let query = Arc::clone(&self.query);
-        let found = tokio::task::spawn_blocking(move || MatchedLines::of(&query, since));
-        found.await.unwrap_or_default()
+        lines
     }
 }
 

@@ -1,15 +1,25 @@
 //! Who sends a request. [`Reader`] and [`Actor`] are what handlers ask for: without the right to it they never run.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use jiff::Timestamp;
 
 use crate::access::scope::AccessScope;
+use crate::access::secret_text::SecretHash;
 use crate::access::{secret_text, session_cookie};
 use crate::answer::peer::RequestPeer;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+
+/// What lasts ends this long after its session or token, at most.
+const CHECK_INTERVAL: Duration = if cfg!(test) {
+    Duration::from_millis(200)
+} else {
+    Duration::from_secs(15)
+};
 
 /// Somebody who may look.
 #[derive(Debug, Clone)]
@@ -31,10 +41,10 @@ pub(crate) struct Principal {
 /// How it was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PrincipalKind {
-    /// By a session.
-    User,
-    /// By a token.
-    Token,
+    /// By the session whose secret has this hash.
+    User(SecretHash),
+    /// By the token with this hash.
+    Token(SecretHash),
     /// Not at all: the console is open.
     Anybody,
 }
@@ -50,12 +60,39 @@ impl Principal {
 
     /// The name of a user who has logged in, and can log out.
     pub(crate) fn login_name(&self) -> Option<&str> {
-        (self.kind == PrincipalKind::User).then_some(self.name.as_str())
+        matches!(self.kind, PrincipalKind::User(_)).then_some(self.name.as_str())
     }
 
     /// Whether it may act.
     pub(crate) fn may_act(&self) -> bool {
         self.scope.includes(AccessScope::Act)
+    }
+
+    /// Waits until its session or token is over.
+    pub(crate) async fn over(self, state: AppState) {
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            if !self.still_counts(&state).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether its session or token still counts. That is a use of it, as a request is. An error says nothing against it.
+    async fn still_counts(&self, state: &AppState) -> bool {
+        let now = Timestamp::now();
+        let found = match self.kind {
+            PrincipalKind::Anybody => return true,
+            PrincipalKind::User(hash) => {
+                let user = state.database.run(move |db| db.user_of_session(&hash, now)).await;
+                user.map(|user| user.is_some())
+            }
+            PrincipalKind::Token(hash) => {
+                let token = state.database.run(move |db| db.token_by_hash(&hash, now)).await;
+                token.map(|token| token.is_some())
+            }
+        };
+        found.unwrap_or(true)
     }
 
     async fn of(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
@@ -83,7 +120,7 @@ impl Principal {
             return Ok(Self {
                 name: format!("token {}", found.name),
                 scope: found.scope,
-                kind: PrincipalKind::Token,
+                kind: PrincipalKind::Token(hash),
             });
         }
         if state.settings.open {
@@ -107,7 +144,7 @@ impl Principal {
         Ok(Self {
             name: user.name,
             scope: user.scope,
-            kind: PrincipalKind::User,
+            kind: PrincipalKind::User(hash),
         })
     }
 }

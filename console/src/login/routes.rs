@@ -1,6 +1,6 @@
 //! Login and logout: `POST /login` (form: `user`, `password`, `next`) and `POST /logout`. The login page is in `pages`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::header::{LOCATION, RETRY_AFTER, SET_COOKIE};
@@ -37,18 +37,17 @@ async fn log_in(
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Problem> {
     let next = local_path(&form.next).to_owned();
-    let wait = state.throttle().wait(peer.address, &form.user, Instant::now());
-    if let Some(wait) = wait {
-        let seconds = wait.as_secs().max(1);
-        let mut response = back_to_login("wait", &next);
-        if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-            response.headers_mut().insert(RETRY_AFTER, value);
-        }
-        return Ok(response);
+    let wait = || state.throttle().wait(peer.address, &form.user, Instant::now());
+    if let Some(wait) = wait() {
+        return Ok(wait_first(wait, &next));
     }
     let name = form.user.clone();
     let user = state.database.run(move |db| db.user(&name)).await?;
     let _permit = state.password_checks.acquire().await;
+    // Those who tried while this one waited for its turn may have used up the free tries.
+    if let Some(wait) = wait() {
+        return Ok(wait_first(wait, &next));
+    }
     let (kept, given) = (user.map(|user| user.password_hash), form.password);
     let is_right = tokio::task::spawn_blocking(move || password::is_right(&given, kept.as_deref()));
     if !is_right.await.unwrap_or(false) {
@@ -91,6 +90,15 @@ async fn log_out(
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+fn wait_first(wait: Duration, next: &str) -> Response {
+    let seconds = wait.as_secs().max(1);
+    let mut response = back_to_login("wait", next);
+    if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+        response.headers_mut().insert(RETRY_AFTER, value);
+    }
+    response
 }
 
 fn back_to_login(why: &str, next: &str) -> Response {

@@ -11,7 +11,7 @@ mod contrast_test;
 mod error_page;
 mod live;
 mod overview;
-mod parts;
+pub(crate) mod parts;
 mod requested;
 mod search;
 mod sign_in;
@@ -20,7 +20,6 @@ mod viewer;
 pub(crate) mod windows;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
@@ -32,9 +31,6 @@ use crate::app::state::AppState;
 
 pub(crate) use self::error_page::error_page;
 
-/// How often the overview is read while nobody looks.
-const OVERVIEW_EVERY: Duration = Duration::from_mins(5);
-
 /// What pages keep between two requests.
 #[derive(Debug, Default)]
 pub(crate) struct PagesState {
@@ -43,14 +39,14 @@ pub(crate) struct PagesState {
 }
 
 impl PagesState {
-    /// Reads the overview at the start, and again every few minutes until the console stops: a day of numbers takes a second, and
+    /// Reads the overview at the start, and again every minute until the console stops: a day of numbers takes a second, and
     /// nobody should wait for it.
     pub(crate) async fn keep_overview(self: Arc<Self>, state: AppState) {
         loop {
             // Whoever opens the page is told why it cannot be read.
             let _ = self.overview.read(&state).await;
             tokio::select! {
-                () = tokio::time::sleep(OVERVIEW_EVERY) => {}
+                () = tokio::time::sleep(overview::READ_EVERY) => {}
                 () = state.stop.cancelled() => return,
             }
         }

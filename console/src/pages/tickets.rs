@@ -14,7 +14,9 @@ use super::parts::times;
 use crate::answer::json_body::has_effect;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
-use crate::database::{ActionRow, MarkKind, MarkRow, TicketChange, TicketRow, TicketStatus};
+use crate::database::{
+    ActionRow, ListPage, MarkKind, MarkRow, TicketChange, TicketChoice, TicketRow, TicketStatus,
+};
 use crate::login::principal::{Actor, Reader};
 
 /// Rows of each list.
@@ -36,9 +38,11 @@ const STATUSES: [(TicketStatus, &str); 3] = [
 /// What the address chooses.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct TicketChoice {
+pub(crate) struct TicketsShown {
     /// `open`, `done` or `all`.
     show: String,
+    /// Only tickets behind this cursor.
+    after: String,
 }
 
 /// A ticket.
@@ -97,6 +101,8 @@ struct TicketsPage {
     show: String,
     statuses: [&'static str; 3],
     tickets: Vec<TicketView>,
+    /// Where the older tickets begin, in an address.
+    older: Option<String>,
     lists: [MarkedList; 2],
     actions: Vec<ActionView>,
     may_act: bool,
@@ -106,31 +112,34 @@ struct TicketsPage {
 pub(crate) async fn show(
     State(state): State<AppState>,
     Reader(principal): Reader,
-    Query(choice): Query<TicketChoice>,
+    Query(choice): Query<TicketsShown>,
 ) -> Result<Response, Problem> {
-    let read = state.database.run(|db| {
+    let (which, show) = match choice.show.as_str() {
+        "all" => (TicketChoice::All, "all"),
+        "done" => (TicketChoice::Done, "done"),
+        _ => (TicketChoice::Open, "open"),
+    };
+    let page = ListPage {
+        limit: SHOWN_MAX,
+        after: choice.after.parse().ok(),
+    };
+    let read = state.database.run(move |db| {
+        let first = ListPage::first(SHOWN_MAX);
         Ok((
-            db.tickets(SHOWN_MAX)?,
-            db.pinned(SHOWN_MAX)?,
-            db.hidden(SHOWN_MAX)?,
+            db.tickets(which, &page)?,
+            db.pinned(&first)?,
+            db.hidden(&first)?,
             db.actions(None, None, ACTIONS_SHOWN)?,
         ))
     });
     let (tickets, pinned, hidden, actions) = read.await?;
-    let is_shown = |ticket: &&TicketRow| match choice.show.as_str() {
-        "all" => true,
-        "done" => ticket.status == TicketStatus::Done,
-        _ => ticket.status != TicketStatus::Done,
-    };
-    let show = match choice.show.as_str() {
-        known @ ("all" | "done") => known,
-        _ => "open",
-    };
+    let last = tickets.last().filter(|_| tickets.len() >= SHOWN_MAX);
     html(&TicketsPage {
         frame: Frame::of(&state, &principal, Tab::Tickets).await,
         show: show.to_owned(),
         statuses: STATUSES.map(|(_, name)| name),
-        tickets: tickets.iter().filter(is_shown).map(TicketView::new).collect(),
+        tickets: tickets.iter().map(TicketView::new).collect(),
+        older: last.map(|last| query_text(&last.cursor().to_string())),
         lists: [
             MarkedList {
                 title: "Pinned lines",

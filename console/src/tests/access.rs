@@ -158,6 +158,53 @@ async fn whoever_guesses_passwords_waits_and_other_pages_cannot_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
+    let host = RelayFixture::new();
+    let console = host.console("").await;
+    let guesses: Vec<_> = (0..40)
+        .map(|_| {
+            let address = console.address;
+            tokio::spawn(async move { login("ops", "guess guess", "").send(address).await })
+        })
+        .collect();
+    let mut tried = 0;
+    for guess in guesses {
+        let answer = guess.await.expect("answered");
+        tried += usize::from(answer.header("location") == Some("/login?error=wrong"));
+    }
+    // Those that are being checked when the fifth fails come to their end.
+    let most = 5 + crate::access::password::CHECKS_MAX - 1;
+    assert!((5..=most).contains(&tried), "{tried} passwords were tried");
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stream_of_events_ends_with_its_session_or_token() {
+    let mut host = RelayFixture::new();
+    let console = host.console("").await;
+    let mut accounts = console.accounts();
+    accounts
+        .put_user("ops", PASSWORD, AccessScope::Read)
+        .expect("added");
+    let token = accounts.add_token("ci", AccessScope::Read, None).expect("added");
+    let cookie = session(&console, "ops").await;
+    let by_session = get("/api/v1/live").with("cookie", &cookie);
+    let by_token = get("/stream-logs").with("authorization", &format!("Bearer {token}"));
+    let mut by_session = by_session.open(console.address).await;
+    let mut by_token = by_token.open(console.address).await;
+    for stream in [&mut by_session, &mut by_token] {
+        stream.until(": keepalive").await;
+    }
+    accounts.remove_token("ci").expect("removed");
+    by_token.ended().await;
+    host.write(b"after the token\n");
+    by_session.until("after the token").await;
+    console.send(post("/logout").with("cookie", &cookie)).await;
+    by_session.ended().await;
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_the_headers_that_keep_lines_from_being_run() {
     let host = RelayFixture::new();
     let console = host.open_console().await;

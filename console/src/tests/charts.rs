@@ -1,12 +1,12 @@
-//! Charts that the server draws: an alert's rule with its limit, and the disk.
+//! Charts that the server draws: an alert's rule with its limit, and the disk; and the cells of windows.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Incident, IncidentUpdate, Severity};
+use logferry_ledger::{Incident, IncidentUpdate, NewBatch, Severity, Window};
 
 use super::http::get;
-use super::relay_host::RelayFixture;
+use super::relay_host::{RelayFixture, SOURCE};
 
 /// A monitor with a rule, beside the console.
 fn monitor(host: &RelayFixture) -> String {
@@ -91,5 +91,37 @@ async fn without_a_monitor_it_is_said_that_nobody_looks() {
         overview.contains("has noted nothing of the last 24 hours"),
         "{overview}"
     );
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cell_of_short_windows_opens_all_of_them() {
+    let mut host = RelayFixture::new();
+    let start = host.batch.window.start - 86_400;
+    for (source, minute) in [(SOURCE, 0), (SOURCE, 5), ("198.51.100.10", 0)] {
+        let new = NewBatch {
+            source: source.parse().expect("valid"),
+            group: "web-1".parse().expect("valid"),
+            log: None,
+            window: Window {
+                start: start + minute * 60,
+                seconds: 300,
+                utc_offset: 0,
+            },
+            base_name: format!("short_{minute}_{source}"),
+        };
+        host.ledger.open_batch(&new, Timestamp::now()).expect("opened");
+    }
+    let console = host.open_console().await;
+    let page = console
+        .send(get(&format!("/windows/{SOURCE}/{start}")))
+        .await
+        .text();
+    assert!(page.contains("short_0_") && !page.contains("short_5_"), "{page}");
+    let page = console
+        .send(get(&format!("/windows/{SOURCE}/{start}?seconds=600")))
+        .await
+        .text();
+    assert!(page.contains("short_0_") && page.contains("short_5_"), "{page}");
     console.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Each route of `openapi.json` is asked, and its answers are compared with what the document says.
 
+use std::collections::BTreeSet;
+
 use logferry_fields::Level;
 use serde_json::{Map, Value, json};
 
@@ -81,37 +83,48 @@ fn object_faults(document: &Value, schema: &Value, object: &Map<String, Value>, 
 }
 
 /// Sends a request, and compares status and body with the operation in the document.
-async fn check(console: &Running, document: &Value, (method, route): (&str, &str), asked: Ask) -> u16 {
+async fn check(console: &Running, document: &Value, operation: (&str, &str), asked: Ask) -> u16 {
+    let compared = compare(console, document, operation, asked).await;
+    compared.unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// The status of the answer; what of it is not in the document, if anything.
+async fn compare(
+    console: &Running,
+    document: &Value,
+    (method, route): (&str, &str),
+    asked: Ask,
+) -> Result<u16, String> {
     let operation = &document["paths"][route][method.to_lowercase()];
     assert!(operation.is_object(), "{method} {route} is not in the document");
-    let answer = console.send(asked.clone()).await;
-    let response = &operation["responses"][answer.status.to_string()];
-    assert!(
-        response.is_object(),
-        "{method} {route}: {} is not in the document: {}",
-        answer.status,
-        answer.text()
-    );
+    let answer = console.send(asked).await;
+    let (status, text) = (answer.status, answer.text());
+    let response = &operation["responses"][status.to_string()];
+    if !response.is_object() {
+        return Err(format!(
+            "{method} {route}: {status} is not in the document: {text}"
+        ));
+    }
     let kind = answer.header("content-type").unwrap_or_default().to_owned();
     let content = response["content"].as_object();
     let Some(content) = content else {
         assert_eq!(answer.body, b"", "{route}");
-        return answer.status;
+        return Ok(status);
     };
     let bare = kind.split(';').next().unwrap_or_default();
     let named = content
         .iter()
         .find(|(name, _)| name.split(';').next() == Some(bare));
-    let (_, named) = named.unwrap_or_else(|| panic!("{method} {route}: {kind} is not in the document"));
-    if bare.ends_with("json") {
+    let Some((_, named)) = named else {
+        return Err(format!("{method} {route}: {kind} is not in the document"));
+    };
+    if bare == "application/json" || bare.ends_with("+json") {
         let found = faults(document, &named["schema"], &answer.json(), route);
-        assert!(
-            found.is_empty(),
-            "{method} {route}: {found:#?}\n{}",
-            answer.text()
-        );
+        if !found.is_empty() {
+            return Err(format!("{method} {route}: {found:#?}\n{text}"));
+        }
     }
-    answer.status
+    Ok(status)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,6 +232,204 @@ async fn refusals_are_in_the_document_too() {
             status,
             "{path}"
         );
+    }
+    console.stop().await;
+}
+
+/// Numbers that look like chance, the same in each run (<https://prng.di.unimi.it/splitmix64.c>).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        usize::try_from((mixed ^ (mixed >> 27)) >> 33).expect("31 bits") % count
+    }
+
+    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// Values of parameters, as an address has them: of each kind some that fit, and some that nobody means.
+const VALUES: [&str; 32] = [
+    "0",
+    "1",
+    "3",
+    "-1",
+    "2.5",
+    "99999999999999999999",
+    "true",
+    "x",
+    "*",
+    "all",
+    "open",
+    "1h",
+    "5m",
+    "2026-11-21",
+    "08%3A00",
+    "5xx",
+    "404",
+    "error",
+    "csv",
+    "ndjson",
+    "hour",
+    "source",
+    "a%400",
+    "1%2Ca%400",
+    "Europe%2FBerlin",
+    "%22",
+    "%5B",
+    "%00",
+    "%FF",
+    "%E2%80%AE",
+    "..%2F..",
+    "field%3A%2F%2A",
+];
+
+/// A request of this route with parameters by chance.
+fn some_request(
+    chance: &mut Chance,
+    known: &[&str],
+    (method, route): (&str, &str),
+    operation: &Value,
+) -> Ask {
+    let mut path = route.to_owned();
+    let mut query = Vec::new();
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let name = parameter["name"].as_str().expect("a name");
+        // A value of the past, or any.
+        let value = if chance.below(3) == 0 {
+            chance.of(known)
+        } else {
+            chance.of(&VALUES)
+        };
+        if parameter["in"] == "path" {
+            path = path.replace(&format!("{{{name}}}"), value);
+        } else if chance.below(3) == 0 {
+            query.push(format!("{name}={value}"));
+        }
+    }
+    let asked = ask(&method.to_uppercase(), &format!("{path}?{}", query.join("&")));
+    if !operation["requestBody"].is_object() {
+        return asked;
+    }
+    match chance.below(6) {
+        0 => asked.form("{}"),
+        1 => asked.form(&"x".repeat(70_000)),
+        2 => asked.json(&json!({ "note": "x".repeat(70_000) })),
+        3 => asked.json(&json!(["a", 1])),
+        4 => asked.json(&json!({"kind": "retry", "batches": [], "name": "", "query": "", "note": 1})),
+        _ => asked.json(&json!({"name": "a", "query": "q=a", "note": "n", "kind": "silence", "subject": "s", "seconds": 1, "why": "w"})),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_by_chance_are_answered_as_the_document_says() {
+    let mut host = RelayFixture::new();
+    let at = host.write(b"192.0.2.1 - - [21/Nov/2026:08:20:03 +0000] \"GET /a HTTP/1.1\" 503 5\n");
+    host.count(&[Some(Level::Error)]);
+    let console = host.console("  proxy: 127.0.0.1\n").await;
+    let token = console.token(crate::access::scope::AccessScope::Act);
+    let mut number = 0;
+    let mut sent = |asked: Ask| {
+        number += 1;
+        let client = format!("2001:db8:{:x}::1", number / 50);
+        asked
+            .with("authorization", &token)
+            .with("x-forwarded-for", &client)
+    };
+    let document = console.send(sent(get("/api/v1/openapi.json"))).await.json();
+    let (id, start) = (
+        host.id(at).replace('@', "%40"),
+        host.batch.window.start.to_string(),
+    );
+    let known = [id.as_str(), SOURCE, &start, "mine"];
+    let mut chance = Chance(18);
+    let (mut seen, mut wrong) = (BTreeSet::new(), BTreeSet::new());
+    for (route, operations) in document["paths"].as_object().expect("paths") {
+        for method in ["get", "put", "post", "delete"] {
+            let operation = &operations[method];
+            // A live stream does not end.
+            if !operation.is_object() || route == "/api/v1/live" {
+                continue;
+            }
+            for _ in 0..25 {
+                let asked = sent(some_request(&mut chance, &known, (method, route), operation));
+                match compare(&console, &document, (&method.to_uppercase(), route), asked).await {
+                    Ok(status) => seen.insert(status),
+                    Err(fault) => wrong.insert(fault),
+                };
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for status in [200, 400, 404, 413, 415, 422] {
+        assert!(
+            seen.contains(&status),
+            "{status} was not among the answers: {seen:?}"
+        );
+    }
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_go_on_where_their_page_ended_and_choose_before_they_are_cut() {
+    let mut host = RelayFixture::new();
+    let ids: Vec<_> = (0..5)
+        .map(|number| {
+            let at = host.write(format!("line {number}\n").as_bytes());
+            host.id(at)
+        })
+        .collect();
+    let console = host.open_console().await;
+    for (number, id) in ids.iter().enumerate() {
+        let status = if number == 0 { "open" } else { "done" };
+        let ticket = ask("PUT", &format!("/api/v1/lines/{id}/ticket")).json(&json!({"status": status}));
+        assert_eq!(console.send(ticket).await.status, 200);
+        let pin = ask("PUT", &format!("/api/v1/lines/{id}/pin"));
+        assert_eq!(console.send(pin).await.status, 200);
+    }
+    for list in [
+        "/api/v1/tickets?show=done&limit=3",
+        "/api/v1/tickets?limit=2",
+        "/api/v1/pins?limit=2",
+    ] {
+        let (mut path, mut got) = (list.to_owned(), Vec::new());
+        loop {
+            let answer = console.send(get(&path)).await;
+            for row in answer.json().as_array().expect("a list") {
+                got.push(row["id"].as_str().expect("an id").to_owned());
+            }
+            let Some(link) = answer.header("link") else { break };
+            path = link
+                .trim_start_matches('<')
+                .split('>')
+                .next()
+                .expect("an address")
+                .to_owned();
+        }
+        let mut wanted = ids.clone();
+        if list.contains("done") {
+            wanted.remove(0);
+        }
+        got.sort();
+        wanted.sort();
+        assert_eq!(got, wanted, "{list}");
+    }
+    // The newest tickets are done: the open one is there all the same.
+    let open = console
+        .send(get("/api/v1/tickets?show=open&limit=1"))
+        .await
+        .json();
+    assert_eq!(open[0]["id"], ids[0].as_str());
+    for wrong in [
+        "/api/v1/pins?after=x",
+        "/api/v1/hidden?limit=0",
+        "/api/v1/requests?limit=1001",
+        "/api/v1/tickets?show=x",
+    ] {
+        assert_eq!(console.send(get(wrong)).await.status, 400, "{wrong}");
     }
     console.stop().await;
 }

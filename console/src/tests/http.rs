@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// No answer takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,6 +103,15 @@ impl Ask {
         answer(&bytes)
     }
 
+    /// Sends it from a reader that has hardly room for the answer, and reads nothing.
+    pub(super) async fn send_unread(&self, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("set");
+        let mut stream = socket.connect(to).await.expect("connected");
+        stream.write_all(&self.bytes()).await.expect("sent");
+        stream
+    }
+
     /// Opens a stream of events.
     pub(super) async fn open(&self, to: SocketAddr) -> EventStream {
         let mut stream = TcpStream::connect(to).await.expect("connected");
@@ -176,6 +185,13 @@ impl EventStream {
             assert!(length > 0, "the stream ended: {shown}");
             self.read.extend_from_slice(&buffer[..length]);
         }
+    }
+
+    /// Waits until the console ends it.
+    pub(super) async fn ended(&mut self) {
+        let mut buffer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut buffer)).await;
+        read.expect("the stream goes on").expect("read");
     }
 
     fn shown(&self) -> String {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::http::{EventStream, get};
 use super::relay_host::RelayFixture;
+use crate::access::scope::AccessScope;
 
 fn line(number: usize, status: u16) -> String {
     format!(
@@ -132,6 +133,37 @@ async fn browser_that_reconnects_gets_each_line_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_watcher_sees_no_hidden_line_and_no_break_from_before_it() {
+    let mut host = RelayFixture::new();
+    let console = host.open_console().await;
+    let mut stays = get("/api/v1/live").open(console.address).await;
+    let mut rare = get("/api/v1/live?q=rare").open(console.address).await;
+    ready(&mut stays).await;
+    ready(&mut rare).await;
+    let secret = host.write(b"a secret\n");
+    host.write(b"no secret\n");
+    stays.until("no secret").await;
+    let hide = super::http::ask("PUT", &format!("/api/v1/lines/{}/hidden", host.id(secret)));
+    assert_eq!(console.send(hide).await.status, 200);
+    let mut recent = get("/api/v1/live").open(console.address).await;
+    let shown = recent.until("no secret").await;
+    assert!(!shown.contains("a secret"), "{shown}");
+    let seen = events(&shown);
+    assert_eq!((sum(&seen, "matched"), sum(&seen, "skipped")), (1, 0));
+    assert_eq!(seen[0].1["holes"].as_array().map(Vec::len), Some(0));
+    // The addresses of the predecessor begin with what comes.
+    let mut new = get("/stream-logs").open(console.address).await;
+    ready(&mut new).await;
+    host.write(b"and then\n");
+    let shown = new.until("and then").await;
+    assert!(!shown.contains("secret"), "{shown}");
+    // What matches nothing moves the number of a stream on: a reconnect names no hole.
+    let kept = rare.until(": keepalive\nid: ").await;
+    assert_eq!(events(&kept).len(), 0, "{kept}");
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readers_that_stop_reading_or_vanish_hold_nobody_up() {
     let mut host = RelayFixture::new();
     let console = host.open_console().await;
@@ -157,10 +189,29 @@ async fn readers_that_stop_reading_or_vanish_hold_nobody_up() {
     let seen = events(&first.until("round 9 is over").await);
     assert_eq!(sum(&seen, "matched"), 20_010);
     drop(slow);
-    for _ in 0..1000 {
-        // A browser that reconnects and goes away at once.
-        drop(get("/api/v1/live").open(console.address).await);
+    host.write(b"still here\n");
+    reader.until("still here").await;
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_that_reconnect_a_thousand_times_and_vanish_are_all_served_and_forgotten() {
+    let mut host = RelayFixture::new();
+    let console = host.console("  proxy: 127.0.0.1\n").await;
+    let token = console.token(AccessScope::Read);
+    // One address may not ask so often.
+    let live = |number: usize| {
+        let client = format!("192.0.2.{}", number % 250);
+        let asked = get("/api/v1/live").with("authorization", &token);
+        asked.with("x-forwarded-for", &client)
+    };
+    for number in 0..1000 {
+        let mut stream = live(number).open(console.address).await;
+        let head = stream.until(": keepalive").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{number}: {head}");
     }
+    let mut reader = live(1).open(console.address).await;
+    ready(&mut reader).await;
     host.write(b"still here\n");
     reader.until("still here").await;
     console.stop().await;

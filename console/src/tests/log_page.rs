@@ -165,6 +165,36 @@ async fn marks_are_set_and_survive_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_skipped_is_an_event_for_the_page_and_a_comment_for_others() {
+    let mut host = RelayFixture::new();
+    let console = host.open_console().await;
+    let mut page = get("/stream-logs?skipped=event").open(console.address).await;
+    let mut script = get("/stream-logs").open(console.address).await;
+    page.until(": keepalive").await;
+    script.until(": keepalive").await;
+    let lines: String = (0..1000)
+        .map(|number| collected("INFO", "app-1", &format!("no. {number}.")))
+        .collect();
+    host.write(lines.as_bytes());
+    let shown = page.until("no. 999.").await;
+    let (_, skipped) = shown.split_once("event: skipped\ndata: ").expect("an event");
+    let skipped: Value = serde_json::from_str(skipped.lines().next().expect("a line")).expect("json");
+    assert!(
+        skipped["lines"].as_u64().is_some_and(|lines| lines > 0),
+        "{skipped}"
+    );
+    assert!(
+        skipped["text"]
+            .as_str()
+            .is_some_and(|text| text.ends_with(" lines are not shown here"))
+    );
+    let shown = script.until("no. 999.").await;
+    assert!(shown.contains(" lines are not shown here") && !shown.contains("event: "));
+    messages(&shown);
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ticket_has_note_status_and_assignee_and_outlives_its_line() {
     let mut host = RelayFixture::new();
     let at = host.write(b"something is wrong\n");

@@ -4,6 +4,7 @@
 mod access;
 mod charts;
 mod document;
+mod export;
 mod first_page;
 mod hostile;
 mod http;

@@ -46,7 +46,8 @@ pub use alert_events::{
 };
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchOutline, BatchState, FORGOTTEN_PARTS,
-    NewBatch, PARTS_MAX, Scanned, ScannedBatch, ScannedDelivery, SignedRecord, WindowPart, is_last_part,
+    NewBatch, PARTS_MAX, Scanned, ScannedBatch, ScannedDelivery, SignedRecord, SpooledSize, WindowPart,
+    is_last_part,
 };
 pub use copy::RestoreRecord;
 pub use deliveries::{

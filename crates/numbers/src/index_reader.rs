@@ -20,6 +20,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct IndexReader {
     connection: Connection,
     path: PathBuf,
+    sees_changes: bool,
 }
 
 impl IndexReader {
@@ -30,15 +31,28 @@ impl IndexReader {
             return Err(IndexError::Missing { path });
         }
         let failed = |source| IndexError::of(&path, "open it", source);
+        let mut sees_changes = true;
         let connection = match connect(&path, "") {
             // The indexer does not run, so there is no write-ahead log, and this user may not make one. Then nothing changes
             // the file, and SQLite need not look for changes.
-            Err(_) if !store_dir.join("index.db-wal").exists() => connect(&path, "?immutable=1"),
+            Err(_) if !store_dir.join("index.db-wal").exists() => {
+                sees_changes = false;
+                connect(&path, "?immutable=1")
+            }
             connected => connected,
         };
         let connection = connection.map_err(failed)?;
         schema::check(&connection, &path)?;
-        Ok(Self { connection, path })
+        Ok(Self {
+            connection,
+            path,
+            sees_changes,
+        })
+    }
+
+    /// Whether it sees what the indexer writes from now on. If not, it is of use for the moment only: open the file anew.
+    pub fn sees_changes(&self) -> bool {
+        self.sees_changes
     }
 
     /// How far the indexer has come: what the store and the numbers hold. One moment's state.

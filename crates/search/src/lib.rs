@@ -8,11 +8,13 @@
 mod around;
 mod error;
 mod hit_json;
+mod indexed_batches;
 mod pages;
 mod scope;
 
 pub use around::{LineId, LineIdError, LinesAround, lines_around};
 pub use error::SearchError;
 pub use hit_json::{GapJson, HitJson};
+pub use indexed_batches::IndexedBatches;
 pub use pages::SearchPages;
-pub use scope::{LineSelection, SearchScope, SearchedHost};
+pub use scope::{KeptIndex, LineSelection, SearchScope, SearchedHost};

@@ -7,15 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::FormatsByLog;
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs};
+use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs, SpooledSize};
 use logferry_numbers::{FILE_NAME, IndexError, IndexGap, IndexMoment, IndexReader};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_store::{
-    PositionError, Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, UnindexedBatch,
+    PositionError, Query, SearchEnd, SearchObserver, SearchPage, Searcher, SpoolLines, StorePosition,
+    UnindexedBatch,
 };
 
 use crate::error::SearchError;
+use crate::indexed_batches::IndexedBatches;
 
 /// Where lines are on this host.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,17 @@ pub struct SearchedHost<'a> {
     pub formats: &'a FormatsByLog,
     /// The name of the configuration, for people.
     pub configuration: &'a str,
+    /// What was kept of the searches before; `None`: the index is opened.
+    pub kept: Option<KeptIndex<'a>>,
+}
+
+/// What a program that searches often keeps of the index in `store_dir`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptIndex<'a> {
+    /// The index, open.
+    pub reader: &'a IndexReader,
+    /// Batches of this ledger and this index.
+    pub indexed: &'a IndexedBatches,
 }
 
 /// The batches whose lines are searched. The query has the same conditions; these spare the search of others.
@@ -61,8 +74,12 @@ pub struct SearchScope {
 impl SearchScope {
     /// Opens them. First the index, then the ledger: what the ledger has more is read from the spool.
     pub fn open(host: SearchedHost<'_>, selection: &LineSelection) -> Result<Self, SearchError> {
-        let (index, mut notes) = index(host.configuration, host.store_dir)?;
-        let moment = index.as_ref().map(IndexReader::moment).transpose()?;
+        let (opened, mut notes) = match host.kept {
+            Some(_) => (None, Vec::new()),
+            None => index(host.configuration, host.store_dir)?,
+        };
+        let index = host.kept.map(|kept| kept.reader).or(opened.as_ref());
+        let moment = index.map(IndexReader::moment).transpose()?;
         let (mut position, mut gaps) = (None, Vec::new());
         let store_dir = host.store_dir.unwrap_or(Path::new(""));
         if let Some(moment) = &moment {
@@ -75,7 +92,16 @@ impl SearchScope {
         let ledger = host.ledger;
         let mut without_log = BTreeSet::new();
         let mut logs = SourceLogs::default();
-        let unindexed = unindexed(ledger, moment.as_ref(), selection, &mut logs, &mut without_log)?;
+        let indexed = IndexedParts {
+            moment: moment.as_ref(),
+            // The sources of batches without a log are of use for a log alone, and then all batches are looked at.
+            kept: host
+                .kept
+                .map(|kept| kept.indexed)
+                .zip(position)
+                .filter(|_| selection.log.is_none()),
+        };
+        let unindexed = unindexed(ledger, indexed, selection, &mut logs, &mut without_log)?;
         notes.extend(notes_of_logs(
             ledger,
             &mut logs,
@@ -166,22 +192,44 @@ fn notes_of_logs(
     Ok(notes)
 }
 
+/// What of the batches is in the store, at one moment.
+#[derive(Debug, Clone, Copy)]
+struct IndexedParts<'a> {
+    moment: Option<&'a IndexMoment<'a>>,
+    /// What other searches have seen, and the position of this one.
+    kept: Option<(&'a IndexedBatches, StorePosition)>,
+}
+
+impl IndexedParts<'_> {
+    /// Whether all of a batch is known to be in the store.
+    fn has_all(&self, size: &SpooledSize) -> bool {
+        self.kept
+            .is_some_and(|(known, position)| known.has(size, &position))
+    }
+
+    fn bytes_of(&self, batch: &Batch) -> Result<u64, IndexError> {
+        let place = self.moment.map(|moment| moment.place(&batch.name()));
+        Ok(place.transpose()?.flatten().map_or(0, |place| place.bytes))
+    }
+
+    fn keep(&self, batch: &Batch, bytes: u64) {
+        if let Some((known, position)) = self.kept {
+            known.add((batch.id, batch.opened_at), bytes, position);
+        }
+    }
+}
+
 /// The batches whose lines are not all in the store. `without_log`: gets the sources of those whose names do not tell the log.
 fn unindexed(
     ledger: &Ledger,
-    moment: Option<&IndexMoment<'_>>,
+    indexed: IndexedParts<'_>,
     selection: &LineSelection,
     logs: &mut SourceLogs,
     without_log: &mut BTreeSet<SourceId>,
 ) -> Result<Vec<UnindexedBatch>, SearchError> {
-    let indexed = |batch: &Batch| -> Result<u64, IndexError> {
-        let place = moment.map(|moment| moment.place(&batch.name()));
-        Ok(place.transpose()?.flatten().map_or(0, |place| place.bytes))
-    };
     // The places of the batches that are listed.
     let (mut places, mut failed) = (Vec::new(), None);
-    // One statement: a batch that changes its state meanwhile is there once.
-    let batches = ledger.spooled_batches(&filter_of(selection), |batch| {
+    let wanted = |batch: &mut Batch| {
         if selection
             .group
             .as_ref()
@@ -192,16 +240,22 @@ fn unindexed(
         if batch.log.is_none() {
             without_log.insert(batch.source.clone());
         }
-        match indexed(batch) {
-            Ok(indexed) if indexed < batch.contents.bytes => places.push(indexed),
-            Ok(_) => return false,
+        match indexed.bytes_of(batch) {
+            Ok(bytes) if bytes < batch.contents.bytes => places.push(bytes),
+            Ok(bytes) => {
+                indexed.keep(batch, bytes);
+                return false;
+            }
             Err(error) => {
                 failed = Some(error);
                 return false;
             }
         }
         true
-    })?;
+    };
+    // One moment of the ledger: a batch that changes its state meanwhile is there once.
+    let batches =
+        ledger.spooled_batches_unless(&filter_of(selection), |size| indexed.has_all(size), wanted)?;
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -219,5 +273,93 @@ fn filter_of(selection: &LineSelection) -> BatchFilter {
         source: selection.source.clone(),
         since: selection.since,
         until: selection.until.map(after),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_ledger::BatchState;
+    use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+    use logferry_testkit::batches::{add_batch, commit, new_batch};
+
+    use super::*;
+
+    /// The indexer has read so many bytes of a batch.
+    fn record(db: &mut IndexDb, batch: &Batch, bytes: u64, position: StorePosition) {
+        let place = IndexedBatch {
+            bytes,
+            lines: bytes / 2,
+            is_read: false,
+        };
+        let mut change = IndexChange {
+            batches: [(batch.name(), place)].into(),
+            store_position: position.to_string(),
+            ..IndexChange::default()
+        };
+        let day = std::time::Duration::from_hours(24);
+        let kept = NumbersKept {
+            minutes: day,
+            hours: day,
+            gaps: day,
+        };
+        db.record(&mut change, kept, 1_795_227_700).expect("recorded");
+    }
+
+    #[test]
+    fn batch_that_grows_or_whose_lines_came_into_the_store_later_is_read_from_the_spool() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let now = Timestamp::from_second(1_795_227_700).expect("a time");
+        let batch = add_batch(
+            &mut ledger,
+            &new_batch("198.51.100.1", "a"),
+            b"1\n",
+            BatchState::Open,
+            now,
+        );
+        let mut db = IndexDb::open_or_create(dir.path()).expect("an index");
+        let at = |frames_len| StorePosition {
+            frames_len,
+            ..StorePosition::default()
+        };
+        record(&mut db, &batch, 2, at(10));
+        let reader = IndexReader::open(dir.path()).expect("opened");
+        let (indexed, formats) = (IndexedBatches::default(), FormatsByLog::default());
+        let left = |ledger: &Ledger| -> Vec<u64> {
+            let host = SearchedHost {
+                ledger,
+                data_dir: dir.path(),
+                store_dir: Some(dir.path()),
+                formats: &formats,
+                configuration: "x",
+                kept: Some(KeptIndex {
+                    reader: &reader,
+                    indexed: &indexed,
+                }),
+            };
+            let scope = SearchScope::open(host, &LineSelection::default()).expect("opened");
+            scope.unindexed.iter().map(|part| part.indexed).collect()
+        };
+        let size = |bytes| SpooledSize {
+            id: batch.id,
+            opened_at: batch.opened_at,
+            bytes,
+        };
+        assert_eq!(left(&ledger), [0; 0]);
+        assert!(indexed.has(&size(2), &at(10)) && !indexed.has(&size(3), &at(10)));
+        assert_eq!(left(&ledger), [0; 0], "it is known");
+        commit(&mut ledger, &batch, b"1\n2\n");
+        assert_eq!(left(&ledger), [2]);
+        // Another search saw these lines in a store that this one's index does not reach.
+        indexed.add((batch.id, batch.opened_at), 4, at(11));
+        assert_eq!(left(&ledger), [2]);
+        record(&mut db, &batch, 4, at(11));
+        assert_eq!(left(&ledger), [0; 0]);
+        // A number that a restored ledger gives again is of another batch.
+        let other = SpooledSize {
+            opened_at: now - SignedDuration::from_secs(1),
+            ..size(2)
+        };
+        assert!(!indexed.has(&other, &at(11)));
     }
 }

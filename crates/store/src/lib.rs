@@ -35,7 +35,7 @@ pub use position::{PositionError, StorePosition};
 pub use query::{Query, QueryError};
 pub use record::{LineOrigin, LineRecord};
 pub use search::{
-    CursorError, Hit, ReadLines, SearchCursor, SearchEnd, SearchObserver, SearchPage, SearchProgress,
-    Searcher, SpoolLines, UnindexedBatch,
+    CursorError, Hit, MatchedLine, ReadLines, SearchCursor, SearchEnd, SearchObserver, SearchPage,
+    SearchProgress, Searcher, SpoolLines, UnindexedBatch,
 };
 pub use writer::{StoreLimits, StoreOpened, StoreWriter};

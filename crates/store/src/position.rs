@@ -19,6 +19,14 @@ pub struct StorePosition {
     pub tail_len: u64,
 }
 
+impl StorePosition {
+    /// Whether a store that was good up to `other` is good up to here: a store only grows.
+    pub fn reaches(&self, other: &Self) -> bool {
+        let key = |it: &Self| (it.segment, it.frames_len, it.tail, it.tail_len);
+        key(self) >= key(other)
+    }
+}
+
 /// A text that is no position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no position of the store; it is five numbers with colons between them")]

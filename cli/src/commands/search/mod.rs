@@ -88,6 +88,7 @@ fn open_scope(file: &Path, config: &Config, options: &SearchArgs) -> Result<Sear
         store_dir,
         formats: &config.formats,
         configuration: &file.display().to_string(),
+        kept: None,
     };
     let selection = LineSelection {
         source: options.source.clone(),

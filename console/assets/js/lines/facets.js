@@ -11,24 +11,30 @@ const ROWS = 8;
 /**
  * @typedef {{ value: string, lines: number }} FacetValue
  * @typedef {{ field: string, values: FacetValue[], others: number }} Facet
- * @typedef {{ counted: number, complete: boolean, counted_to: string | null, fields: Facet[] }} Facets
+ * @typedef {{ since: string, step: number, lines: number[] }} OverTime
+ * @typedef {{ counted: number, complete: boolean, counted_to: string | null, over_time: OverTime | null, fields: Facet[] }} Facets
  */
 
 /**
  * Counts and shows them.
  * @param {HTMLElement} target
- * @param {Record<string, string>} question  what the search asks the API
+ * @param {Record<string, string | number>} question  what the search asks the API, and the seconds of a bar
  * @param {AbortSignal} signal
  * @param {(name: string, value: string, isWithout: boolean) => void} choose
+ * @returns {Promise<Facets | null>}
  */
 export async function loadFacets(target, question, signal, choose) {
   target.replaceChildren(element("p", { class: "muted" }, "Counting …"));
   try {
     const facets = await json(address("/api/v1/search/facets", question), { signal });
-    if (!signal.aborted) show(target, facets, choose);
+    if (!signal.aborted) {
+      show(target, facets, choose);
+      return facets;
+    }
   } catch {
     if (!signal.aborted) target.replaceChildren(element("p", { class: "muted" }, "Not counted now."));
   }
+  return null;
 }
 
 /** @param {Facets} facets */

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_inspection::status::StatusReport;
 use logferry_ledger::{BatchFilter, BatchOutline, DiskRecord, Ledger, LedgerError};
 use logferry_numbers::{IndexReader, NumbersDimension, NumbersQuery};
 use logferry_text::error_chain;
@@ -15,17 +14,21 @@ use crate::app::kept_read::{KeptAges, KeptRead};
 use crate::app::state::AppState;
 use crate::host::{ReadHost, blocking};
 
-/// A page of somebody who was away shows nothing older than this.
+/// How often this is read while nobody looks: a visit is never the first after long, and a minute of charts is a few
+/// hundredths of a second of work.
+pub(crate) const READ_EVERY: Duration = Duration::from_mins(1);
+
+/// What is older than fresh is shown once more, and read anew behind it: the page fetches its parts again after seconds. The
+/// state of the pipeline, by which people judge, is not kept here.
 const AGES: KeptAges = KeptAges {
     fresh: Duration::from_secs(4),
-    usable: Duration::from_secs(15),
+    usable: READ_EVERY.saturating_add(Duration::from_secs(30)),
 };
 
-/// What the overview shows, as it was at one moment.
+/// What the charts of the overview show, as it was at one moment.
 #[derive(Debug)]
 pub(crate) struct OverviewFacts {
     pub(crate) read_at: Timestamp,
-    pub(crate) status: StatusReport,
     /// The indexer's numbers, or why there are none.
     pub(crate) counts: Result<DayCounts, String>,
     /// The batches of the last 24 hours.
@@ -48,7 +51,6 @@ impl OverviewCache {
 
 async fn read(state: AppState, before: Option<Arc<OverviewFacts>>) -> Result<OverviewFacts, Problem> {
     let now = Timestamp::now();
-    let status = state.status_at(now).await?;
     let since = now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now);
     let filter = BatchFilter {
         since: Some(since),
@@ -62,7 +64,6 @@ async fn read(state: AppState, before: Option<Arc<OverviewFacts>>) -> Result<Ove
     let counts = blocking(move || Ok(day_counts(&host, before.as_deref(), now.as_second()))).await?;
     Ok(OverviewFacts {
         read_at: now,
-        status,
         counts,
         batches,
         disk,

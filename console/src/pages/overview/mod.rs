@@ -15,12 +15,14 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
+use jiff::Timestamp;
+use logferry_inspection::status::StatusReport;
 
 use self::charts::{
     ChartView, DiskView, HourRow, delay_chart, disk_chart, disk_view, errors_chart, hour_rows, lines_chart,
 };
-pub(crate) use self::facts::OverviewCache;
 use self::facts::OverviewFacts;
+pub(crate) use self::facts::{OverviewCache, READ_EVERY};
 use self::pipeline::PipelinePicture;
 use self::source_table::{SourceChoice, SourceTable};
 use self::verdict::Verdict;
@@ -61,31 +63,44 @@ pub(crate) async fn show(
     Query(choice): Query<SourceChoice>,
 ) -> Result<Response, Problem> {
     let facts = pages.overview.read(&state).await?;
+    let status = state.present_status().await?;
     let frame = Frame::of(&state, &principal, Tab::Overview).await;
     let min_free = state.settings.shared.host.min_free_disk;
-    let page = OverviewPage::new(frame.refreshed_every(REFRESH_SECONDS), &facts, choice, min_free);
+    let page = OverviewPage::new(
+        frame.refreshed_every(REFRESH_SECONDS),
+        (&status, Timestamp::now()),
+        &facts,
+        choice,
+        min_free,
+    );
     html(&page)
 }
 
 impl OverviewPage {
-    fn new(frame: Frame, facts: &OverviewFacts, choice: SourceChoice, min_free: u64) -> Self {
-        let (status, now) = (&facts.status, facts.read_at);
+    fn new(
+        frame: Frame,
+        (status, now): (&StatusReport, Timestamp),
+        facts: &OverviewFacts,
+        choice: SourceChoice,
+        min_free: u64,
+    ) -> Self {
+        let read_at = facts.read_at;
         let counts = facts.counts.as_ref().ok();
         let mut charts = Vec::new();
         if let Some(counts) = counts {
-            charts.extend([lines_chart(counts, now), errors_chart(counts, now)]);
+            charts.extend([lines_chart(counts, read_at), errors_chart(counts, read_at)]);
         }
-        charts.push(delay_chart(&facts.batches, now));
+        charts.push(delay_chart(&facts.batches, read_at));
         let bytes: u64 = facts.batches.iter().map(|batch| batch.bytes).sum();
         let disk = disk_view(&status.disk, min_free, Some(bytes));
-        let of_disk = disk_chart(&disk, &facts.disk, min_free, now);
+        let of_disk = disk_chart(&disk, &facts.disk, min_free, read_at);
         let has_disk_chart = of_disk.is_some();
         charts.extend(of_disk);
         Self {
             verdict: Verdict::new(status, now),
             pipeline: PipelinePicture::new(status, now),
             charts,
-            hours: hour_rows(counts, facts, now),
+            hours: hour_rows(counts, facts, read_at),
             disk,
             has_disk_chart,
             no_numbers: facts.counts.as_ref().err().cloned().unwrap_or_default(),

@@ -16,7 +16,7 @@ pub(crate) enum CellState {
     Open,
     /// The source was there and had no lines.
     Quiet,
-    /// The source has not been heard of since.
+    /// The source was not heard of, then or since.
     Missing,
     /// Lines were lost before they could be sent.
     Gap,
@@ -86,7 +86,7 @@ impl CellState {
             Self::Refused => "a destination refused it; it is tried again",
             Self::Open => "still takes lines",
             Self::Quiet => "the source reported, and had no lines",
-            Self::Missing => "the source has not been heard of since",
+            Self::Missing => "the source was not heard of, then or since",
             Self::Gap => "bytes were lost at the source before they were sent",
             Self::Nothing => "not begun, or the source was not known yet",
         }

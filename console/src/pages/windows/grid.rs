@@ -23,6 +23,27 @@ pub(crate) struct DayFacts {
     pub(crate) gaps: Vec<GapRecord>,
     /// Each source with its group, and when it was seen.
     pub(crate) sources: Vec<(String, String, SourceSeen)>,
+    /// Sources that were not heard of for a time, as the monitor saw it: from when, until when, in seconds since 1970.
+    pub(crate) silences: BTreeMap<String, Vec<(i64, i64)>>,
+}
+
+impl DayFacts {
+    /// Quiet is only a source that was heard of in that window.
+    fn unless_silent(&self, source: &str, (start, end): (i64, i64), state: CellState) -> CellState {
+        let mut silences = self.silences.get(source).into_iter().flatten();
+        let was_silent = silences.any(|(from, until)| *from < end && start < *until);
+        if state == CellState::Quiet && was_silent {
+            return CellState::Missing;
+        }
+        state
+    }
+
+    /// Leaves only the source of this name, if there is one.
+    pub(crate) fn keep_source(&mut self, name: &str) {
+        if self.sources.iter().any(|(source, ..)| source == name) {
+            self.sources.retain(|(source, ..)| source == name);
+        }
+    }
 }
 
 /// A day in the reader's zone.
@@ -133,7 +154,8 @@ impl WindowGrid {
                         .get(&(source.as_str(), index))
                         .map_or(&[][..], Vec::as_slice);
                     let has_gap = gaps.contains(&(source.as_str(), index));
-                    cell_state(of_cell, (start, start + step), *seen, has_gap, now)
+                    let state = cell_state(of_cell, (start, start + step), *seen, has_gap, now);
+                    facts.unless_silent(source, (start, start + step), state)
                 })
                 .collect();
             if !only.is_empty() && !cells.iter().any(|cell| cell.word() == only) {
@@ -212,6 +234,32 @@ mod tests {
     }
 
     #[test]
+    fn source_that_was_silent_for_a_while_is_not_quiet_then() {
+        let seen = SourceSeen {
+            first: Some(Timestamp::UNIX_EPOCH),
+            last: Timestamp::from_second(1_795_219_200 + 7200).ok(),
+        };
+        let midnight = 1_795_219_200;
+        let facts = DayFacts {
+            sources: vec![
+                ("a".to_owned(), "g".to_owned(), seen),
+                ("b".to_owned(), "g".to_owned(), seen),
+            ],
+            silences: [("a".to_owned(), vec![(midnight + 1300, midnight + 3600)])].into(),
+            ..DayFacts::default()
+        };
+        let now = Timestamp::from_second(midnight + 7200).unwrap();
+        let day = GridDay::new("", &TimeZone::UTC, now);
+        let grid = WindowGrid::new(&facts, &day, &TimeZone::UTC, ("", ""), now.as_second());
+        let [a, b] = &grid.groups[0].1[..] else {
+            panic!("two rows")
+        };
+        let (quiet, missing) = (CellState::Quiet, CellState::Missing);
+        assert_eq!(a.cells[..5], [quiet, missing, missing, quiet, quiet]);
+        assert_eq!(b.cells[..5], [quiet; 5]);
+    }
+
+    #[test]
     fn three_hundred_sources_have_a_row_each_and_a_choice() {
         let seen = SourceSeen {
             first: Some(Timestamp::UNIX_EPOCH),
@@ -230,6 +278,15 @@ mod tests {
         assert_eq!(whole.groups[0].1[0].cells.len(), 72);
         assert_eq!(whole.groups[0].1[0].cells[0], CellState::Missing);
         assert_eq!(grid("HOST-29", "").shown, 11);
+        let mut of_one = facts.clone();
+        of_one.keep_source("host-29");
+        assert_eq!(of_one.sources.len(), 1);
+        of_one.keep_source("host-2");
+        assert_eq!(
+            of_one.sources.len(),
+            1,
+            "there is no source of this name: nothing is left out"
+        );
         assert_eq!(grid("", "gap").shown, 0);
     }
 }

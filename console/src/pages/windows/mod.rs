@@ -28,6 +28,9 @@ use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 30;
 
+/// No cell of the grid is longer.
+const CELL_SECONDS_MAX: i64 = 3600;
+
 /// What the address of the grid chooses.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -78,7 +81,8 @@ pub(crate) async fn show_grid(
     let zone = reader_zone::of(&headers);
     let now = Timestamp::now();
     let day = GridDay::new(&choice.day, &zone, now);
-    let facts = read::day(&state, &day).await?;
+    let mut facts = read::day(&state, &day).await?;
+    facts.keep_source(&choice.source);
     let find = if choice.source.is_empty() {
         &choice.find
     } else {
@@ -117,13 +121,23 @@ pub(crate) async fn show_grid(
     })
 }
 
-/// One window of one source.
+/// What the address of a window chooses.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WindowSpan {
+    /// Seconds of the grid's cell: shorter windows share one.
+    seconds: Option<i64>,
+}
+
+/// One window of one source, or those of one cell.
 pub(crate) async fn show_window(
     State(state): State<AppState>,
     Reader(principal): Reader,
     Path((source, start)): Path<(String, i64)>,
+    Query(span): Query<WindowSpan>,
 ) -> Result<Response, Problem> {
-    let (facts, end) = read::window(&state, &source, start).await?;
+    let seconds = span.seconds.unwrap_or(1).clamp(1, CELL_SECONDS_MAX);
+    let (facts, end) = read::window(&state, &source, start, seconds).await?;
     let destinations = state.settings.shared.host.destinations.iter();
     html(&WindowPage {
         frame: Frame::of(&state, &principal, Tab::Windows).await,

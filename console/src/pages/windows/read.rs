@@ -1,5 +1,6 @@
 //! Reads of the pages of windows: from the ledger, and from the files of the spool.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -59,7 +60,20 @@ pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
             };
             (name.to_string(), "expected, never seen".to_owned(), seen)
         }));
+        let mut silences: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
+        for incident in ledger.incidents(of_second(from))? {
+            // One that is not over yet is seen by the source's last contact.
+            if let Some(until) = incident
+                .gone_since
+                .or(incident.closed_at)
+                .filter(|_| incident.rule == "stale")
+            {
+                let of_source = silences.entry(incident.subject).or_default();
+                of_source.push((incident.since.as_second(), until.as_second()));
+            }
+        }
         Ok(DayFacts {
+            silences,
             batches: ledger.outlines(&filter)?,
             gaps,
             sources,
@@ -81,11 +95,12 @@ pub(super) async fn batches_of(state: &AppState, source: &str, day: &GridDay) ->
     state.host.ledger(move |ledger| ledger.batches(&filter)).await
 }
 
-/// The batches of a window with all that is known of them, and the window's end.
+/// The batches of the windows in so many seconds with all that is known of them, and the last window's end.
 pub(super) async fn window(
     state: &AppState,
     source: &str,
     start: i64,
+    seconds: i64,
 ) -> Result<(WindowFacts, i64), Problem> {
     let source: SourceId = source
         .parse()
@@ -103,12 +118,21 @@ pub(super) async fn window(
         let filter = BatchFilter {
             source: Some(source),
             since: Some(of_second(start)),
-            until: Some(of_second(start.saturating_add(1))),
+            until: Some(of_second(start.saturating_add(seconds))),
         };
         let batches = ledger.batches(&filter)?;
+        let mut starts: Vec<_> = batches
+            .iter()
+            .map(|batch| batch.window.start)
+            .chain([start])
+            .collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let records = starts.into_iter().map(|start| ledger.window_records_at(start));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
         let end = batches.iter().map(|batch| batch.window.end()).max();
         let mut facts = WindowFacts {
-            records: ledger.window_records_at(start)?,
+            records: records.into_iter().flatten().collect(),
             ..WindowFacts::default()
         };
         for destination in &destinations {
@@ -125,7 +149,7 @@ pub(super) async fn window(
         }
         facts
             .batches
-            .sort_by_key(|(batch, ..)| (batch.base_name.clone(), batch.part));
+            .sort_by_key(|(batch, ..)| (batch.window.start, batch.base_name.clone(), batch.part));
         facts.records.retain(|record| {
             facts
                 .batches

@@ -121,6 +121,17 @@ impl FrameDecoder {
 
     /// What is known about the lines that [`Self::text`] has read last; `None` if it is damaged.
     pub(crate) fn meta(&mut self, frame: &[u8], entry: &FrameEntry) -> Option<FrameMeta> {
+        let meta = self.meta_without_offsets(frame, entry)?;
+        self.placed(meta)
+    }
+
+    /// The same, with offsets, of what was read before the lines.
+    pub(crate) fn placed(&self, meta: FrameMeta) -> Option<FrameMeta> {
+        meta.place(&line_lens(&self.text))
+    }
+
+    /// What is known about the lines, but their offsets; it needs no line. `None` if it is damaged.
+    pub(crate) fn meta_without_offsets(&mut self, frame: &[u8], entry: &FrameEntry) -> Option<FrameMeta> {
         let header_len = usize::try_from(entry.header_len).ok()?;
         let (header, small) = frame.get(..header_len)?.split_at_checked(HEADER_BYTES)?;
         let mut reader = ByteReader::new(header.get(HEADER_BYTES - 8..)?);
@@ -131,9 +142,7 @@ impl FrameDecoder {
         }
         let raw_len = usize::try_from(raw_len).ok().filter(|len| *len <= RAW_MAX)?;
         let raw = self.decompressor.decompress(small, raw_len).ok()?;
-        let lens = line_lens(&self.text);
-        let meta = FrameMeta::from_bytes(&raw, |line| lens.get(line).copied().unwrap_or(0))?;
-        (meta.lines.len() == lens.len()).then_some(meta)
+        FrameMeta::from_bytes(&raw)
     }
 
     /// The lines that were read last.

@@ -201,8 +201,8 @@ impl FrameMeta {
         bytes
     }
 
-    /// From the bytes that [`Self::to_bytes`] made.
-    pub(crate) fn from_bytes(bytes: &[u8], line_len: impl Fn(usize) -> u64) -> Option<Self> {
+    /// From the bytes that [`Self::to_bytes`] made. The lines get their offsets from [`Self::place`].
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = ByteReader::new(bytes);
         let mut meta = Self::default();
         for _ in 0..reader.varint()? {
@@ -222,10 +222,10 @@ impl FrameMeta {
             });
         }
         let mut expected = vec![0_u64; meta.origins.len()];
-        for (number, line) in meta.lines.iter_mut().enumerate() {
+        for line in &mut meta.lines {
             let expected = expected.get_mut(line.origin)?;
             line.offset = expected.wrapping_add(reader.signed()?.cast_unsigned());
-            *expected = line.offset.wrapping_add(line_len(number)).wrapping_add(1);
+            *expected = line.offset.wrapping_add(1);
         }
         let mut last = 0_i64;
         for line in &mut meta.lines {
@@ -239,6 +239,18 @@ impl FrameMeta {
             line.status = u16::try_from(reader.varint()?).ok()?;
         }
         Some(meta)
+    }
+
+    /// The offsets of the lines, which depend on their lengths, given in their order; `None` if these are not as many.
+    pub(crate) fn place(mut self, lens: &[u64]) -> Option<Self> {
+        // Bytes of the lines before, of each origin.
+        let mut before = vec![0_u64; self.origins.len()];
+        for (line, len) in self.lines.iter_mut().zip(lens) {
+            let before = before.get_mut(line.origin)?;
+            line.offset = line.offset.wrapping_add(*before);
+            *before = before.wrapping_add(*len);
+        }
+        (self.lines.len() == lens.len()).then_some(self)
     }
 }
 

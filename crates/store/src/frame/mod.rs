@@ -22,7 +22,7 @@ mod meta;
 
 pub(crate) use bytes::ByteReader;
 pub(crate) use codec::{FrameDecoder, FrameEncoder};
-pub(crate) use meta::{FrameEntry, FrameMeta, NewLine, OriginRecord};
+pub(crate) use meta::{FrameEntry, FrameMeta, LineMeta, NewLine, OriginRecord};
 
 /// Bytes of the header.
 pub(crate) const HEADER_BYTES: usize = 48;

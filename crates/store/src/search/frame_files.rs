@@ -245,13 +245,14 @@ impl<D: Disk> FrameFiles<D> {
         Ok(entries)
     }
 
-    /// The lines of a frame, and what is known about them, once `wanted` has seen the lines and says so. `None`: not wanted, or
-    /// damaged.
+    /// The lines of a frame, and what is known about them, once `wanted` has seen the lines and says so. `by_meta`: if it is there, it
+    /// first chooses lines by what is known about them; if there are none, the lines are not read. `None`: not wanted, or damaged.
     pub(super) fn read<T>(
         &mut self,
         file: (u64, SegmentFile),
         entry: &FrameEntry,
-        wanted: impl FnOnce(&[u8]) -> Option<T>,
+        by_meta: Option<impl FnOnce(&FrameMeta) -> Vec<usize>>,
+        wanted: impl FnOnce(&[u8], Option<&[usize]>) -> Option<T>,
     ) -> Result<Option<ReadFrame<'_, T>>, StoreError> {
         let path = self.folder.file(file.0, file.1);
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
@@ -273,11 +274,22 @@ impl<D: Disk> FrameFiles<D> {
             }
             _ => {}
         }
-        let seen = self.decoder.text(&self.frame, entry).map(wanted);
-        let meta = match &seen {
-            Some(None) => return Ok(None),
-            Some(Some(_)) => self.decoder.meta(&self.frame, entry),
-            None => None,
+        let known = by_meta.map(|choose| (choose, self.decoder.meta_without_offsets(&self.frame, entry)));
+        let (chosen, known) = match known {
+            Some((choose, Some(meta))) => (Some(choose(&meta)), Some(meta)),
+            // Damaged: it is named below.
+            Some((_, None)) | None => (None, None),
+        };
+        if chosen.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(None);
+        }
+        let text = self.decoder.text(&self.frame, entry);
+        let seen = text.map(|text| wanted(text, chosen.as_deref()));
+        let meta = match (&seen, known) {
+            (Some(None), _) => return Ok(None),
+            (Some(Some(_)), Some(meta)) => self.decoder.placed(meta),
+            (Some(Some(_)), None) => self.decoder.meta(&self.frame, entry),
+            (None, _) => None,
         };
         let (Some(Some(seen)), Some(meta)) = (seen, meta) else {
             let (path, offset) = (path.display(), entry.offset);

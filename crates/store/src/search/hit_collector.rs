@@ -2,12 +2,12 @@
 
 use logferry_fields::LineReader;
 
-use super::SearchPage;
 use super::hit::{Hit, SearchCursor};
 use super::hit_key::HitKey;
 use super::line_tests::{LineContext, LineTests, fields_of};
 use super::parts_read::{PARTS_MAX, PartName, PartRest, PartsRead};
 use super::pending_hits::PendingHits;
+use super::{MatchedLine, SearchObserver, SearchPage};
 use crate::query::Query;
 
 /// Takes hits, one part after the other.
@@ -59,7 +59,13 @@ impl<'s> HitCollector<'s> {
     }
 
     /// Takes a line that has the texts of the query, if it is a hit.
-    pub(super) fn take(&mut self, line: &[u8], context: &LineContext<'_>, reader: &mut LineReader<'_>) {
+    pub(super) fn take(
+        &mut self,
+        line: &[u8],
+        context: &LineContext<'_>,
+        reader: &mut LineReader<'_>,
+        observer: &mut dyn SearchObserver,
+    ) {
         let LineContext {
             origin,
             offset,
@@ -82,6 +88,14 @@ impl<'s> HitCollector<'s> {
         }
         if self.page.only_count {
             self.counted += 1;
+            let matched = MatchedLine {
+                time_ms,
+                source: &origin.source,
+                level,
+                status: (status != 0).then_some(status),
+                line,
+            };
+            observer.matched(&matched, reader);
             return;
         }
         let fields = if self.page.with_fields {

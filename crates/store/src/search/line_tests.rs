@@ -8,7 +8,7 @@ use std::ops::Range;
 use logferry_fields::LineReader;
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::frame::OriginRecord;
+use crate::frame::{FrameMeta, LineMeta, OriginRecord};
 use crate::query::{Condition, Query, QueryTerm, TextTerm};
 
 /// A line that has the texts of the query.
@@ -100,6 +100,51 @@ impl<'q> LineTests<'q> {
         found
     }
 
+    /// Whether lines are best chosen by what is known about them: there is no text to look for.
+    pub(super) fn begin_with_context(&self) -> bool {
+        self.first.is_none() && !self.of_context.is_empty()
+    }
+
+    /// The lines of a frame that fulfil the conditions that need no byte of them, by their numbers.
+    pub(super) fn chosen(&self, meta: &FrameMeta) -> Vec<usize> {
+        let fulfils = |line: &LineMeta| {
+            meta.origins.get(line.origin).is_some_and(|origin| {
+                self.fulfils_context(&LineContext {
+                    origin,
+                    offset: line.offset,
+                    time_ms: line.time_ms,
+                    level: meta.level(line),
+                    status: line.status,
+                })
+            })
+        };
+        let lines = meta.lines.iter().enumerate().filter(|(_, line)| fulfils(line));
+        lines.map(|(number, _)| number).collect()
+    }
+
+    /// The lines with these numbers, which only grow, that have the texts of the query.
+    pub(super) fn find_among(&self, text: &[u8], numbers: &[usize]) -> Vec<FoundLine> {
+        let mut ends = memchr_iter(b'\n', text).chain([text.len()]).enumerate();
+        let (mut found, mut before) = (Vec::new(), (0, 0));
+        for number in numbers.iter().copied() {
+            // `before`: a line's number and its first byte.
+            while before.0 < number {
+                let Some((_, end)) = ends.next() else {
+                    return found;
+                };
+                before = (before.0 + 1, end + 1);
+            }
+            let Some((_, end)) = ends.next() else { break };
+            let range = before.1..end;
+            before = (number + 1, end + 1);
+            let line = text.get(range.clone()).unwrap_or_default();
+            if self.of_text.iter().all(|term| has_text(term, line)) {
+                found.push(FoundLine { number, range });
+            }
+        }
+        found
+    }
+
     /// Whether a line that has the texts fulfils the other conditions too.
     pub(super) fn fulfils(
         &self,
@@ -107,6 +152,11 @@ impl<'q> LineTests<'q> {
         context: &LineContext<'_>,
         reader: &mut LineReader<'_>,
     ) -> bool {
+        self.fulfils_context(context) && (self.of_fields.is_empty() || self.has_fields(line, reader))
+    }
+
+    /// Whether a line fulfils the conditions that need no byte of it.
+    pub(super) fn fulfils_context(&self, context: &LineContext<'_>) -> bool {
         if !self.query.is_in_time(context.time_ms) {
             return false;
         }
@@ -120,10 +170,7 @@ impl<'q> LineTests<'q> {
             Condition::Status(range) => range.contains(&context.status),
             Condition::Text(_) | Condition::Pattern(_) | Condition::Field(..) => true,
         };
-        if !self.of_context.iter().all(|term| is(term) != term.is_negated) {
-            return false;
-        }
-        self.of_fields.is_empty() || self.has_fields(line, reader)
+        self.of_context.iter().all(|term| is(term) != term.is_negated)
     }
 
     fn has_fields(&self, line: &[u8], reader: &mut LineReader<'_>) -> bool {
@@ -185,5 +232,19 @@ mod tests {
         assert_eq!(found("", text), [0, 1, 2, 3, 4, 5]);
         assert_eq!(found("ab", text), [5]);
         assert_eq!(found("x", text), [] as [usize; 0]);
+        let query = Query::parse("status:200 -c").unwrap();
+        let tests = LineTests::new(&query);
+        assert!(tests.begin_with_context());
+        for text in [text, "a b\n\nb a c\nc\na a b\nab\n"] {
+            let all = tests.find(text.as_bytes());
+            for numbers in [&[0, 1, 2, 3, 4, 5][..], &[0], &[1, 3], &[4, 5, 9], &[]] {
+                let mut wanted = all.clone();
+                wanted.retain(|line| numbers.contains(&line.number));
+                let mut found = tests.find_among(text.as_bytes(), numbers);
+                // Behind the last newline there is no line.
+                found.retain(|line| line.number < 6);
+                assert_eq!(found, wanted, "{numbers:?}");
+            }
+        }
     }
 }

@@ -26,6 +26,7 @@ mod spool_lines;
 use std::path::Path;
 
 use logferry_durable::Disk;
+use logferry_fields::LineReader;
 
 use crate::error::StoreError;
 use crate::position::StorePosition;
@@ -47,7 +48,7 @@ pub struct SearchPage {
     pub after: Option<SearchCursor>,
     /// Whether the hits have their fields.
     pub with_fields: bool,
-    /// Hits are counted and not shown, in any order; there is no limit.
+    /// Hits are counted and not shown, in any order; there is no limit. [`SearchObserver::matched`] gets each.
     pub only_count: bool,
 }
 
@@ -64,10 +65,28 @@ pub struct SearchProgress {
     pub frames: u64,
 }
 
+/// A line that a search counts. Nothing of it is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct MatchedLine<'a> {
+    /// Its time, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// The source.
+    pub source: &'a str,
+    /// Its level.
+    pub level: Option<&'a str>,
+    /// Its HTTP status.
+    pub status: Option<u16>,
+    /// Its bytes, without the newline.
+    pub line: &'a [u8],
+}
+
 /// What watches a search.
 pub trait SearchObserver {
     /// A hit, older than the one before. False ends the search.
     fn hit(&mut self, hit: &Hit) -> bool;
+
+    /// A line that fulfils the query, if hits are only counted. `reader` reads its fields.
+    fn matched(&mut self, _line: &MatchedLine<'_>, _reader: &mut LineReader<'_>) {}
 
     /// Called at least once for each MiB that is searched. False ends the search: time is up.
     fn progress(&mut self, progress: &SearchProgress) -> bool;

@@ -15,7 +15,7 @@ use super::parts_read::{PartName, PartRest, PartsRead};
 use super::spool_lines::{BatchScan, SpoolBlock, SpoolLines, UnindexedBatch, scan, time_of};
 use super::{SearchEnd, SearchObserver, SearchPage, SearchProgress};
 use crate::error::StoreError;
-use crate::frame::{FrameEntry, OriginRecord};
+use crate::frame::{FrameEntry, FrameMeta, OriginRecord};
 use crate::query::Query;
 use crate::segment::SegmentFile;
 
@@ -196,8 +196,17 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         let name = PartName::Frame(file, entry.offset);
         self.hits.begin(name, entry.end(), entry.min_ms);
         let tests = &self.hits.tests;
-        let wanted = |text: &[u8]| Some(tests.find(text)).filter(|found| !found.is_empty());
-        if let Some(ReadFrame { seen, text, meta }) = files.read(file, entry, wanted)? {
+        let by_meta = tests
+            .begin_with_context()
+            .then_some(|meta: &FrameMeta| tests.chosen(meta));
+        let wanted = |text: &[u8], chosen: Option<&[usize]>| {
+            let found = match chosen {
+                Some(numbers) => tests.find_among(text, numbers),
+                None => tests.find(text),
+            };
+            Some(found).filter(|found| !found.is_empty())
+        };
+        if let Some(ReadFrame { seen, text, meta }) = files.read(file, entry, by_meta, wanted)? {
             for origin in &meta.origins {
                 if !self.formats.contains_key(&origin.format) {
                     let format = Format::parse(&origin.format).unwrap_or_default();
@@ -222,8 +231,8 @@ impl<'s, D: Disk> PageSearch<'s, D> {
                     level: meta.level(&line),
                     status: line.status,
                 };
-                self.hits
-                    .take(text.get(range).unwrap_or_default(), &context, reader);
+                let line = text.get(range).unwrap_or_default();
+                self.hits.take(line, &context, reader, self.observer);
             }
         }
         self.progress.frames += 1;
@@ -263,7 +272,7 @@ impl<'s, D: Disk> PageSearch<'s, D> {
                     level: facts.level.map(Level::as_str),
                     status: facts.status.unwrap_or(0),
                 };
-                hits.take(line, &context, &mut reader);
+                hits.take(line, &context, &mut reader, observer);
             }
             let bytes = u64::try_from(text.len()).unwrap_or(0);
             hits.set_end(position + bytes);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use logferry_durable::Disk;
+use logferry_fields::LineReader;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_testkit::SimDisk;
 use rand::rngs::StdRng;
@@ -13,8 +14,8 @@ use rand::{Rng, SeedableRng};
 use crate::error::StoreError;
 use crate::writer::{SegmentLimits, open_with};
 use crate::{
-    Hit, LineOrigin, LineRecord, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress, Searcher,
-    SpoolLines, StoreOpened, StorePosition, StoreWriter,
+    Hit, LineOrigin, LineRecord, MatchedLine, Query, SearchEnd, SearchObserver, SearchPage, SearchProgress,
+    Searcher, SpoolLines, StoreOpened, StorePosition, StoreWriter,
 };
 
 pub(super) const STORE: &str = "/store";
@@ -216,6 +217,8 @@ pub(super) fn store_of(lines: &[TestLine]) -> (SimDisk, StorePosition) {
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     pub(super) hits: Vec<Hit>,
+    /// The lines that were counted, with their times.
+    pub(super) counted: Vec<(i64, Vec<u8>)>,
     pub(super) stop: Option<usize>,
     pub(super) calls: usize,
 }
@@ -224,6 +227,10 @@ impl SearchObserver for Collector {
     fn hit(&mut self, hit: &Hit) -> bool {
         self.hits.push(hit.clone());
         true
+    }
+
+    fn matched(&mut self, line: &MatchedLine<'_>, _: &mut LineReader<'_>) {
+        self.counted.push((line.time_ms, line.line.to_vec()));
     }
 
     fn progress(&mut self, _progress: &SearchProgress) -> bool {

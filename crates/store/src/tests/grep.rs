@@ -182,10 +182,19 @@ fn check_query(random: &mut StdRng, lines: &[TestLine], search: &Searcher<SimDis
         only_count: true,
         ..SearchPage::default()
     };
+    let mut counter = Collector::default();
     let end = search
-        .search(&query, &page, None, &mut Collector::default())
+        .search(&query, &page, None, &mut counter)
         .expect("searched");
     assert_eq!(end.progress.hits, expected.len() as u64, "query {text:?}");
+    counter.counted.sort();
+    let mut shown: Vec<_> = hits.into_iter().map(|hit| (hit.time_ms, hit.line)).collect();
+    shown.sort();
+    assert_eq!(
+        (counter.counted, counter.hits.len()),
+        (shown, 0),
+        "query {text:?}"
+    );
     expected.len()
 }
 
