@@ -104,7 +104,10 @@ function startLive() {
   newest = "";
   const mine = new EventSource("/stream-logs?skipped=event");
   stream = mine;
-  /** Lines that came before those that were there. @type {ViewedLine[] | null} */
+  /**
+   * Lines that came before those that were there.
+   * @type {ViewedLine[] | null}
+   */
   let early = null;
   mine.onopen = async () => {
     state.className = "state well";

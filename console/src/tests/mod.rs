@@ -2,14 +2,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod access;
-mod charts;
 mod document;
 mod export;
-mod first_page;
 mod hostile;
 mod http;
 mod live;
 mod log_page;
+mod overview;
 mod relay_host;
 mod requests;
 mod tls;

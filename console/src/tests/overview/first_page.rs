@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use logferry_ledger::{NewBatch, Window};
 use logferry_testkit::batches::commit;
 
-use super::http::get;
-use super::relay_host::{RelayFixture, Running};
+use super::super::http::get;
+use super::super::relay_host::{RelayFixture, Running};
 
 const SOURCES: u32 = 300;
 

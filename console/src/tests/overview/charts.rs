@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_ledger::{Incident, IncidentUpdate, NewBatch, Severity, Window};
 
-use super::http::get;
-use super::relay_host::{RelayFixture, SOURCE};
+use super::super::http::get;
+use super::super::relay_host::{RelayFixture, SOURCE};
 
 /// A monitor with a rule, beside the console.
 fn monitor(host: &RelayFixture) -> String {

@@ -1,0 +1,4 @@
+//! The overview: its charts, and its weight.
+
+mod charts;
+mod first_page;
