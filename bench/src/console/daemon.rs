@@ -1,16 +1,21 @@
 //! A console over the data of a relay.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::measurement::process::Daemon;
 
 /// How long it may take until its port accepts connections.
 const START_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The console's unit has it.
+const NICENESS: &str = "5";
 
 /// Starts a console without a login, with its state in `folder`, and waits until it listens.
 pub(super) fn start(
@@ -30,7 +35,20 @@ pub(super) fn start(
         data = data.display(),
         key = key.display(),
     );
-    let mut daemon = Daemon::start(binary, "console", &config, folder)?;
+    let file = folder.join("console.yaml");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a configuration for one run need not survive a power loss"
+    )]
+    fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut command = Command::new("nice");
+    command
+        .args(["-n", NICENESS])
+        .arg(binary)
+        .arg("-c")
+        .arg(&file)
+        .arg("console");
+    let mut daemon = Daemon::run(command, "console", folder)?;
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
         daemon.check()?;

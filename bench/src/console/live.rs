@@ -1,4 +1,5 @@
 //! Live streams of one console beside a relay that takes lines: the console's cost, and the relay's commit times with and without.
+//! The console has the priority that its unit gives it.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -184,8 +185,11 @@ impl OpenStreams {
     }
 }
 
-/// Adds up `matched` of each event until the stream ends.
+/// Adds up `matched` of each event until the stream ends. A browser is on another machine: here it gets only what relay and console
+/// leave of the processors.
 fn read(stream: TcpStream, told: &AtomicU64) {
+    // Of this thread only (nice(2), "C library/kernel differences").
+    let _ = rustix::process::nice(19);
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let matched = line.split("\"matched\":").nth(1);
         let number = matched.and_then(|rest| rest.split([',', '}']).next()?.parse().ok());
