@@ -60,6 +60,9 @@ const NAMES: [&str; 8] = [
     "auto", "combined", "common", "json", "ltsv", "logfmt", "syslog", "text",
 ];
 
+/// The name of the last field of a line of syslog.
+pub(crate) const SYSLOG_MESSAGE: &str = "message";
+
 /// The line of an access log in nginx's terms, after the client's address.
 const COMMON: &str = r#" - $remote_user [$time_local] "$request" $status $body_bytes_sent"#;
 const COMBINED: &str =
@@ -216,6 +219,11 @@ impl Format {
         self.0 == Kind::Text
     }
 
+    /// Whether the format of each line is found by the line alone.
+    pub(crate) fn is_found_by_line(&self) -> bool {
+        self.0 == Kind::Auto
+    }
+
     /// Whether the level of a line stands among its words.
     pub(crate) fn is_of_words(&self) -> bool {
         matches!(self.0, Kind::Text | Kind::Syslog)
@@ -268,7 +276,7 @@ fn read_syslog(line: &[u8], fields: &mut Vec<LineField<'_>>) {
         fields.extend([
             LineField::new("time", header.stamp),
             LineField::new("host", header.host),
-            LineField::new("message", header.message),
+            LineField::new(SYSLOG_MESSAGE, header.message),
         ]);
     }
 }

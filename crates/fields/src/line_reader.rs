@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use logferry_time_windows::TimestampFormat;
 
 use crate::facts::LineFacts;
-use crate::field::LineField;
-use crate::format::{Format, LineClock};
+use crate::field::{FieldName, LineField};
+use crate::format::{Format, LineClock, SYSLOG_MESSAGE};
 use crate::level::Level;
 use crate::text::without_line_end;
 
@@ -37,14 +37,23 @@ impl<'f> LineReader<'f> {
             is_parsed: self.format.has_no_fields() || !self.fields.is_empty(),
             ..LineFacts::default()
         };
-        if self.format.is_of_words() || !facts.is_parsed {
-            let text = self.fields.last().and_then(|last| line.get(last.value.clone()));
+        // What was only found to look like syslog may have the level where syslog has the host: all words of the line count.
+        let may_be_text = self.format.is_found_by_line() && self.has_message();
+        if self.format.is_of_words() || !facts.is_parsed || may_be_text {
+            let message = self.fields.last().filter(|_| !may_be_text);
+            let text = message.and_then(|last| line.get(last.value.clone()));
             let in_text = || Level::in_text(text.unwrap_or(line)).map(|(level, _)| level);
             facts.level = Level::of_priority(line).or_else(in_text);
         } else {
             facts.take(line, &self.fields);
         }
         facts
+    }
+
+    /// Whether the last line was read as syslog.
+    fn has_message(&self) -> bool {
+        let last = self.fields.last();
+        last.is_some_and(|last| last.name == FieldName::Known(SYSLOG_MESSAGE))
     }
 
     /// The fields of the line that was read last.

@@ -221,3 +221,19 @@ fn values_are_given_without_their_escapes() {
         assert_eq!(String::from_utf8_lossy(&value), expected, "{format}: {line}");
     }
 }
+
+#[test]
+fn text_that_looks_like_syslog_has_the_level_of_its_words() {
+    let lines = [
+        ("2026-11-21 02:20:03 INFO [payment] no error", "- info - - -"),
+        (
+            "2026-11-21T02:20:03Z WARN order 4711: retried once",
+            "- warn - - -",
+        ),
+        (
+            "Nov 21 02:20:03 web-1 app[7]: error: no such table",
+            "- error - - -",
+        ),
+    ];
+    check("auto", &lines);
+}
