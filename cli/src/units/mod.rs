@@ -32,6 +32,13 @@ const HOUSEKEEPER_ONCE: &str = "logferry-housekeeper-once.service";
 
 /// What the units below `root` refuse of this configuration, each with the drop-in that allows it.
 pub(crate) fn findings(config: &Config, root: &Path) -> Vec<CheckItem> {
+    let first_free = std::fs::read_to_string(FIRST_FREE_PORT).ok();
+    let first_free = first_free.and_then(|text| text.trim().parse().ok());
+    findings_with(config, root, first_free.unwrap_or(LOW_PORTS_END))
+}
+
+/// The same. `first_free`: the first port that everybody may listen on.
+fn findings_with(config: &Config, root: &Path, first_free: u16) -> Vec<CheckItem> {
     let found = meant(config, root).into_iter().flat_map(|(unit, roles)| {
         let mut paths = UsedPaths::default();
         for role in &roles {
@@ -42,7 +49,7 @@ pub(crate) fn findings(config: &Config, root: &Path) -> Vec<CheckItem> {
             let detail = format!("keeps the role from its files:\n{refused}");
             problem(&unit, detail, &found.settings)
         });
-        let ports = refused_ports(&unit, &roles, config);
+        let ports = refused_ports(&unit, &roles, config, first_free);
         files.into_iter().chain(ports)
     });
     found.collect()
@@ -63,13 +70,10 @@ fn problem(unit: &UnitFile, detail: String, settings: &[String]) -> CheckItem {
 }
 
 /// The ports of these roles that only root may listen on, if the unit's user may not.
-fn refused_ports(unit: &UnitFile, roles: &[Role], config: &Config) -> Option<CheckItem> {
+fn refused_ports(unit: &UnitFile, roles: &[Role], config: &Config, first_free: u16) -> Option<CheckItem> {
     if unit.may_listen_on_low_ports() {
         return None;
     }
-    let first_free = std::fs::read_to_string(FIRST_FREE_PORT).ok();
-    let first_free = first_free.and_then(|text| text.trim().parse().ok());
-    let first_free: u16 = first_free.unwrap_or(LOW_PORTS_END);
     let ports = listening::ports(config).into_iter();
     // With port 0 the system chooses one that is free for all.
     let ports = ports.filter(|port| roles.contains(&port.role) && port.address.port() > 0);

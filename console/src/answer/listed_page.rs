@@ -14,6 +14,16 @@ pub(crate) struct ListedPage<T> {
     pub(crate) next: Option<String>,
 }
 
+impl<R> ListedPage<R> {
+    /// The same page, with other rows.
+    pub(crate) fn map<T>(self, row: impl FnMut(R) -> T) -> ListedPage<T> {
+        ListedPage {
+            rows: self.rows.into_iter().map(row).collect(),
+            next: self.next,
+        }
+    }
+}
+
 impl<T: Serialize> IntoResponse for ListedPage<T> {
     fn into_response(self) -> Response {
         let mut response = JsonBody(self.rows).into_response();

@@ -16,9 +16,10 @@ use crate::answer::listed_page::ListedPage;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
 use crate::database::{
-    ListCursor, ListPage, MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketChoice, TicketRow,
-    TicketStatus,
+    ConsoleDb, ListCursor, ListPage, MarkKind, MarkRow, MarkSet, MarkedLine, TicketChange, TicketChoice,
+    TicketRow, TicketStatus,
 };
+use crate::error::ConsoleError;
 use crate::login::principal::{Actor, Reader};
 use crate::pages::parts::links::query_text;
 
@@ -27,7 +28,6 @@ const AROUND: usize = 10;
 const AROUND_MAX: usize = 200;
 /// Marked lines of one answer.
 const LISTED_MAX: usize = 1000;
-const LISTED: usize = 1000;
 const NOTE_MAX: usize = 2000;
 const ASSIGNEE_MAX: usize = 64;
 
@@ -239,16 +239,22 @@ impl ListParams {
     }
 }
 
-/// The address of what follows on a page that is full. `more`: the rest of the query, ending in `&`.
-pub(super) fn next_page<R>(
-    (path, more): (&str, &str),
-    page: &ListPage,
-    rows: &[R],
+/// Reads a page of a list, with the address of what follows if the page is full. `address`: of the list, ending in `?` or `&`.
+pub(super) async fn listed<R: Send + 'static>(
+    state: &AppState,
+    address: &str,
+    page: ListPage,
+    read: impl FnOnce(&ConsoleDb, &ListPage) -> Result<Vec<R>, ConsoleError> + Send + 'static,
     cursor: impl FnOnce(&R) -> ListCursor,
-) -> Option<String> {
-    let last = rows.last().filter(|_| rows.len() >= page.limit)?;
-    let after = query_text(&cursor(last).to_string());
-    Some(format!("{path}?{more}limit={}&after={after}", page.limit))
+) -> Result<ListedPage<R>, Problem> {
+    let limit = page.limit;
+    let rows = state.database.run(move |db| read(db, &page)).await?;
+    let last = rows.last().filter(|_| rows.len() >= limit);
+    let next = last.map(|last| {
+        let after = query_text(&cursor(last).to_string());
+        format!("{address}limit={limit}&after={after}")
+    });
+    Ok(ListedPage { rows, next })
 }
 
 /// Which tickets.
@@ -271,19 +277,16 @@ pub(crate) async fn tickets(
     QueryInput(which): QueryInput<TicketParams>,
     QueryInput(params): QueryInput<ListParams>,
 ) -> Result<ListedPage<TicketJson>, Problem> {
-    let (choice, more) = match which.show.as_str() {
-        "" | "all" => (TicketChoice::All, ""),
-        "open" => (TicketChoice::Open, "show=open&"),
-        "done" => (TicketChoice::Done, "show=done&"),
+    let (choice, address) = match which.show.as_str() {
+        "" | "all" => (TicketChoice::All, "/api/v1/tickets?"),
+        "open" => (TicketChoice::Open, "/api/v1/tickets?show=open&"),
+        "done" => (TicketChoice::Done, "/api/v1/tickets?show=done&"),
         _ => return Err(Problem::bad_request("show: write open, done or all")),
     };
-    let page = params.page(LISTED)?;
-    let asked = page.clone();
-    let rows = state.database.run(move |db| db.tickets(choice, &asked)).await?;
-    Ok(ListedPage {
-        next: next_page(("/api/v1/tickets", more), &page, &rows, TicketRow::cursor),
-        rows: rows.into_iter().map(TicketJson::of).collect(),
-    })
+    let page = params.page(LISTED_MAX)?;
+    let read = move |db: &ConsoleDb, page: &ListPage| db.tickets(choice, page);
+    let tickets = listed(&state, address, page, read, TicketRow::cursor).await?;
+    Ok(tickets.map(TicketJson::of))
 }
 
 /// Open a ticket for a line, or change it
@@ -354,13 +357,9 @@ pub(crate) async fn pins(
     _: Reader,
     QueryInput(params): QueryInput<ListParams>,
 ) -> Result<ListedPage<MarkedLineJson>, Problem> {
-    let page = params.page(LISTED)?;
-    let asked = page.clone();
-    let rows = state.database.run(move |db| db.pinned(&asked)).await?;
-    Ok(ListedPage {
-        next: next_page(("/api/v1/pins", ""), &page, &rows, MarkRow::cursor),
-        rows: rows.into_iter().map(MarkedLineJson::of).collect(),
-    })
+    let page = params.page(LISTED_MAX)?;
+    let pins = listed(&state, "/api/v1/pins?", page, ConsoleDb::pinned, MarkRow::cursor).await?;
+    Ok(pins.map(MarkedLineJson::of))
 }
 
 /// The hidden lines, the newest first
@@ -373,13 +372,16 @@ pub(crate) async fn hidden(
     _: Reader,
     QueryInput(params): QueryInput<ListParams>,
 ) -> Result<ListedPage<MarkedLineJson>, Problem> {
-    let page = params.page(LISTED)?;
-    let asked = page.clone();
-    let rows = state.database.run(move |db| db.hidden(&asked)).await?;
-    Ok(ListedPage {
-        next: next_page(("/api/v1/hidden", ""), &page, &rows, MarkRow::cursor),
-        rows: rows.into_iter().map(MarkedLineJson::of).collect(),
-    })
+    let page = params.page(LISTED_MAX)?;
+    let hidden = listed(
+        &state,
+        "/api/v1/hidden?",
+        page,
+        ConsoleDb::hidden,
+        MarkRow::cursor,
+    )
+    .await?;
+    Ok(hidden.map(MarkedLineJson::of))
 }
 
 impl AppState {

@@ -7,13 +7,13 @@ use logferry_requests::RequestedAction;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::lines::{ListParams, next_page};
+use super::lines::{ListParams, listed};
 use crate::answer::input::{JsonInput, QueryInput};
 use crate::answer::json_body::JsonBody;
 use crate::answer::listed_page::ListedPage;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
-use crate::database::RequestRow;
+use crate::database::{ConsoleDb, RequestRow};
 use crate::login::principal::{Actor, Reader};
 
 /// Requests of one answer.
@@ -69,19 +69,14 @@ pub(crate) async fn requests(
     QueryInput(params): QueryInput<ListParams>,
 ) -> Result<ListedPage<RequestJson>, Problem> {
     let page = params.page(LISTED)?;
-    let asked = page.clone();
-    let rows = state.database.run(move |db| db.requests(&asked)).await?;
-    let next = next_page(("/api/v1/requests", ""), &page, &rows, RequestRow::cursor);
-    let rows = rows.into_iter().map(|row| RequestJson {
+    let address = "/api/v1/requests?";
+    let requests = listed(&state, address, page, ConsoleDb::requests, RequestRow::cursor).await?;
+    Ok(requests.map(|row| RequestJson {
         id: row.request.id,
         at: row.request.at,
         who: row.request.who,
         action: row.request.action,
         outcome: row.outcome,
         ended_at: row.ended_at,
-    });
-    Ok(ListedPage {
-        rows: rows.collect(),
-        next,
-    })
+    }))
 }

@@ -19,14 +19,16 @@ pub(crate) type FileIdentity = (u64, u64);
 #[derive(Debug)]
 pub(super) struct FilePool<D> {
     file: PathBuf,
-    idle: Mutex<Vec<IdleFile<D>>>,
+    idle: Mutex<Vec<OpenFile<D>>>,
 }
 
+/// A database that is out of the pool.
 #[derive(Debug)]
-struct IdleFile<D> {
-    identity: FileIdentity,
+pub(super) struct OpenFile<D> {
+    /// The file that had its name when it was opened.
+    identity: Option<FileIdentity>,
     opened: Instant,
-    database: D,
+    pub(super) database: D,
 }
 
 impl<D> FilePool<D> {
@@ -37,36 +39,34 @@ impl<D> FilePool<D> {
         }
     }
 
-    /// Reads with one of the databases, or a new one. `may_be_kept`: whether it sees what others write later.
-    pub(super) fn with<T, E>(
-        &self,
-        open: impl FnOnce() -> Result<D, E>,
-        may_be_kept: impl FnOnce(&D) -> bool,
-        read: impl FnOnce(&D) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let now = identity(&self.file);
-        let is_current = |it: &IdleFile<D>| Some(it.identity) == now && it.opened.elapsed() < KEPT_FOR;
+    /// One of the databases, or a new one.
+    pub(super) fn take<E>(&self, open: impl FnOnce() -> Result<D, E>) -> Result<OpenFile<D>, E> {
+        let identity = identity(&self.file);
+        let is_current = |it: &OpenFile<D>| it.identity == identity && it.opened.elapsed() < KEPT_FOR;
         let kept = self.idle().pop().filter(is_current);
-        let (identity, opened, database) = match kept {
-            Some(kept) => (Some(kept.identity), kept.opened, kept.database),
-            None => (now, Instant::now(), open()?),
-        };
-        let outcome = read(&database);
-        // One that failed may have a reason of its own to fail again.
-        if let (Ok(_), Some(identity), true) = (&outcome, identity, may_be_kept(&database)) {
-            let mut idle = self.idle();
-            if idle.len() < KEPT_MAX {
-                idle.push(IdleFile {
+        kept.map_or_else(
+            || {
+                let opened = Instant::now();
+                let database = open()?;
+                Ok(OpenFile {
                     identity,
                     opened,
                     database,
-                });
-            }
-        }
-        outcome
+                })
+            },
+            Ok,
+        )
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<IdleFile<D>>> {
+    /// Keeps it for the next reader. One that failed may have a reason of its own to fail again: it is better dropped.
+    pub(super) fn give_back(&self, file: OpenFile<D>) {
+        let mut idle = self.idle();
+        if idle.len() < KEPT_MAX && file.identity.is_some() {
+            idle.push(file);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<OpenFile<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +99,12 @@ mod tests {
                 opened.set(opened.get() + 1);
                 std::fs::read_to_string(&file)
             };
-            pool.with(open, |_| may_be_kept, |text| Ok(text.clone()))
+            let taken = pool.take(open)?;
+            let text = taken.database.clone();
+            if may_be_kept {
+                pool.give_back(taken);
+            }
+            Ok(text)
         };
         assert_eq!(
             (look(true).unwrap(), look(true).unwrap(), opened.get()),

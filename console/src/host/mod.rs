@@ -2,7 +2,6 @@
 
 pub(crate) mod file_pool;
 
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use logferry_ledger::{Ledger, LedgerError};
 use logferry_numbers::{IndexError, IndexReader};
 use logferry_search::{IndexedBatches, KeptIndex};
 
-use self::file_pool::{FileIdentity, FilePool};
+use self::file_pool::{FileIdentity, FilePool, OpenFile};
 use crate::answer::problem::Problem;
 
 /// What is known of the index is looked up again after so long.
@@ -42,18 +41,20 @@ struct KnownIndexed {
 
 impl Handles {
     fn with_ledger<T>(&self, read: impl FnOnce(&Ledger) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
-        let open = || Ledger::open_read_only(&self.data_dir);
-        self.ledgers.with(open, |_| true, read)
+        let ledger = self.take_ledger()?;
+        let outcome = read(&ledger.database);
+        if outcome.is_ok() {
+            self.ledgers.give_back(ledger);
+        }
+        outcome
     }
 
-    fn with_index<T>(
-        &self,
-        is_sound: &Cell<bool>,
-        read: impl FnOnce(&IndexReader) -> Result<T, IndexError>,
-    ) -> Result<T, IndexError> {
-        let open = || IndexReader::open(&self.store_dir);
-        let may_be_kept = |reader: &IndexReader| reader.sees_changes() && is_sound.get();
-        self.indexes.with(open, may_be_kept, read)
+    fn take_ledger(&self) -> Result<OpenFile<Ledger>, LedgerError> {
+        self.ledgers.take(|| Ledger::open_read_only(&self.data_dir))
+    }
+
+    fn take_index(&self) -> Result<OpenFile<IndexReader>, IndexError> {
+        self.indexes.take(|| IndexReader::open(&self.store_dir))
     }
 
     /// What is known of the batches of these files. The indexer begins anew if it must, so nothing is known for long.
@@ -119,12 +120,11 @@ impl ReadHost {
         &self,
         read: impl FnOnce(&Ledger) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let mut outcome = None;
-        self.0.with_ledger(|ledger| {
-            outcome = Some(read(ledger));
-            Ok(())
-        })?;
-        outcome.unwrap_or_else(|| Err(Problem::internal("a read did not run")))
+        let ledger = self.0.take_ledger()?;
+        let outcome = read(&ledger.database);
+        // What failed need not be the ledger.
+        self.0.ledgers.give_back(ledger);
+        outcome
     }
 
     /// Reads the indexer's numbers on a thread for blocking work.
@@ -133,7 +133,15 @@ impl ReadHost {
         read: impl FnOnce(&IndexReader) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, Problem> {
         let handles = Arc::clone(&self.0);
-        blocking(move || Ok(handles.with_index(&Cell::new(true), read)?)).await
+        blocking(move || {
+            let index = handles.take_index()?;
+            let outcome = read(&index.database)?;
+            if index.database.sees_changes() {
+                handles.indexes.give_back(index);
+            }
+            Ok(outcome)
+        })
+        .await
     }
 
     /// Reads with the index, and with what is known of its batches, on this thread, which must be one for blocking work. `None`:
@@ -144,22 +152,18 @@ impl ReadHost {
     ) -> Result<T, Problem> {
         // Before the index is opened: what is known of another one is left aside.
         let indexed = self.0.indexed();
-        let (mut read, mut outcome, is_sound) = (Some(read), None, Cell::new(true));
-        let _ = self.0.with_index(&is_sound, |reader| {
-            let kept = KeptIndex {
-                reader,
-                indexed: &indexed,
-            };
-            let kept = Some(kept).filter(|_| reader.sees_changes());
-            outcome = read.take().map(|read| read(kept));
-            is_sound.set(outcome.as_ref().is_some_and(Result::is_ok));
-            Ok(())
-        });
-        match (outcome, read) {
-            (Some(outcome), _) => outcome,
-            (None, Some(read)) => read(None),
-            (None, None) => Err(Problem::internal("a read did not run")),
+        let index = match self.0.take_index() {
+            Ok(index) if index.database.sees_changes() => index,
+            _ => return read(None),
+        };
+        let outcome = read(Some(KeptIndex {
+            reader: &index.database,
+            indexed: &indexed,
+        }));
+        if outcome.is_ok() {
+            self.0.indexes.give_back(index);
         }
+        outcome
     }
 }
 
