@@ -1,13 +1,12 @@
 //! A console over the data of a relay.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::measurement::process::Daemon;
 
@@ -35,20 +34,9 @@ pub(super) fn start(
         data = data.display(),
         key = key.display(),
     );
-    let file = folder.join("console.yaml");
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a configuration for one run need not survive a power loss"
-    )]
-    fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
     let mut command = Command::new("nice");
-    command
-        .args(["-n", NICENESS])
-        .arg(binary)
-        .arg("-c")
-        .arg(&file)
-        .arg("console");
-    let mut daemon = Daemon::run(command, "console", folder)?;
+    command.args(["-n", NICENESS]).arg(binary);
+    let mut daemon = Daemon::start_by(command, "console", &config, folder)?;
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
         daemon.check()?;

@@ -65,13 +65,22 @@ impl Daemon {
         config: &str,
         folder: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_by(Command::new(binary), role, config, folder)
+    }
+
+    /// The same, by a command that ends with the program, such as `nice -n 5 logferry`.
+    pub(crate) fn start_by(
+        mut command: Command,
+        role: &'static str,
+        config: &str,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let file = folder.join(format!("{role}.yaml"));
         #[expect(
             clippy::disallowed_methods,
             reason = "a configuration for one run need not survive a power loss"
         )]
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
-        let mut command = Command::new(binary);
         command.arg("-c").arg(&file).arg(role);
         Self::run(command, role, folder)
     }

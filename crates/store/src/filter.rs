@@ -65,11 +65,7 @@ impl WordFilter {
 
     /// Removes all words.
     pub(crate) fn clear(&mut self) {
-        self.lanes.fill(0);
-        self.bits = 0;
-        for (slot, recent) in (0_u64..).zip(&mut self.recent) {
-            *recent = !slot;
-        }
+        *self = Self::default();
     }
 
     /// Its bytes, block after block.

@@ -8,6 +8,8 @@ use logferry_telemetry::{PresenceState, give_sign};
 use logferry_inspection::status::{StatusScope, WatchedRole, status};
 use logferry_testkit::relay_host::RelayHost;
 
+use super::settings::bare_scope;
+
 #[test]
 fn files_that_a_role_cannot_use_are_told_by_the_role_or_else_by_the_caller() {
     let host = RelayHost::new();
@@ -19,12 +21,8 @@ fn files_that_a_role_cannot_use_are_told_by_the_role_or_else_by_the_caller() {
         file_problems: vec!["seen by status".to_owned()],
     }];
     let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
         roles: &roles,
+        ..bare_scope()
     };
     let look = || {
         let report = status(&data_dir, &scope, Timestamp::now()).expect("a status");
@@ -52,12 +50,8 @@ fn a_single_pass_excuses_a_role_for_an_hour() {
         file_problems: Vec::new(),
     }];
     let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
         roles: &roles,
+        ..bare_scope()
     };
     let passed = Timestamp::now();
     give_sign(&data_dir, "housekeeper", PresenceState::Once, passed, &[]).expect("written");

@@ -1,15 +1,15 @@
 //! Who sends for a source, in status and audit.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::{BatchFilter, SenderRecord};
 use logferry_protocol::sender::{SenderId, SenderRun};
 use serde_json::json;
 
 use logferry_inspection::audit::{AuditScope, DiscrepancyKind, audit};
-use logferry_inspection::status::{SourceStatus, StatusScope, status};
+use logferry_inspection::status::{SourceStatus, status};
 use logferry_testkit::relay_host::{RelayHost, source};
+
+use super::settings::bare_scope;
 
 /// Notes a sender of `198.51.100.1`: its process began and was last heard from so many seconds ago.
 fn note_sender(host: &mut RelayHost, number: u128, address: &str, began: i64, heard: i64) {
@@ -30,14 +30,7 @@ fn note_sender(host: &mut RelayHost, number: u128, address: &str, began: i64, he
 }
 
 fn shown(host: &RelayHost) -> (bool, SourceStatus) {
-    let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
-        roles: &[],
-    };
+    let scope = bare_scope();
     let mut status = status(host.data_dir(), &scope, Timestamp::now()).expect("a status");
     (status.is_healthy(), status.sources.remove(0))
 }

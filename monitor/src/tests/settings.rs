@@ -3,7 +3,20 @@
 use std::time::Duration;
 
 use logferry_config::{AlertHold, AlertLimits, MonitorSettings, Smtp, SmtpTls, SummarySettings, WatchedHost};
+use logferry_inspection::status::StatusScope;
 use logferry_testkit::relay_host::RelayHost;
+
+/// A status of whoever is in the ledger: nothing is expected.
+pub(crate) fn bare_scope() -> StatusScope<'static> {
+    StatusScope {
+        expected_sources: &[],
+        stale_after: Duration::from_mins(5),
+        groups: &[],
+        destinations: &[],
+        min_free_disk: 0,
+        roles: &[],
+    }
+}
 
 pub(crate) trait MonitoredHost {
     /// A configuration with its mail server on this local port.

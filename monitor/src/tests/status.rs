@@ -19,6 +19,8 @@ use logferry_inspection::InspectionError;
 use logferry_inspection::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
 use logferry_testkit::relay_host::{RelayHost, at, destination, source, subscriber};
 
+use super::settings::bare_scope;
+
 const NOW: &str = "2026-11-21T03:10:00Z";
 
 /// One destination is down, with a batch in flight. Another one has an old record of the batch in flight, and refused it.
@@ -196,14 +198,7 @@ fn report_problems(host: &mut RelayHost) -> StreamId {
 fn reported_problems_are_shown_and_are_not_healthy() {
     let mut host = RelayHost::new();
     let stream = report_problems(&mut host);
-    let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
-        roles: &[],
-    };
+    let scope = bare_scope();
     let found = status(host.data_dir(), &scope, at(NOW)).expect("a status");
     assert!(!found.is_healthy());
     assert_eq!(
@@ -374,14 +369,7 @@ fn a_disk_below_min_free_disk_is_low() {
 #[test]
 fn without_a_ledger_there_is_an_error_and_no_ledger_is_created() {
     let dir = tempfile::tempdir().expect("a folder");
-    let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
-        roles: &[],
-    };
+    let scope = bare_scope();
     assert!(matches!(
         status(dir.path(), &scope, at(NOW)),
         Err(InspectionError::Ledger(_))
@@ -470,14 +458,7 @@ fn mails_that_were_not_sent_are_counted_with_the_reason() {
             .queue_summary(at(hour), &mail(hour), at(hour))
             .expect("queued");
     }
-    let scope = StatusScope {
-        expected_sources: &[],
-        stale_after: Duration::from_mins(5),
-        groups: &[],
-        destinations: &[],
-        min_free_disk: 0,
-        roles: &[],
-    };
+    let scope = bare_scope();
     let look = |host: &RelayHost| status(host.data_dir(), &scope, at(NOW)).expect("a status");
     let waiting = look(&host);
     assert_eq!((waiting.mails.waiting, waiting.mails.failing), (2, 0));
