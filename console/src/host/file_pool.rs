@@ -19,12 +19,12 @@ pub(crate) type FileIdentity = (u64, u64);
 #[derive(Debug)]
 pub(super) struct FilePool<D> {
     file: PathBuf,
-    idle: Mutex<Vec<OpenFile<D>>>,
+    idle: Mutex<Vec<TakenFile<D>>>,
 }
 
 /// A database that is out of the pool.
 #[derive(Debug)]
-pub(super) struct OpenFile<D> {
+pub(super) struct TakenFile<D> {
     /// The file that had its name when it was opened.
     identity: Option<FileIdentity>,
     opened: Instant,
@@ -40,15 +40,15 @@ impl<D> FilePool<D> {
     }
 
     /// One of the databases, or a new one.
-    pub(super) fn take<E>(&self, open: impl FnOnce() -> Result<D, E>) -> Result<OpenFile<D>, E> {
+    pub(super) fn take<E>(&self, open: impl FnOnce() -> Result<D, E>) -> Result<TakenFile<D>, E> {
         let identity = identity(&self.file);
-        let is_current = |it: &OpenFile<D>| it.identity == identity && it.opened.elapsed() < KEPT_FOR;
+        let is_current = |it: &TakenFile<D>| it.identity == identity && it.opened.elapsed() < KEPT_FOR;
         let kept = self.idle().pop().filter(is_current);
         kept.map_or_else(
             || {
                 let opened = Instant::now();
                 let database = open()?;
-                Ok(OpenFile {
+                Ok(TakenFile {
                     identity,
                     opened,
                     database,
@@ -59,14 +59,14 @@ impl<D> FilePool<D> {
     }
 
     /// Keeps it for the next reader. One that failed may have a reason of its own to fail again: it is better dropped.
-    pub(super) fn give_back(&self, file: OpenFile<D>) {
+    pub(super) fn give_back(&self, file: TakenFile<D>) {
         let mut idle = self.idle();
         if idle.len() < KEPT_MAX && file.identity.is_some() {
             idle.push(file);
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<OpenFile<D>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<TakenFile<D>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

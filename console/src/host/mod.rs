@@ -11,7 +11,7 @@ use logferry_ledger::{Ledger, LedgerError};
 use logferry_numbers::{IndexError, IndexReader};
 use logferry_search::{IndexedBatches, KeptIndex};
 
-use self::file_pool::{FileIdentity, FilePool, OpenFile};
+use self::file_pool::{FileIdentity, FilePool, TakenFile};
 use crate::answer::problem::Problem;
 
 /// What is known of the index is looked up again after so long.
@@ -49,11 +49,11 @@ impl Handles {
         outcome
     }
 
-    fn take_ledger(&self) -> Result<OpenFile<Ledger>, LedgerError> {
+    fn take_ledger(&self) -> Result<TakenFile<Ledger>, LedgerError> {
         self.ledgers.take(|| Ledger::open_read_only(&self.data_dir))
     }
 
-    fn take_index(&self) -> Result<OpenFile<IndexReader>, IndexError> {
+    fn take_index(&self) -> Result<TakenFile<IndexReader>, IndexError> {
         self.indexes.take(|| IndexReader::open(&self.store_dir))
     }
 
