@@ -43,10 +43,24 @@ impl<T: Send + Sync + 'static> KeptRead<T> {
     where
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
-        if let Some(kept) = self.younger_than(ages.fresh) {
+        self.get_fitting(ages, |_| true, read).await
+    }
+
+    /// As [`KeptRead::get`]; an answer that does not fit the question counts as too old.
+    pub(crate) async fn get_fitting<F>(
+        self: &Arc<Self>,
+        ages: KeptAges,
+        fits: impl Fn(&T) -> bool,
+        read: impl FnOnce(Option<Arc<T>>) -> F + Send + 'static,
+    ) -> Result<Arc<T>, Problem>
+    where
+        F: Future<Output = Result<T, Problem>> + Send + 'static,
+    {
+        let younger_than = |age| self.younger_than(age).filter(|kept| fits(kept));
+        if let Some(kept) = younger_than(ages.fresh) {
             return Ok(kept);
         }
-        if let Some(kept) = self.younger_than(ages.usable) {
+        if let Some(kept) = younger_than(ages.usable) {
             if let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() {
                 let this = Arc::clone(self);
                 // An error is told to whoever comes when the answer is too old.
@@ -55,7 +69,7 @@ impl<T: Send + Sync + 'static> KeptRead<T> {
             return Ok(kept);
         }
         let turn = Arc::clone(&self.reading).lock_owned().await;
-        if let Some(kept) = self.younger_than(ages.fresh) {
+        if let Some(kept) = younger_than(ages.fresh) {
             return Ok(kept);
         }
         self.read_anew(read, turn).await
@@ -126,6 +140,19 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(get(NEVER_OLD).await, 3);
+    }
+
+    #[tokio::test]
+    async fn answer_that_does_not_fit_is_read_anew_though_it_is_fresh() {
+        let kept = Arc::new(KeptRead::<u32>::default());
+        for (wanted, shown) in [(1, 1), (1, 1), (3, 3), (2, 3)] {
+            let answer = kept.get_fitting(
+                NEVER_OLD,
+                |kept| *kept >= wanted,
+                move |_| async move { Ok(wanted) },
+            );
+            assert_eq!(*answer.await.unwrap(), shown);
+        }
     }
 
     #[tokio::test]

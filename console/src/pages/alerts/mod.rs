@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use self::rule_chart::RuleHour;
 pub(crate) use self::rule_facts::KeptCharts;
-use self::rule_facts::rule_charts;
+use self::rule_facts::{RuleCharts, rule_charts};
 use super::overview::charts::{ChartView, source_chart};
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
@@ -131,7 +131,11 @@ pub(crate) async fn show(
         .map(|incident| IncidentView::new(incident, now));
     let (mut open, mut closed): (Vec<_>, Vec<_>) = views.partition(|view| view.is_open);
     closed.truncate(CLOSED_MAX);
-    add_charts(&state, &pages, &mut open).await;
+    // All that are open, whatever the page is asked for: so one reading fits every page.
+    let keys = incidents.iter().filter(|it| it.state != IncidentState::Closed);
+    let keys = keys.map(|it| (it.incident.rule.clone(), it.incident.subject.clone()));
+    let of_rules = rule_charts(&state, &pages.rule_charts, keys.collect()).await;
+    add_charts(&state, &pages, &of_rules.unwrap_or_default(), &mut open).await;
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await
@@ -153,15 +157,14 @@ pub(crate) async fn show(
 }
 
 /// Adds the charts of open incidents. They are an addition: without them the page is whole.
-async fn add_charts(state: &AppState, pages: &PagesState, open: &mut [IncidentView]) {
-    let of_rules = rule_charts(state, &pages.rule_charts).await.unwrap_or_default();
+async fn add_charts(state: &AppState, pages: &PagesState, of_rules: &RuleCharts, open: &mut [IncidentView]) {
     let facts = pages.overview.read(state).await.ok();
     let counts = facts
         .as_ref()
         .and_then(|facts| Some((facts.counts.as_ref().ok()?, facts.read_at)));
     for incident in open.iter_mut().take(CHARTS_MAX) {
         let key = (incident.rule.clone(), incident.subject.clone());
-        if let Some(chart) = of_rules.get(&key) {
+        if let Some(Some(chart)) = of_rules.get(&key) {
             incident.chart = Some(chart.view.clone());
             incident.hours.clone_from(&chart.hours);
         } else if let Some((counts, read_at)) = counts {

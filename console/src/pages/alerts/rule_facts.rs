@@ -1,12 +1,11 @@
 //! Reads what the rules with an open incident measured, and keeps it for a minute: before that, there is no newer number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_config::RuleSettings;
-use logferry_ledger::{Incident, Ledger, LedgerError};
+use logferry_ledger::{Ledger, LedgerError};
 use logferry_rules::{FinishedMinutes, RuleReadError, RuleReader, course};
 
 use super::rule_chart::{RuleChart, STEPS};
@@ -20,44 +19,52 @@ const AGES: KeptAges = KeptAges {
     usable: Duration::from_mins(5),
 };
 
-/// Charts that are kept at most.
+/// Charts of a rule that are drawn at most.
 const CHARTS_MAX: usize = 50;
 
-/// The charts by rule and subject.
-pub(super) type RuleCharts = BTreeMap<(String, String), RuleChart>;
+/// Rule and subject of an incident.
+pub(super) type IncidentKey = (String, String);
+
+/// The charts that were asked for; `None` where there is nothing to draw.
+pub(super) type RuleCharts = BTreeMap<IncidentKey, Option<RuleChart>>;
 
 /// The last reading.
 pub(crate) type KeptCharts = Arc<KeptRead<RuleCharts>>;
 
-/// The charts of the configured rules that have an open incident. Without an index there are none.
-pub(super) async fn rule_charts(state: &AppState, kept: &KeptCharts) -> Result<Arc<RuleCharts>, Problem> {
-    if state.settings.shared.rules.is_empty() {
+/// The charts of incidents of configured rules; the others have none. An incident that is newer than the last reading is read at once.
+pub(super) async fn rule_charts(
+    state: &AppState,
+    kept: &KeptCharts,
+    incidents: BTreeSet<IncidentKey>,
+) -> Result<Arc<RuleCharts>, Problem> {
+    let rules = &state.settings.shared.rules;
+    let asked: BTreeSet<_> = incidents
+        .into_iter()
+        .filter(|(name, _)| rules.iter().any(|rule| rule.name == *name))
+        .collect();
+    if asked.is_empty() {
         return Ok(Arc::default());
     }
-    let state = state.clone();
-    kept.get(AGES, |_| async move {
+    let (state, wanted) = (state.clone(), asked.clone());
+    let read = |_| async move {
         blocking(move || {
-            let read = state
-                .host
-                .read_here(|ledger| read(&state, ledger, Timestamp::now()))?;
-            Ok(read)
+            let read = |ledger: &Ledger| read(&state, ledger, asked, Timestamp::now());
+            Ok(state.host.read_here(read)?)
         })
         .await
-    })
-    .await
+    };
+    let fits = |kept: &RuleCharts| wanted.iter().all(|key| kept.contains_key(key));
+    kept.get_fitting(AGES, fits, read).await
 }
 
-fn read(state: &AppState, ledger: &Ledger, now: Timestamp) -> Result<RuleCharts, LedgerError> {
-    let mut charts = RuleCharts::new();
-    let incidents = ledger.incidents(Timestamp::MAX)?;
-    let rules = state.settings.shared.rules.iter();
-    let open: Vec<_> = rules
-        .map(|rule| (rule, subjects(rule, &incidents)))
-        .filter(|(_, subjects)| !subjects.is_empty())
-        .collect();
-    if open.is_empty() {
-        return Ok(charts);
-    }
+/// Without an index there is nothing to draw.
+fn read(
+    state: &AppState,
+    ledger: &Ledger,
+    asked: BTreeSet<IncidentKey>,
+    now: Timestamp,
+) -> Result<RuleCharts, LedgerError> {
+    let mut charts: RuleCharts = asked.into_iter().map(|key| (key, None)).collect();
     let reader = match RuleReader::open(state.host.store_dir(), ledger, now) {
         Ok(reader) => reader,
         Err(RuleReadError::Ledger(error)) => return Err(error),
@@ -68,25 +75,24 @@ fn read(state: &AppState, ledger: &Ledger, now: Timestamp) -> Result<RuleCharts,
     };
     let (step, steps) = STEPS;
     let since = until.saturating_sub(step.saturating_mul(i64::try_from(steps).unwrap_or(0)));
-    for (rule, subjects) in open {
+    for rule in &state.settings.shared.rules {
+        let mut of_rule = charts
+            .iter_mut()
+            .filter(|((name, _), _)| *name == rule.name)
+            .take(CHARTS_MAX)
+            .peekable();
+        if of_rule.peek().is_none() {
+            continue;
+        }
         // What cannot be read costs the chart, not the page.
         let Ok(Some(numbers)) = reader.numbers(rule, since, until) else {
             continue;
         };
-        for subject in subjects {
+        for ((_, subject), chart) in of_rule {
             let value = if rule.by.is_some() { subject } else { "" };
-            if let Some(course) = course(rule, &numbers, value, STEPS, until)
-                && charts.len() < CHARTS_MAX
-            {
-                let chart = RuleChart::new(rule, subject, &course);
-                charts.insert((rule.name.clone(), subject.to_owned()), chart);
-            }
+            *chart = course(rule, &numbers, value, STEPS, until)
+                .map(|course| RuleChart::new(rule, subject, &course));
         }
     }
     Ok(charts)
-}
-
-fn subjects<'a>(rule: &RuleSettings, incidents: &'a [Incident]) -> Vec<&'a str> {
-    let open = incidents.iter().filter(|it| it.is_open() && it.rule == rule.name);
-    open.map(|it| it.subject.as_str()).collect()
 }
