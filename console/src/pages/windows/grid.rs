@@ -97,6 +97,8 @@ pub(crate) struct GridRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WindowGrid {
     pub(crate) hours: Vec<GridHour>,
+    /// Where the first column begins. Windows follow the hours of the logs' zone, so the day may begin inside of one.
+    pub(crate) from: i64,
     pub(crate) step: i64,
     /// Rows by group.
     pub(crate) groups: Vec<(String, Vec<GridRow>)>,
@@ -119,10 +121,13 @@ impl WindowGrid {
         (find, only): (&str, &str),
         now: i64,
     ) -> Self {
-        let step = column_seconds(&facts.batches);
-        let columns = usize::try_from((day.until - day.from).div_euclid(step).clamp(1, 200)).unwrap_or(1);
+        let (seconds, shift) = usual_window(&facts.batches);
+        let step = seconds.max(COLUMN_SECONDS_MIN);
+        let from = day.from + (shift - day.from).rem_euclid(seconds);
+        let columns = usize::try_from((day.until - from + step - 1).div_euclid(step)).unwrap_or(1);
+        let columns = columns.clamp(1, 200);
         let column = |second: i64| {
-            let index = usize::try_from((second - day.from).div_euclid(step)).ok()?;
+            let index = usize::try_from((second - from).div_euclid(step)).ok()?;
             (index < columns).then_some(index)
         };
         let mut batches: BTreeMap<(&str, usize), Vec<&BatchOutline>> = BTreeMap::new();
@@ -149,7 +154,7 @@ impl WindowGrid {
             }
             let cells: Vec<_> = (0..columns)
                 .map(|index| {
-                    let start = day.from + i64::try_from(index).unwrap_or(0) * step;
+                    let start = from + i64::try_from(index).unwrap_or(0) * step;
                     let of_cell = batches
                         .get(&(source.as_str(), index))
                         .map_or(&[][..], Vec::as_slice);
@@ -173,7 +178,8 @@ impl WindowGrid {
         }
         let groups = groups.into_iter().map(|(group, rows)| (group.to_owned(), rows));
         Self {
-            hours: hours(day, zone, step, columns),
+            hours: hours(from, zone, step, columns),
+            from,
             step,
             groups: groups.collect(),
             counts: CellState::ALL
@@ -185,22 +191,23 @@ impl WindowGrid {
     }
 }
 
-/// The most usual length of a window.
-fn column_seconds(batches: &[BatchOutline]) -> i64 {
-    let mut lengths: BTreeMap<i64, usize> = BTreeMap::new();
-    for batch in batches {
-        *lengths.entry(i64::from(batch.window.seconds)).or_default() += 1;
+/// The most usual length of a window, and how far its start is from a multiple of it.
+fn usual_window(batches: &[BatchOutline]) -> (i64, i64) {
+    let mut windows: BTreeMap<(i64, i64), usize> = BTreeMap::new();
+    for window in batches.iter().map(|batch| batch.window) {
+        let seconds = i64::from(window.seconds).max(1);
+        *windows
+            .entry((seconds, window.start.rem_euclid(seconds)))
+            .or_default() += 1;
     }
-    let usual = lengths.into_iter().max_by_key(|(_, batches)| *batches);
-    usual
-        .map_or(WINDOW_SECONDS, |(seconds, _)| seconds)
-        .max(COLUMN_SECONDS_MIN)
+    let usual = windows.into_iter().max_by_key(|(_, batches)| *batches);
+    usual.map_or((WINDOW_SECONDS, 0), |(window, _)| window)
 }
 
-fn hours(day: &GridDay, zone: &TimeZone, step: i64, columns: usize) -> Vec<GridHour> {
+fn hours(from: i64, zone: &TimeZone, step: i64, columns: usize) -> Vec<GridHour> {
     let mut hours: Vec<GridHour> = Vec::new();
     for index in 0..columns {
-        let start = day.from + i64::try_from(index).unwrap_or(0) * step;
+        let start = from + i64::try_from(index).unwrap_or(0) * step;
         let at = Timestamp::from_second(start).unwrap_or(Timestamp::UNIX_EPOCH);
         let text = format!("{:02}", at.to_zoned(zone.clone()).hour());
         match hours.last_mut() {
@@ -213,6 +220,9 @@ fn hours(day: &GridDay, zone: &TimeZone, step: i64, columns: usize) -> Vec<GridH
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::Offset;
+    use logferry_ledger::{BatchState, Window};
+
     use super::*;
 
     #[test]
@@ -257,6 +267,57 @@ mod tests {
         let (quiet, missing) = (CellState::Quiet, CellState::Missing);
         assert_eq!(a.cells[..5], [quiet, missing, missing, quiet, quiet]);
         assert_eq!(b.cells[..5], [quiet; 5]);
+    }
+
+    #[test]
+    fn columns_are_the_windows_though_the_reader_is_half_an_hour_off() {
+        let kolkata = TimeZone::fixed(Offset::from_seconds(19_800).unwrap());
+        // Midnight there is 18:30 UTC, in the middle of a window of a log in UTC.
+        let midnight = 1_795_285_800;
+        let starts = [midnight - 600, midnight + 600, midnight + 1800];
+        let batches = starts.map(|start| BatchOutline {
+            source: "a".to_owned(),
+            window: Window {
+                start,
+                seconds: 1200,
+                utc_offset: 0,
+            },
+            state: BatchState::Sent,
+            bytes: 1,
+            sent_at: None,
+        });
+        let facts = DayFacts {
+            batches: batches.to_vec(),
+            sources: vec![(
+                "a".to_owned(),
+                "g".to_owned(),
+                SourceSeen {
+                    first: None,
+                    last: None,
+                },
+            )],
+            ..DayFacts::default()
+        };
+        let now = Timestamp::from_second(midnight + 40_000).unwrap();
+        let day = GridDay::new("", &kolkata, now);
+        assert_eq!(day.from, midnight);
+        let grid = WindowGrid::new(&facts, &day, &kolkata, ("", ""), now.as_second());
+        assert_eq!((grid.from, grid.columns()), (midnight + 600, 72));
+        let cells = &grid.groups[0].1[0].cells;
+        assert_eq!(
+            cells[..2],
+            [CellState::Delivered; 2],
+            "the one before is of yesterday"
+        );
+        assert_ne!(cells[2], CellState::Delivered);
+        assert_eq!(
+            (
+                grid.hours[0].text.as_str(),
+                grid.hours[0].columns,
+                grid.hours.len()
+            ),
+            ("00", 3, 24)
+        );
     }
 
     #[test]
