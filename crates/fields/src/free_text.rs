@@ -13,7 +13,7 @@
 //! Invariant: each byte is looked at a bounded number of times.
 
 use logferry_time_windows::{FoundTime, LineTime, TimeReader};
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 
 use crate::keyed::{ends_with_key, value_time};
 use crate::syslog;
@@ -21,6 +21,16 @@ use crate::text::{ends_field, find_quote, is_separator};
 
 /// The longest time: `2026-11-21 08:20:03.123456789 +0600`.
 const LONGEST_TIME: usize = 36;
+
+/// The time of a line as nearly all access logs have them: an address that begins with a digit, and nginx's time in brackets
+/// before the first quote. What [`time`] finds in such a line, in a third of the time.
+pub(crate) fn access_time(line: &[u8], times: &mut TimeReader) -> Option<LineTime> {
+    // No time, no header of syslog, no object and no label begins like that. The quote has a space before it.
+    if !line.first()?.is_ascii_digit() || may_be_time(line) {
+        return None;
+    }
+    bracketed_at_end(&line[..memchr(b'"', line)?], times)
+}
 
 /// The time of a line of any text.
 pub(crate) fn time(line: &[u8], times: &mut TimeReader) -> Option<LineTime> {
@@ -82,13 +92,18 @@ pub(crate) fn before_quote(line: &[u8], times: &mut TimeReader) -> Option<LineTi
     None
 }
 
+/// The time of a text that ends with `[21/Nov/2026:08:20:03 +0600] `.
+fn bracketed_at_end(text: &[u8], times: &mut TimeReader) -> Option<LineTime> {
+    let Some([b'[', stamp @ .., b']', b' ']) = text.last_chunk::<29>() else {
+        return None;
+    };
+    times.nginx(stamp).map(|found| found.time)
+}
+
 /// The time that a text ends with, and at most two separators after it.
 fn ending_at(text: &[u8], times: &mut TimeReader) -> Option<LineTime> {
-    // `[21/Nov/2026:08:20:03 +0600] `, which nearly all lines have.
-    if let Some([b'[', stamp @ .., b']', b' ']) = text.last_chunk::<29>()
-        && let Some(found) = times.nginx(stamp)
-    {
-        return Some(found.time);
+    if let Some(time) = bracketed_at_end(text, times) {
+        return Some(time);
     }
     let text = text.strip_suffix(b" ").unwrap_or(text);
     let recent = &text[text.len().saturating_sub(LONGEST_TIME + 2)..];
