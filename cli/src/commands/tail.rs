@@ -1,6 +1,5 @@
 //! `logferry tail`: shows lines as the relay stores them.
 
-use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::process;
 
 use logferry_ledger::{Ledger, SourceLogs};
 use logferry_protocol::names::SourceId;
+use logferry_search::notes_of_logs;
 use logferry_spool::follow::{FollowEvent, Follower, LineFilter};
 use memchr::memmem::Finder;
 use nix::errno::Errno;
@@ -56,21 +56,15 @@ pub(crate) fn run(file: &Path, options: &TailArgs) -> Result {
 
 /// Says which sources have lines of the log that cannot be told from those of their other logs.
 fn note_unnamed_logs(ledger: &Ledger, options: &TailArgs) -> Result<()> {
-    let Some(log) = &options.log else { return Ok(()) };
-    let mut logs = SourceLogs::default();
+    if options.log.is_none() {
+        return Ok(());
+    }
     let live = ledger.live_batches(ledger.newest_batch()?)?;
     let is_wanted = |source: &SourceId| options.source.as_ref().is_none_or(|wanted| wanted == source);
     let unnamed = live.into_iter().filter(|batch| batch.log.is_none());
-    let sources: BTreeSet<_> = unnamed.map(|batch| batch.source).filter(is_wanted).collect();
-    for source in sources {
-        let known = logs.of_source(ledger, &source)?;
-        if known.len() > 1 && known.contains(log) {
-            console::print_error(&format!(
-                "{source} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
-                 leave --log out, and put {{log}} into relay.batch.name for the lines to come",
-                known.len()
-            ));
-        }
+    let sources = unnamed.map(|batch| batch.source).filter(is_wanted).collect();
+    for note in notes_of_logs(ledger, &mut SourceLogs::default(), &sources, options.log.as_ref())? {
+        console::print_error(&note);
     }
     Ok(())
 }

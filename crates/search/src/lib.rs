@@ -17,4 +17,4 @@ pub use error::SearchError;
 pub use hit_json::{GapJson, HitJson};
 pub use indexed_batches::IndexedBatches;
 pub use pages::SearchPages;
-pub use scope::{KeptIndex, LineSelection, SearchScope, SearchedHost};
+pub use scope::{KeptIndex, LineSelection, SearchScope, SearchedHost, notes_of_logs};

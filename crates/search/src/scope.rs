@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::FormatsByLog;
 use logferry_durable::RealDisk;
 use logferry_fields::Format;
-use logferry_ledger::{Batch, BatchFilter, Ledger, SourceLogs, SpooledSize};
+use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError, SourceLogs, SpooledSize};
 use logferry_numbers::{FILE_NAME, IndexError, IndexGap, IndexMoment, IndexReader};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
@@ -172,19 +172,19 @@ fn may_miss(gap: &IndexGap, selection: &LineSelection) -> bool {
 }
 
 /// A note for each source whose lines of the wanted log cannot be told from those of its other logs.
-fn notes_of_logs(
+pub fn notes_of_logs(
     ledger: &Ledger,
     logs: &mut SourceLogs,
     sources: &BTreeSet<SourceId>,
     wanted: Option<&LogName>,
-) -> Result<Vec<String>, SearchError> {
+) -> Result<Vec<String>, LedgerError> {
     let mut notes = Vec::new();
     for source in sources {
         let logs = logs.of_source(ledger, source)?;
         if let Some(log) = wanted.filter(|wanted| logs.len() > 1 && logs.contains(wanted)) {
             notes.push(format!(
                 "{source} has {} logs, and the names of its batches do not tell them apart, so --log {log} misses lines of them; \
-                 search without --log, and put {{log}} into relay.batch.name for the lines to come",
+                 leave --log out, and put {{log}} into relay.batch.name for the lines to come",
                 logs.len()
             ));
         }
