@@ -92,8 +92,9 @@ fn check_window(time: LineTime) {
         "web-1".parse().expect("a name"),
     );
     assert!(time.utc_offset.abs() < 16 * 3600, "{time:?}");
-    let instant = jiff::Timestamp::from_second(time.unix);
-    assert!(instant.is_ok(), "no time of the calendar: {time:?}");
+    // jiff is no dependency of this crate: its years are -9999 to 9999.
+    let calendar = -377_705_116_800..253_402_207_200;
+    assert!(calendar.contains(&time.unix), "no time of the calendar: {time:?}");
     for seconds in [1, 90, 1200, 3600] {
         let length = WindowLength::try_from(Duration::from_secs(seconds)).expect("divides an hour");
         let window = window_of(time, length);
