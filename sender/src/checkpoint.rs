@@ -19,7 +19,7 @@ use logferry_durable::Disk;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{KnownStream, StreamPosition};
-use logferry_protocol::stream::{FileKey, Head, Offset, Tail};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use serde::{Deserialize, Serialize};
 
 use crate::chunks::line_marks::LineMarks;
@@ -107,6 +107,9 @@ pub(crate) struct ShippedArchive {
     pub(crate) path: String,
     #[serde(rename = "facts")]
     pub(crate) stat: FileStat,
+    /// The stream that holds its lines. Earlier versions did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stream: Option<StreamId>,
 }
 
 /// A file that appeared beside a log, and is not shipped. If its stat changes, it is looked at again.
@@ -314,6 +317,7 @@ mod tests {
                 log: log.clone(),
                 path: "/log/access.log.1.gz".into(),
                 stat,
+                stream: Some(stream),
             }],
             unsent: vec![UnsentFile {
                 log: log.clone(),

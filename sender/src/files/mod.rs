@@ -27,6 +27,8 @@ use crate::files::discovery::LogPatterns;
 use crate::files::open_writers::{OpenWriters, open_writers};
 use crate::files::path_check::PathFinding;
 
+pub(crate) use self::rotated_name::without_compression;
+
 /// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileStat {

@@ -23,6 +23,16 @@ pub(crate) fn is_rotation_of(live: &str, name: &str) -> bool {
     name.strip_prefix(live).is_some_and(is_suffix) || is_before_extension(live, name)
 }
 
+/// The name without what compressors append.
+pub(crate) fn without_compression(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((plain, extension)) if !plain.is_empty() && COMPRESSED.contains(&extension) => {
+            without_compression(plain)
+        }
+        _ => name,
+    }
+}
+
 /// The names of live logs that could have been rotated to `name`, shortest first.
 pub(crate) fn possible_live_names(name: &str) -> Vec<String> {
     let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);

@@ -91,9 +91,9 @@ impl<H: FileHandle> TailedLog<H> {
             FileState::Stream(stream) => stream.acked.offset > Offset::ZERO,
             // It is closed once it turns out to be empty.
             FileState::TooShort => file.is_closed() || file.size() == Offset::ZERO,
-            FileState::Copy { .. } | FileState::Held(_) | FileState::Compressed(CompressedState::Shipped) => {
-                true
-            }
+            FileState::Copy { .. }
+            | FileState::Held(_)
+            | FileState::Compressed(CompressedState::Shipped(_)) => true,
             FileState::Unopened | FileState::Unidentified(_) | FileState::Compressed(_) => false,
         };
         let mut others = self

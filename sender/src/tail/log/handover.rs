@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use logferry_config as config;
 use logferry_protocol::names::LogName;
-use logferry_protocol::stream::{FileKey, Head};
+use logferry_protocol::stream::{FileKey, Head, StreamId};
 
 use crate::checkpoint::{Checkpoint, FormerName};
 use crate::files::discovery::LogPatterns;
@@ -24,7 +24,7 @@ pub(crate) enum Handover {
     Stream(OrphanStream),
     Missing(MissingFile),
     /// A compressed file with this stat was shipped.
-    Shipped(FileStat),
+    Shipped(FileStat, Option<StreamId>),
 }
 
 impl Handover {
@@ -32,7 +32,7 @@ impl Handover {
         match self {
             Self::Stream(orphan) => orphan.file,
             Self::Missing(missing) => missing.file.file,
-            Self::Shipped(stat) => stat.key,
+            Self::Shipped(stat, _) => stat.key,
         }
     }
 
@@ -41,7 +41,7 @@ impl Handover {
         match self {
             Self::Stream(orphan) => Some((orphan.stream.head, Some(orphan.stream.acked))),
             Self::Missing(missing) => Some((missing.file.head, None)),
-            Self::Shipped(_) => None,
+            Self::Shipped(..) => None,
         }
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
     for saved in &checkpoint.archives {
         let give = &mut |share: &mut Checkpoint| share.archives.push(saved.clone());
         if share_of(&saved.log, &saved.path, give).is_none() {
-            unclaimed.push(Handover::Shipped(saved.stat));
+            unclaimed.push(Handover::Shipped(saved.stat, saved.stream));
         }
     }
     for saved in &checkpoint.unsent {
@@ -137,15 +137,15 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn give_up(&mut self, is_lost: impl Fn(FileKey) -> bool) -> Vec<Handover> {
         let mut given = Vec::new();
         for mut file in self.files.extract_if(.., |file| is_lost(file.stat.key)) {
-            if matches!(file.state, FileState::Compressed(CompressedState::Shipped)) {
-                given.push(Handover::Shipped(file.stat));
+            if let FileState::Compressed(CompressedState::Shipped(stream)) = file.state {
+                given.push(Handover::Shipped(file.stat, stream));
             }
             let parted = file.parted_from.take().map(|orphan| *orphan);
             let orphans = parted.into_iter().chain(file.take_orphan());
             given.extend(orphans.map(Handover::Stream));
         }
-        let shipped = self.shipped.extract_if(.., |stat| is_lost(stat.key));
-        given.extend(shipped.map(Handover::Shipped));
+        let shipped = self.shipped.extract_if(.., |(stat, _)| is_lost(stat.key));
+        given.extend(shipped.map(|(stat, stream)| Handover::Shipped(stat, stream)));
         given
     }
 
@@ -180,7 +180,7 @@ impl<H: FileHandle> TailedLog<H> {
                 self.orphans.push(orphan);
             }
             Handover::Missing(missing) => self.missing.push(missing),
-            Handover::Shipped(stat) => self.shipped.push(stat),
+            Handover::Shipped(stat, stream) => self.shipped.push((stat, stream)),
         }
     }
 

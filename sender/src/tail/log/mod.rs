@@ -79,8 +79,8 @@ pub(crate) struct TailedLog<H> {
     /// The marks of `start: end` whose files are not identified.
     marks: Vec<SkippedStart>,
     pub(super) lost: Vec<ReportedGap>,
-    /// Compressed files that the checkpoint says were shipped.
-    shipped: Vec<FileStat>,
+    /// Compressed files that the checkpoint says were shipped, with their streams.
+    shipped: Vec<(FileStat, Option<StreamId>)>,
     held_files: HeldFiles,
     /// The last search found the same as the one before it.
     is_search_certain: bool,
@@ -138,7 +138,7 @@ impl<H: FileHandle> TailedLog<H> {
             marks_max: 0,
             marks: saved.skipped.clone(),
             lost: Vec::new(),
-            shipped: saved.archives.iter().map(|archive| archive.stat).collect(),
+            shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
             is_search_certain: false,
             waiting: 0,
@@ -250,8 +250,9 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         file.origin = origin;
-        if self.shipped.contains(&file.stat) {
-            file.set_shipped();
+        let shipped = self.shipped.iter().find(|(stat, _)| *stat == file.stat);
+        if let Some(&(_, stream)) = shipped {
+            file.set_shipped(stream);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
         } else if let Err(error) = file.open_found(file_system) {
@@ -331,7 +332,7 @@ impl<H: FileHandle> TailedLog<H> {
                 }
                 FileState::Stream(_)
                 | FileState::Copy { .. }
-                | FileState::Compressed(CompressedState::Shipped) => {
+                | FileState::Compressed(CompressedState::Shipped(_)) => {
                     file.state = FileState::Unopened;
                 }
                 _ => {}

@@ -1,7 +1,6 @@
 //! Takes the relay's answers: where streams continue, and which stream each file is.
 
-use std::io;
-use std::time::Duration;
+mod copies;
 
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
@@ -11,15 +10,11 @@ use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle};
 use crate::streams::identity::{self, UnidentifiedFile};
 use crate::streams::orphan::OrphanStream;
-use crate::streams::timed_line::is_timed;
 use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
-use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::{FileState, HeldReason, TrackedFile};
-
-/// A copy may look older than the live file by this time, because the live file is written to while it is copied.
-const COPY_AGE: Duration = Duration::from_secs(1);
 
 /// The relay's answer for one head of a log.
 #[derive(Debug)]
@@ -123,7 +118,8 @@ impl<H: FileHandle> TailedLog<H> {
 
     fn identify_files(&mut self, answers: &ResolveAnswers, now: Now) {
         let candidates = self.candidates(answers);
-        let free = self.free_streams(answers);
+        let mut free = self.free_streams(answers);
+        free.retain(|known| !self.is_in_archive(known, &candidates));
         let result = {
             let files = candidates.iter().filter_map(|candidate| {
                 let file = &self.files[candidate.index];
@@ -364,105 +360,9 @@ impl<H: FileHandle> TailedLog<H> {
         let (last, _) = its.max_by_key(|(_, orphan)| orphan.stream.acked.offset)?;
         Some(self.orphans.swap_remove(last))
     }
-
-    /// The stream that this rotated file is a copy of: its live file's, or any other's of its chain. Rotated files without
-    /// times in their lines may have the same contents by chance, unless one of the two is compressed, or the file appeared
-    /// beside the log.
-    fn find_original(&self, candidate: &Candidate, answers: &ResolveAnswers) -> io::Result<Option<StreamId>> {
-        let file = &self.files[candidate.index];
-        if file.role == FileRole::Live {
-            return Ok(None);
-        }
-        let is_comparable = file.is_compressed() || file.is_beside() || is_timed(&candidate.beginning);
-        for original in self.files.iter().filter(|other| other.chain == file.chain) {
-            let Some(stream) = original.stream() else { continue };
-            let is_possible = if original.role == FileRole::Live {
-                // While nothing of the live file is acknowledged, an older file with the same bytes is not a copy of it:
-                // the same lines were written again.
-                let age = original.stat.modified.duration_since(file.stat.modified);
-                let is_older = age.is_ok_and(|age| age > COPY_AGE);
-                stream.acked.offset > Offset::ZERO || !is_older
-            } else {
-                is_comparable || original.is_compressed()
-            };
-            if is_possible && file.is_copy(&candidate.beginning, original, stream)? {
-                return Ok(Some(stream.id));
-            }
-        }
-        // The original may be closed, or compressed and done. The relay knows what it held.
-        let is_whole = |known: &&KnownStream| {
-            let is_alike = !known.by_other && known.head.matches(&candidate.beginning);
-            let mut text = file
-                .handle
-                .iter()
-                .filter(|_| is_alike && known.committed == file.size());
-            text.any(|text| text.holds(committed(known)).unwrap_or(false))
-        };
-        let mut known = answers.iter().flat_map(|answer| &answer.streams);
-        Ok(known
-            .find(|known| is_comparable && is_whole(known))
-            .map(|known| known.stream))
-    }
-
-    pub(super) fn recheck_copies(&mut self) {
-        for index in 0..self.files.len() {
-            self.recheck_copy(index);
-        }
-    }
-
-    /// A copy that grows is compared again; with the relay's streams, if its original is closed or gone.
-    pub(super) fn recheck_grown_copy(&mut self, index: usize) {
-        if let FileState::Copy { head, of } = self.files[index].state
-            && self
-                .file_of(of)
-                .is_none_or(|(original, _)| original.handle.is_none())
-        {
-            self.files[index].state = FileState::Unidentified(head);
-        }
-        self.recheck_copy(index);
-    }
-
-    /// Looks again whether a copy still is one: it, or its original, may have become a file of its own.
-    pub(super) fn recheck_copy(&mut self, index: usize) {
-        let file = &self.files[index];
-        let (&FileState::Copy { head, of }, Some(handle)) = (&file.state, &file.handle) else {
-            return;
-        };
-        let original = self.file_of(of);
-        let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == of);
-        if original.is_none() && !is_orphan && file.is_compressed() {
-            // The original was closed, which happens only once it is finished.
-            self.files[index].set_shipped();
-            self.save = self.save.max(CheckpointNeed::Soon);
-            return;
-        }
-        // An original that was closed, or is gone since, cannot change any more.
-        let is_copy = original
-            .filter(|(original, _)| original.handle.is_some())
-            .is_none_or(|(original, stream)| {
-                let is_copy = |beginning: Vec<u8>| file.is_copy(&beginning, original, stream);
-                files::beginning(handle).and_then(is_copy).unwrap_or(true)
-            });
-        if !is_copy || is_orphan {
-            self.files[index].state = FileState::Unidentified(head);
-        }
-    }
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// Whether this file, which starts with `beginning`, holds only bytes of `original`, whose stream is `stream`.
-    fn is_copy(&self, beginning: &[u8], original: &Self, stream: &TrackedStream) -> io::Result<bool> {
-        let Some(file) = &self.handle else {
-            return Ok(false);
-        };
-        if let Some(original) = &original.handle {
-            return identity::is_copy(file, self.size(), beginning, original, stream.head);
-        }
-        // The original is finished and closed: its acknowledged bytes are all it held.
-        let is_alike = stream.head.matches(beginning) && self.size() == stream.acked.offset;
-        Ok(is_alike && file.holds(stream.acked)?)
-    }
-
     /// A live log may have a hole of NUL bytes after its first line, which a power failure leaves.
     fn is_text(&self, beginning: &[u8]) -> bool {
         let is_end = |&byte: &u8| byte == b'\n';

@@ -57,15 +57,18 @@ impl<H: FileHandle> TailedLog<H> {
     /// The compressed files for the checkpoint, so that they are not decompressed at each start; and the copies of files that
     /// were shipped to their ends, because at the next start nothing may be left to compare them with.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
-        let is_shipped = |file: &&TrackedFile<H>| match file.state {
-            FileState::Compressed(state) => state == CompressedState::Shipped,
-            FileState::Copy { of, .. } => self.is_shipped_to_its_end(of),
-            _ => false,
+        let shipped_in = |file: &TrackedFile<H>| match file.state {
+            FileState::Compressed(CompressedState::Shipped(stream)) => Some(stream),
+            FileState::Copy { of, .. } if self.is_shipped_to_its_end(of) => Some(Some(of)),
+            _ => None,
         };
-        self.files.iter().filter(is_shipped).map(|file| ShippedArchive {
-            log: self.name.clone(),
-            path: file.path.display().to_string(),
-            stat: file.stat,
+        self.files.iter().filter_map(move |file| {
+            Some(ShippedArchive {
+                stream: shipped_in(file)?,
+                log: self.name.clone(),
+                path: file.path.display().to_string(),
+                stat: file.stat,
+            })
         })
     }
 }

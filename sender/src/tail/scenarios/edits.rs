@@ -222,6 +222,34 @@ fn logs_with_the_same_contents_and_no_times_are_each_shipped() {
 }
 
 #[test]
+fn compressed_logs_with_the_same_contents_and_no_times_are_each_shipped() {
+    for keep_checkpoint in [true, false] {
+        let mut sim = sim();
+        for (round, is_down) in [true, false, true, true, false].into_iter().enumerate() {
+            if is_down {
+                sim.stop();
+            }
+            for _ in 0..2 {
+                sim.write_text("the job is done\n");
+                if !is_down {
+                    sim.settle();
+                }
+                sim.rotate_by_rename();
+                sim.compress(CompressionFormat::Gzip, |_| {});
+            }
+            if is_down {
+                sim.start_again();
+            }
+            sim.settle();
+            assert_eq!(sim.arrived().lines().count(), 2 * (round + 1), "round {round}");
+            sim.restart(0, keep_checkpoint);
+            sim.settle();
+            assert_eq!(sim.arrived().lines().count(), 2 * (round + 1), "after a restart");
+        }
+    }
+}
+
+#[test]
 fn a_rotated_log_with_the_number_of_a_held_file_that_is_gone_is_shipped() {
     let mut sim = sim();
     sim.write_header();

@@ -101,9 +101,9 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// Closes a file that is finished. If it changes later, the next scan sees this in its size and time.
     pub(crate) fn close_if_finished(&mut self) {
-        if self.stream_in(StreamPhase::Finished).is_some() {
+        if let Some(stream) = self.stream_in(StreamPhase::Finished).map(|stream| stream.id) {
             if self.is_compressed() {
-                self.set_shipped();
+                self.set_shipped(Some(stream));
             }
             self.handle = None;
         }

@@ -111,13 +111,13 @@ pub(crate) enum HeldReason {
     TooLarge,
 }
 
-/// Why nothing is read from a compressed file until it changes.
+/// Why nothing is read from a compressed file until it changes. A shipped one is of a stream, if that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompressedState {
     /// The compressor is still writing it. Its lines are still in the original file.
     Incomplete,
     Damaged,
-    Shipped,
+    Shipped(Option<StreamId>),
 }
 
 pub(crate) struct TrackedFile<H> {
@@ -229,8 +229,8 @@ impl<H: FileHandle> TrackedFile<H> {
         self.leave(FileState::Unopened);
     }
 
-    pub(crate) fn set_shipped(&mut self) {
-        self.leave(FileState::Compressed(CompressedState::Shipped));
+    pub(crate) fn set_shipped(&mut self, stream: Option<StreamId>) {
+        self.leave(FileState::Compressed(CompressedState::Shipped(stream)));
     }
 
     /// The file is not shipped until it changes.
