@@ -107,14 +107,20 @@ fn as_text(
         || "the relay has not answered yet".to_owned(),
         |source| format!("source {source}"),
     );
-    let lag = state.lag_bytes.map_or_else(|| "unknown".to_owned(), size);
+    let files_in_all = count_of(state.files, "file");
+    let lag = state.lag_bytes.map_or_else(
+        || match state.logs.iter().filter(|log| log.lag_bytes.is_none()).count() {
+            0 => format!("unknown in {files_in_all}"),
+            unknown => format!("unknown in {} of {files_in_all}", count(unknown as u64)),
+        },
+        |bytes| format!("{} in {files_in_all}", size(bytes)),
+    );
     format!(
-        "sender: {}, version {}, started {}\n{}lag: {lag} in {}, as of {}\n{looks}\n{}",
+        "sender: {}, version {}, started {}\n{}lag: {lag}, as of {}\n{looks}\n{}",
         process.as_str(),
         state.version,
         ago(state.started_at, now),
         wrapped_to(columns, &format!("relay: {}, {source}", state.relay)),
-        count_of(state.files, "file"),
         ago(state.written_at, now),
         files(&state.logs, columns),
     )
