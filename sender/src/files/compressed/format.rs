@@ -6,8 +6,9 @@
 use std::io::{self, BufReader, Read};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
+
+use super::gzip_members::GzipMembers;
 
 const INPUT_BYTES: usize = 64 * 1024;
 /// Most memory of one decoder. `zstd --long=27` and `xz -9` (65 MiB) stay within it.
@@ -44,7 +45,7 @@ impl CompressionFormat {
     pub(super) fn decoder(self, input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
         let input = BufReader::with_capacity(INPUT_BYTES, input);
         Ok(match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(input)),
+            Self::Gzip => Box::new(GzipMembers::new(input)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(WINDOW_LOG_MAX)?;

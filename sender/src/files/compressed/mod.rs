@@ -13,6 +13,7 @@
 
 mod format;
 mod growing_gzip;
+mod gzip_members;
 
 use std::cell::RefCell;
 use std::io::{self, Read};

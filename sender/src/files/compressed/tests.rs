@@ -57,6 +57,20 @@ fn whole(text: &LogText<File>) -> Vec<u8> {
     bytes
 }
 
+#[test]
+fn zeros_after_a_gzip_member_are_padding_and_other_bytes_are_damage() {
+    let text = lines(200);
+    let (first, rest) = text.split_at(text.len() / 2);
+    let member = |part| compress(CompressionFormat::Gzip, part);
+    for zeros in [0, 1, 512, 100_000] {
+        let padding = vec![0; zeros];
+        let padded = [member(first), member(rest), padding.clone()].concat();
+        assert_eq!(whole(&open(&padded).expect("gzip")), text);
+        let damaged = [member(&text), padding, b"no gzip".to_vec()].concat();
+        assert!(open(&damaged).is_err(), "{zeros} zeros");
+    }
+}
+
 fn lines(count: u32) -> Vec<u8> {
     let line = |line: u32| format!("line {}\n", line.wrapping_mul(2_654_435_761));
     (0..count).flat_map(|number| line(number).into_bytes()).collect()
