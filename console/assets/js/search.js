@@ -6,6 +6,7 @@ import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
+import { shellWord, visible } from "./base/texts.js";
 import { clock, day } from "./base/times.js";
 import { endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
 
@@ -303,21 +304,16 @@ function go() {
   start();
 }
 
-/** @param {string} text */
-function shell(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
-
 function asCommand() {
   const { q, regex, since, until } = question();
-  const words = [q ? (q.startsWith("-") ? `-- ${shell(q)}` : shell(q)) : ""];
-  const options = [["--since", since], ["--until", until], ["--regex", regex]].filter(([, value]) => value).map(([name, value]) => `${name} ${shell(value ?? "")}`);
+  const words = [q ? (q.startsWith("-") ? `-- ${shellWord(q)}` : shellWord(q)) : ""];
+  const options = [["--since", since], ["--until", until], ["--regex", regex]].filter(([, value]) => value).map(([name, value]) => `${name} ${shellWord(value ?? "")}`);
   return ["logferry search", ...options, `--limit ${PAGE}`, ...words].filter(Boolean).join(" ");
 }
 
 function asCurl() {
   const where = new URL(address("/api/v1/search", { ...question(), limit: PAGE }), location.href);
-  return `curl -H "Authorization: Bearer $LOGFERRY_TOKEN" ${shell(where.href)}`;
+  return `curl -H "Authorization: Bearer $LOGFERRY_TOKEN" ${shellWord(where.href)}`;
 }
 
 // Saved searches.
@@ -326,7 +322,7 @@ async function loadSaved() {
   const select = byId("saved");
   try {
     const answer = await json("/api/v1/searches");
-    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, saved.name));
+    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, visible(saved.name)));
     select.replaceChildren(element("option", { value: "" }, "–"), ...options);
   } catch {
     /** @type {HTMLSelectElement} */ (select).disabled = true;

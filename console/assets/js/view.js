@@ -2,6 +2,7 @@
 
 import { address, ApiError, json, mark, openTicket, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
+import { visible } from "./base/texts.js";
 
 /**
  * A line as the stream of this page has it.
@@ -58,10 +59,10 @@ function row(line) {
     }
   };
   shown.append(
-    element("span", { class: "level", title: line.log_level }),
+    element("span", { class: "level", title: visible(line.log_level) }),
     element("span", { class: "when" }, line.timestamp_str),
     element("span", { class: "from" }, line.client_id),
-    element("div", { class: "text", dir: "ltr" }, element("b", {}, line.log_level), ` ${line.message} `, ticket),
+    element("div", { class: "text", dir: "ltr" }, element("b", {}, visible(line.log_level)), ` ${visible(line.message)} `, ticket),
     element("div", { class: "acts" },
       button("Pin", () => act("pin"), { class: "plain" }),
       button("Ticket", () => act("ticket"), { class: "plain" }),
@@ -179,7 +180,7 @@ async function showLevels() {
       return element("div", { class: classOf(name) },
         element("span", {}, count.toLocaleString("en")),
         svg("svg", { viewBox: "0 0 44 96", "aria-hidden": "true" }, svg("rect", { x: 0, y: 96 - height, width: 44, height, rx: 3 })),
-        element("span", { class: "muted" }, name));
+        element("span", { class: "muted" }, visible(name)));
     }));
   } catch { /* The lines matter more. */ }
 }
