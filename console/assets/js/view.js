@@ -30,6 +30,11 @@ function classOf(name) {
   return CLASSES[/** @type {keyof typeof CLASSES} */ (name.toUpperCase())] ?? "";
 }
 
+/** @param {unknown} error */
+function textOf(error) {
+  return error instanceof ApiError ? error.message : "The console does not answer.";
+}
+
 /** @param {ViewedLine} line */
 function row(line) {
   const shown = element("div", { class: `row ${classOf(line.log_level)}`, tabindex: "-1", "data-id": line.uuid });
@@ -55,7 +60,7 @@ function row(line) {
       }
       showLevels();
     } catch (error) {
-      toast(error instanceof ApiError ? error.message : "The console does not answer.");
+      toast(textOf(error));
     }
   };
   shown.append(
@@ -118,7 +123,10 @@ function startLive() {
     let there = [];
     try {
       there = await json(address("/api/logs/new", { since: newest }));
-    } catch { /* The stream goes on. */ }
+    } catch (error) {
+      // The stream goes on.
+      if (stream === mine) skipped(`Lines from before are not shown here: ${textOf(error)}`);
+    }
     if (stream !== mine) return;
     prepend(there);
     prepend(early ?? []);
@@ -159,7 +167,7 @@ async function showDay() {
         element("a", { href: address("/search", { q, since: from.toISOString(), until: until.toISOString() }) }, "Search them")));
     } else if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {
-    log.append(element("p", { class: "empty" }, error instanceof ApiError ? error.message : "The console does not answer."));
+    log.append(element("p", { class: "empty" }, textOf(error)));
   }
 }
 
@@ -182,7 +190,9 @@ async function showLevels() {
         svg("svg", { viewBox: "0 0 44 96", "aria-hidden": "true" }, svg("rect", { x: 0, y: 96 - height, width: 44, height, rx: 3 })),
         element("span", { class: "muted" }, visible(name)));
     }));
-  } catch { /* The lines matter more. */ }
+  } catch (error) {
+    byId("levels").replaceChildren(element("p", { class: "note warn", role: "status" }, `No lines by level: ${textOf(error)}`));
+  }
 }
 
 for (const id of ["level", "date"]) byId(id).addEventListener("change", start);
