@@ -64,7 +64,7 @@ async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused_at_once() {
     let mut host = RelayFixture::new();
-    host.write(b"one\n");
+    host.make_contact();
     let console = host.open_console().await;
     for body in [
         json!({"kind": "retry", "batches": ["nothing"]}),

@@ -10,6 +10,7 @@ use super::relay_host::{RelayFixture, SOURCE};
 async fn start_of_a_window_is_found_in_a_zone_off_by_half_an_hour() {
     let mut host = RelayFixture::new();
     host.write(b"one\n");
+    host.make_contact();
     let console = host.open_console().await;
     let start = Timestamp::from_second(host.batch.window.start).expect("a time");
     let zone = TimeZone::get("Asia/Kolkata").expect("known");
