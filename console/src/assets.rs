@@ -22,6 +22,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("js/base/api.js", include_bytes!("../assets/js/base/api.js")),
     ("js/base/dom.js", include_bytes!("../assets/js/base/dom.js")),
     ("js/base/sizes.js", include_bytes!("../assets/js/base/sizes.js")),
+    ("js/base/texts.js", include_bytes!("../assets/js/base/texts.js")),
     ("js/base/times.js", include_bytes!("../assets/js/base/times.js")),
     ("js/chart.js", include_bytes!("../assets/js/chart.js")),
     ("js/docs.js", include_bytes!("../assets/js/docs.js")),

@@ -64,7 +64,33 @@ fn assert_whole(browser: &Browser, page: &str) {
         true,
         "{page}"
     );
+    assert_no_effect(browser, page);
     assert_eq!(browser.console_log(), Vec::<String>::new(), "{page}");
+}
+
+/// Nothing that a terminal obeys, or that turns the direction of text, is in what is shown, or can be copied from it.
+fn assert_no_effect(browser: &Browser, page: &str) {
+    let strange = browser.script(
+        "const strange = /[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]/;
+         const texts = [...document.querySelectorAll('main *')].flatMap((it) =>
+             [it.title, ...[...it.childNodes].map((node) => node.nodeType === 3 ? node.data : '')]);
+         return texts.filter((text) => strange.test(text)).map((text) => JSON.stringify(text.slice(0, 80)))",
+    );
+    assert_eq!(strange, serde_json::json!([]), "{page}");
+}
+
+/// The command of a search for a text with control characters has none, and bash reads the text from it.
+fn command_has_no_controls(host: &ConsoleHost, browser: &Browser) {
+    browser.open(&host.address("/search?since=1h&q=a'b%5C%1B%5B2J%C2%9Bx%E2%80%AE"));
+    browser.script(
+        "Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (text) => { window.copied = text } } });
+         document.getElementById('copy-command').click()",
+    );
+    browser.wait_for("the command", "return window.copied !== undefined");
+    let command = browser.script("return window.copied");
+    let quoted = r"$'a\'b\\\x1b[2J\u009bx\u202e'";
+    let command = command.as_str().unwrap_or_default();
+    assert!(command.ends_with(quoted), "{command:?}");
 }
 
 /// Finds all lines, and opens each.
@@ -146,5 +172,7 @@ fn hostile_lines_break_out_of_no_page() {
             "{page}"
         );
         assert_eq!(browser.count("main script"), 0, "{page}");
+        assert_no_effect(&browser, page);
     }
+    command_has_no_controls(&host, &browser);
 }

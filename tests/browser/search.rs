@@ -157,3 +157,28 @@ fn a_saved_search_is_found_again() {
         "status:5xx"
     );
 }
+
+#[test]
+fn times_and_filters_of_an_address_count_as_the_api_reads_them() {
+    let host = host("console-address");
+    let asked = "return new URL(performance.getEntriesByType('resource').map((it) => it.name)
+                     .find((it) => it.includes('/api/v1/search?'))).searchParams";
+    let browser = host.browser_at("/search?since=yesterday&q=orders&status=5xx&source=198.51.100.*");
+    browser.wait_for("the end", "return document.getElementById('bar').hidden");
+    assert_eq!(browser.script(&format!("{asked}.get('since')")), "yesterday");
+    assert_eq!(
+        browser.script(&format!("{asked}.get('q')")),
+        "orders source:198.51.100.* status:5xx"
+    );
+    browser.script("document.getElementById('go').click()");
+    assert_eq!(
+        browser.script("return new URLSearchParams(location.search).get('since')"),
+        "yesterday"
+    );
+    browser.open(&host.address("/search?since=garbage"));
+    browser.wait_for(
+        "the error",
+        "return document.getElementById('problem').textContent.includes('`garbage` is no time')",
+    );
+    assert_eq!(browser.count("#log > .row"), 0);
+}

@@ -24,10 +24,7 @@ impl DemoRoles {
     pub(crate) fn start(configs: &[Config]) -> Self {
         let (mut roles, stop) = (JoinSet::new(), CancellationToken::new());
         for mut config in configs.iter().cloned() {
-            if let Some(monitor) = &mut config.monitor {
-                // These roles give no signs of life.
-                monitor.host.roles.clear();
-            }
+            expect_no_signs_of_life(&mut config);
             for role in Role::ALL {
                 role.future(&config, stop.clone()).map(|role| roles.spawn(role));
             }
@@ -58,5 +55,41 @@ impl DemoRoles {
             Ok(outcome) => outcome,
             Err(_) => bail!("a role did not stop in time"),
         }
+    }
+}
+
+/// These roles give no signs of life: neither the monitor nor the console's status waits for any.
+fn expect_no_signs_of_life(config: &mut Config) {
+    if let Some(monitor) = &mut config.monitor {
+        monitor.host.roles.clear();
+    }
+    if let Some(console) = &mut config.console {
+        console.shared.host.roles.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_signs_of_life_of_the_demos_roles() {
+        let yaml = "relay:\n  data_dir: data\n  groups:\n    - {name: web-1, listen: \"127.0.0.1:1\", sources: [127.0.0.11]}\n\
+                    monitor:\n  smtp: {host: 127.0.0.1, from: a@example.com, to: [b@example.com]}\n\
+                    console:\n  listen: 127.0.0.1:2\n  state_dir: console\n  open: true\n";
+        let mut config = logferry_config::parse(yaml, Path::new("/"), &|_| None).expect("valid");
+        let waits = |config: &Config| {
+            let monitor = config.monitor.as_ref().map(|it| it.host.roles.len());
+            (
+                monitor,
+                config.console.as_ref().map(|it| it.shared.host.roles.len()),
+            )
+        };
+        let (monitor, console) = waits(&config);
+        assert!(monitor > Some(0) && console > Some(0), "{monitor:?} {console:?}");
+        expect_no_signs_of_life(&mut config);
+        assert_eq!(waits(&config), (Some(0), Some(0)));
     }
 }

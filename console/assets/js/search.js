@@ -6,8 +6,9 @@ import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
+import { shellWord, visible } from "./base/texts.js";
 import { clock, day } from "./base/times.js";
-import { endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
+import { askedEnd, endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
 
 /** @typedef {import("./base/api.js").Line} Line */
 
@@ -37,11 +38,34 @@ let countedTo = Infinity;
 let next = "";
 /** The ends of the search that is shown, fixed when it began. */
 let ends = { since: /** @type {number | null} */ (null), until: Date.now() };
+/** When it began. */
+let startedAt = Date.now();
+
+/** Fields that may stand in the address by themselves, as in that of the live page. */
+const FILTERS = ["source", "group", "log", "level", "status", "path"];
+
+/**
+ * A condition of a field, as a part of the query.
+ * @param {string} name
+ * @param {string} value
+ */
+function term(name, value) {
+  return `${name}:${/[\s"]/.test(value) || value === "" ? `"${value.replaceAll('"', "")}"` : value}`;
+}
 
 /** What the address says. */
 function inAddress() {
   const words = new URLSearchParams(location.search);
-  return { q: words.get("q") ?? "", regex: words.get("regex") ?? "", since: words.get("since") ?? "1h", until: words.get("until") ?? "" };
+  const filters = FILTERS.flatMap((name) => words.getAll(name).filter((value) => value).map((value) => term(name, value)));
+  return { q: [words.get("q") ?? "", ...filters].join(" ").trim(), regex: words.get("regex") ?? "", since: words.get("since") ?? "1h", until: words.get("until") ?? "" };
+}
+
+/**
+ * Whether this end is a text that only the API can read.
+ * @param {string} text
+ */
+function isOfApi(text) {
+  return text !== "" && text !== "all" && momentOf(text, startedAt) === null;
 }
 
 /** What the form says. */
@@ -52,8 +76,10 @@ function inForm() {
       const ms = Date.parse(inputById(id).value);
       return Number.isNaN(ms) ? "" : rfc3339(ms);
     };
-    words.since = at("since") || "all";
-    words.until = at("until");
+    // A text that only the API can read is in no field.
+    const { since, until } = inAddress();
+    words.since = at("since") || (isOfApi(since) ? since : "all");
+    words.until = at("until") || (isOfApi(until) ? until : "");
   }
   return words;
 }
@@ -62,20 +88,22 @@ function inForm() {
 function fillForm(words) {
   inputById("q").value = words.q;
   inputById("regex").value = words.regex;
+  range.querySelector("option[data-own]")?.remove();
+  if (!words.until && isOfApi(words.since)) range.append(element("option", { value: words.since, "data-own": true }, `since ${visible(words.since)}`));
   const isKnown = !words.until && [...range.options].some((option) => option.value === words.since);
   range.value = isKnown ? words.since : "own";
   byId("own-range").hidden = range.value !== "own";
-  const found = endsOf(words, Date.now());
+  const found = endsOf(words, startedAt);
   if (!isKnown || range.value === "own") {
     inputById("since").value = found.since === null ? "" : localField(found.since);
-    inputById("until").value = localField(found.until);
+    inputById("until").value = isOfApi(words.until) ? "" : localField(found.until);
   }
 }
 
 /** What the API is asked, with ends that do not move. */
 function question() {
   const words = inAddress();
-  return { q: words.q, regex: words.regex, since: ends.since === null ? "" : rfc3339(ends.since), until: rfc3339(ends.until) };
+  return { q: words.q, regex: words.regex, since: askedEnd(words.since, startedAt), until: askedEnd(words.until, startedAt) || rfc3339(ends.until) };
 }
 
 function highlightWords() {
@@ -89,9 +117,10 @@ function highlightWords() {
 async function start() {
   running?.abort();
   const words = inAddress();
+  startedAt = Date.now();
   fillForm(words);
   document.title = `${words.q || "Search"} · logferry`;
-  ends = endsOf(words, Date.now());
+  ends = endsOf(words, startedAt);
   lines = [];
   next = "";
   log.replaceChildren();
@@ -289,8 +318,7 @@ function countAll(bars, facets) {
  * @param {boolean} isWithout
  */
 function narrow(name, value, isWithout) {
-  const quoted = /[\s"]/.test(value) || value === "" ? `"${value.replaceAll('"', "")}"` : value;
-  const part = `${isWithout ? "-" : ""}${name}:${quoted}`;
+  const part = `${isWithout ? "-" : ""}${term(name, value)}`;
   const q = inputById("q");
   if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
   go();
@@ -303,21 +331,16 @@ function go() {
   start();
 }
 
-/** @param {string} text */
-function shell(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
-
 function asCommand() {
   const { q, regex, since, until } = question();
-  const words = [q ? (q.startsWith("-") ? `-- ${shell(q)}` : shell(q)) : ""];
-  const options = [["--since", since], ["--until", until], ["--regex", regex]].filter(([, value]) => value).map(([name, value]) => `${name} ${shell(value ?? "")}`);
+  const words = [q ? (q.startsWith("-") ? `-- ${shellWord(q)}` : shellWord(q)) : ""];
+  const options = [["--since", since], ["--until", until], ["--regex", regex]].filter(([, value]) => value).map(([name, value]) => `${name} ${shellWord(value ?? "")}`);
   return ["logferry search", ...options, `--limit ${PAGE}`, ...words].filter(Boolean).join(" ");
 }
 
 function asCurl() {
   const where = new URL(address("/api/v1/search", { ...question(), limit: PAGE }), location.href);
-  return `curl -H "Authorization: Bearer $LOGFERRY_TOKEN" ${shell(where.href)}`;
+  return `curl -H "Authorization: Bearer $LOGFERRY_TOKEN" ${shellWord(where.href)}`;
 }
 
 // Saved searches.
@@ -326,7 +349,7 @@ async function loadSaved() {
   const select = byId("saved");
   try {
     const answer = await json("/api/v1/searches");
-    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, saved.name));
+    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, visible(saved.name)));
     select.replaceChildren(element("option", { value: "" }, "–"), ...options);
   } catch {
     /** @type {HTMLSelectElement} */ (select).disabled = true;

@@ -2,6 +2,7 @@
 
 import { address, ApiError, json, mark, openTicket, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
+import { visible } from "./base/texts.js";
 
 /**
  * A line as the stream of this page has it.
@@ -29,6 +30,11 @@ function classOf(name) {
   return CLASSES[/** @type {keyof typeof CLASSES} */ (name.toUpperCase())] ?? "";
 }
 
+/** @param {unknown} error */
+function textOf(error) {
+  return error instanceof ApiError ? error.message : "The console does not answer.";
+}
+
 /** @param {ViewedLine} line */
 function row(line) {
   const shown = element("div", { class: `row ${classOf(line.log_level)}`, tabindex: "-1", "data-id": line.uuid });
@@ -54,14 +60,14 @@ function row(line) {
       }
       showLevels();
     } catch (error) {
-      toast(error instanceof ApiError ? error.message : "The console does not answer.");
+      toast(textOf(error));
     }
   };
   shown.append(
-    element("span", { class: "level", title: line.log_level }),
+    element("span", { class: "level", title: visible(line.log_level) }),
     element("span", { class: "when" }, line.timestamp_str),
     element("span", { class: "from" }, line.client_id),
-    element("div", { class: "text", dir: "ltr" }, element("b", {}, line.log_level), ` ${line.message} `, ticket),
+    element("div", { class: "text", dir: "ltr" }, element("b", {}, visible(line.log_level)), ` ${visible(line.message)} `, ticket),
     element("div", { class: "acts" },
       button("Pin", () => act("pin"), { class: "plain" }),
       button("Ticket", () => act("ticket"), { class: "plain" }),
@@ -117,7 +123,10 @@ function startLive() {
     let there = [];
     try {
       there = await json(address("/api/logs/new", { since: newest }));
-    } catch { /* The stream goes on. */ }
+    } catch (error) {
+      // The stream goes on.
+      if (stream === mine) skipped(`Lines from before are not shown here: ${textOf(error)}`);
+    }
     if (stream !== mine) return;
     prepend(there);
     prepend(early ?? []);
@@ -158,7 +167,7 @@ async function showDay() {
         element("a", { href: address("/search", { q, since: from.toISOString(), until: until.toISOString() }) }, "Search them")));
     } else if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {
-    log.append(element("p", { class: "empty" }, error instanceof ApiError ? error.message : "The console does not answer."));
+    log.append(element("p", { class: "empty" }, textOf(error)));
   }
 }
 
@@ -179,9 +188,11 @@ async function showLevels() {
       return element("div", { class: classOf(name) },
         element("span", {}, count.toLocaleString("en")),
         svg("svg", { viewBox: "0 0 44 96", "aria-hidden": "true" }, svg("rect", { x: 0, y: 96 - height, width: 44, height, rx: 3 })),
-        element("span", { class: "muted" }, name));
+        element("span", { class: "muted" }, visible(name)));
     }));
-  } catch { /* The lines matter more. */ }
+  } catch (error) {
+    byId("levels").replaceChildren(element("p", { class: "note warn", role: "status" }, `No lines by level: ${textOf(error)}`));
+  }
 }
 
 for (const id of ["level", "date"]) byId(id).addEventListener("change", start);

@@ -36,9 +36,10 @@ pub(crate) struct DayParams {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DayWindows {
     day: String,
-    /// First second of the day, RFC 3339.
+    /// Where the first window of the day begins, RFC 3339: window `i` begins `i * step_seconds` later. It is midnight, or, where the
+    /// zone is half an hour off those of the logs, a little later.
     from: Timestamp,
-    /// Behind its last second.
+    /// Behind the day's last second.
     until: Timestamp,
     /// Seconds from one window to the next. Windows shorter than ten minutes share one.
     step_seconds: i64,
@@ -70,11 +71,18 @@ pub(crate) async fn day(
         name => TimeZone::get(name)
             .map_err(|_| Problem::bad_request("zone: write an IANA name, such as Europe/Berlin"))?,
     };
-    if !params.day.is_empty() && params.day.parse::<jiff::civil::Date>().is_err() {
-        return Err(Problem::bad_request("day: write a date, such as 2026-11-21"));
-    }
     let now = Timestamp::now();
-    let day = GridDay::new(&params.day, &zone, now);
+    let day = match params.day.as_str() {
+        "" => GridDay::new("", &zone, now),
+        text => {
+            let date = text
+                .parse()
+                .map_err(|_| Problem::bad_request("day: write a date, such as 2026-11-21"))?;
+            GridDay::of(date, &zone).ok_or_else(|| {
+                Problem::bad_request("day: no log has lines of such a day; write a nearer one")
+            })?
+        }
+    };
     let facts = read::day(&state, &day).await?;
     let grid = WindowGrid::new(&facts, &day, &zone, (&params.find, ""), now.as_second());
     let sources = grid.groups.into_iter().flat_map(|(group, rows)| {
@@ -87,7 +95,7 @@ pub(crate) async fn day(
     let time = |second| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
     let answer = DayWindows {
         day: day.date.to_string(),
-        from: time(day.from),
+        from: time(grid.from),
         until: time(day.until),
         step_seconds: grid.step,
         sources: sources.collect(),

@@ -1,10 +1,28 @@
 //! What people may ask other roles for, and whether it can be done.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use logferry_ledger::covers;
 use logferry_requests::RequestedAction;
+use logferry_text::nearest;
 
 use super::state::AppState;
 use crate::answer::problem::{Problem, shown};
 
+/// The subject of the disk's rules.
+const DISK: &str = "disk";
+/// Roles, which incidents are about too.
+const ROLES: [&str; 8] = [
+    "sender",
+    "relay",
+    "forwarder",
+    "monitor",
+    "housekeeper",
+    "indexer",
+    "collector",
+    "console",
+];
 /// Batches of one request.
 const BATCHES_MAX: usize = 200;
 /// Characters of a reason, as `logferry silence` takes them.
@@ -47,6 +65,10 @@ impl AppState {
                         "write a subject, one line of at most {WHY_MAX} characters why, and at most {SILENCE_MAX} seconds"
                     )));
                 }
+                // No time ends a silence, also of what is gone since.
+                if seconds > 0 {
+                    require_subject(self, subject.clone()).await?;
+                }
                 RequestedAction::Silence {
                     subject,
                     seconds,
@@ -55,6 +77,38 @@ impl AppState {
             }
         })
     }
+}
+
+/// Refuses a subject that no incident can be about, as `logferry silence` does: the silence would be of nothing.
+async fn require_subject(state: &AppState, subject: String) -> Result<(), Problem> {
+    let shared = &state.settings.shared;
+    let mut known: BTreeSet<String> = ROLES.into_iter().map(str::to_owned).collect();
+    known.insert(DISK.to_owned());
+    known.extend(shared.expected_sources.iter().map(ToString::to_string));
+    known.extend(shared.host.groups.iter().map(ToString::to_string));
+    known.extend(shared.host.destinations.iter().map(|it| it.name.to_string()));
+    let unknown = state
+        .host
+        .ledger(move |ledger| {
+            let incidents = ledger.incidents(Timestamp::MAX)?;
+            if incidents.iter().any(|it| covers(&subject, &it.subject)) {
+                return Ok(None);
+            }
+            let sources = ledger.sources()?;
+            known.extend(sources.iter().map(|it| it.source.to_string()));
+            known.extend(sources.iter().map(|it| it.group.to_string()));
+            known.extend(incidents.into_iter().map(|it| it.subject));
+            if known.contains(&subject) {
+                return Ok(None);
+            }
+            let near = nearest(&subject, known.iter().map(String::as_str)).unwrap_or(DISK);
+            let subject = shown(&subject);
+            Ok(Some(format!(
+                "there is no subject {subject}; the nearest known one is {near}"
+            )))
+        })
+        .await?;
+    unknown.map_or(Ok(()), |text| Err(Problem::bad_request(text)))
 }
 
 async fn known_batches(state: &AppState, batches: Vec<String>) -> Result<Vec<String>, Problem> {

@@ -1,7 +1,7 @@
 //! The ticks of late. Pure.
 //!
-//! Numbers of ticks only grow, also from one process to the next: they begin at the time of the start in milliseconds, and grow by
-//! at most four a second.
+//! Numbers of ticks only grow, also from one process to the next: a number is the time of its tick in milliseconds. So a later
+//! process knows from it since when a watcher has got nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -128,15 +128,16 @@ impl TickRing {
         lost: Vec<LostBytes>,
         broken: Option<BrokenTime>,
     ) -> Arc<Tick> {
+        let number = self.next.max(u64::try_from(at.as_millisecond()).unwrap_or(0));
         let tick = Tick {
-            number: self.next,
+            number,
             at,
             blocks,
             lost,
             broken,
             lines_before: self.lines,
         };
-        self.next += 1;
+        self.next = number + 1;
         self.lines += tick.lines();
         self.bytes += tick.bytes();
         let tick = Arc::new(tick);
@@ -216,7 +217,7 @@ impl TickRing {
     }
 }
 
-/// A time before the tick of this number of another process: numbers begin with the time of the start, and grow slower than it.
+/// The time of the tick of this number of another process.
 fn before(number: u64, now: Timestamp) -> Option<Timestamp> {
     /// 2026. What is smaller is the number of no process.
     const FIRST_MS: i64 = 1_767_225_600_000;
@@ -279,9 +280,9 @@ mod tests {
         assert_eq!(hole.until, at(5 * 250));
         assert_eq!((hole.lines, since.ticks.len()), (Some(5), 5));
         assert_eq!(hole.since, Some(at(0)));
-        assert_eq!(ring.since(start + 5, at(3000)).hole, None);
+        assert_eq!(ring.since(start + 5 * 250, at(3000)).hole, None);
         // One that has seen some of them knows since when.
-        let hole = ring.since(start + 2, at(3000)).hole.expect("a hole");
+        let hole = ring.since(start + 2 * 250, at(3000)).hole.expect("a hole");
         assert_eq!(
             (hole.since, hole.until, hole.lines),
             (Some(at(2 * 250)), at(5 * 250), Some(3))
@@ -298,9 +299,10 @@ mod tests {
         }
         assert_eq!(ring.gone.len(), GONE_MAX);
         let hole = |number| ring.since(number, at(count * 250)).hole.expect("a hole");
-        assert_eq!((hole(start + 5).since, hole(start + 5).lines), (None, None));
+        let forgotten = hole(start + 5 * 250);
+        assert_eq!((forgotten.since, forgotten.lines), (None, None));
         assert_eq!(
-            hole(start + 20).lines,
+            hole(start + 20 * 250).lines,
             Some(u64::try_from(GONE_MAX).unwrap() - 10)
         );
     }
@@ -333,7 +335,11 @@ mod tests {
             (of_other.since, ring.since(7, at(300)).hole.unwrap().since),
             (Some(at(-5000)), None)
         );
-        // A process that starts later has only larger numbers.
-        assert!(TickRing::new(at(2000)).start > ring.newest());
+        // A process that starts later has only larger numbers, and knows when the last tick was.
+        push(&mut ring, 1500, b"b\n");
+        let later = TickRing::new(at(2000));
+        assert!(later.start > ring.newest());
+        let hole = later.since(ring.newest(), at(2000)).hole.expect("a hole");
+        assert_eq!((hole.since, hole.until), (Some(at(1500)), at(2000)));
     }
 }

@@ -55,6 +55,8 @@ struct TicketView {
     time: String,
     source: String,
     text: String,
+    note_shown: String,
+    /// As its field has it, so that saving changes nothing.
     note: String,
     assignee: String,
     opened_by: String,
@@ -266,6 +268,7 @@ impl TicketView {
             time: times::full(at),
             source: line.source.clone(),
             text: visible(&line.text),
+            note_shown: visible(row.note.as_bytes()),
             note: row.note.clone(),
             assignee: row.assignee.clone().unwrap_or_default(),
             opened_by: row.opened_by.clone(),
@@ -297,8 +300,8 @@ impl ActionView {
             at: times::full(row.at),
             who: row.who,
             action: row.action,
-            subject: row.subject,
-            detail: row.detail,
+            subject: visible(row.subject.as_bytes()),
+            detail: visible(row.detail.as_bytes()),
         }
     }
 }
@@ -307,7 +310,7 @@ fn of_line(time_ms: i64) -> Timestamp {
     Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// A line as text; control characters, and those that turn the direction of what follows, as what they are.
+/// A line, or what a person wrote, as text; control characters, and those that turn the direction of what follows, as what they are.
 fn visible(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let is_strange = |c: char| (c.is_control() && c != '\t') || has_effect(c);
@@ -325,6 +328,34 @@ fn visible(text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::{MarkSet, MarkedLine};
+
+    #[test]
+    fn note_of_a_ticket_turns_no_text() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ticket = TicketRow {
+            mark: MarkRow {
+                line: MarkedLine {
+                    line: "a@0".to_owned(),
+                    time_ms: 0,
+                    source: "a".to_owned(),
+                    log: None,
+                    level: None,
+                    text: Vec::new(),
+                },
+                marks: MarkSet::default(),
+                changed_at: now,
+                changed_by: "a".to_owned(),
+            },
+            status: TicketStatus::Open,
+            note: "x\u{202e}txt\u{1b}".to_owned(),
+            assignee: None,
+            opened_at: now,
+            opened_by: "a".to_owned(),
+            ticket_changed_at: now,
+        };
+        assert_eq!(TicketView::new(&ticket).note_shown, "x\\u{202e}txt\\u{1b}");
+    }
 
     #[test]
     fn what_a_terminal_or_the_eye_would_obey_is_shown_as_what_it_is() {

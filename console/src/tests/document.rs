@@ -132,6 +132,7 @@ async fn every_route_answers_as_the_document_says() {
     let mut host = RelayFixture::new();
     let at = host.write(b"192.0.2.1 - - [21/Nov/2026:08:20:03 +0000] \"GET /a HTTP/1.1\" 503 5\n");
     host.count(&[Some(Level::Error)]);
+    host.make_contact();
     let console = host.open_console().await;
     let document = console.send(get("/api/v1/openapi.json")).await.json();
     assert_eq!(

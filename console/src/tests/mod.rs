@@ -12,3 +12,4 @@ mod overview;
 mod relay_host;
 mod requests;
 mod tls;
+mod windows;

@@ -83,6 +83,14 @@ impl RelayFixture {
         at
     }
 
+    /// Notes that the source has made contact, as the relay does.
+    pub(super) fn make_contact(&mut self) {
+        let noted = self
+            .ledger
+            .note_contact(&self.batch.source, &self.batch.group, Timestamp::now());
+        noted.expect("noted");
+    }
+
     /// The id of the line that begins there.
     pub(super) fn id(&self, offset: usize) -> String {
         format!("{}@{offset}", self.batch.name())

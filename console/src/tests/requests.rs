@@ -6,7 +6,7 @@ use logferry_requests::{RequestFolder, carry_out_all};
 use serde_json::json;
 
 use super::http::{get, post};
-use super::relay_host::RelayFixture;
+use super::relay_host::{RelayFixture, SOURCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
@@ -63,7 +63,8 @@ async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused_at_once() {
-    let host = RelayFixture::new();
+    let mut host = RelayFixture::new();
+    host.make_contact();
     let console = host.open_console().await;
     for body in [
         json!({"kind": "retry", "batches": ["nothing"]}),
@@ -76,6 +77,18 @@ async fn what_cannot_be_done_is_refused_at_once() {
         let answer = console.send(post("/api/v1/requests").json(&body)).await;
         assert_eq!(answer.status, 400, "{body}: {}", answer.text());
     }
+    let silence = |subject: &str, seconds| {
+        let body = json!({"kind": "silence", "subject": subject, "seconds": seconds, "why": "x"});
+        console.send(post("/api/v1/requests").json(&body))
+    };
+    let refused = silence("198.51.100.9", 60).await;
+    assert_eq!(
+        (refused.status, refused.json()["detail"].as_str()),
+        (
+            400,
+            Some("there is no subject 198.51.100.9; the nearest known one is 198.51.100.1")
+        )
+    );
     let unknown = post("/api/v1/requests").json(&json!({"kind": "format_disk"}));
     assert_eq!(console.send(unknown).await.status, 422);
     assert_eq!(
@@ -84,5 +97,7 @@ async fn what_cannot_be_done_is_refused_at_once() {
             .expect("listed"),
         []
     );
+    assert_eq!(silence(SOURCE, 60).await.status, 202);
+    assert_eq!(silence("198.51.100.9", 0).await.status, 202, "it ends one");
     console.stop().await;
 }

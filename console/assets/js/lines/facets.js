@@ -3,6 +3,7 @@
 import { address, json } from "../base/api.js";
 import { button, element } from "../base/dom.js";
 import { countOf } from "../base/sizes.js";
+import { visible } from "../base/texts.js";
 import { clock, day } from "../base/times.js";
 
 /** Values of a field that are shown. */
@@ -59,8 +60,9 @@ function show(target, facets, choose) {
     if (values.length === 0) continue;
     target.append(element("h3", {}, field));
     for (const { value, lines } of values.slice(0, ROWS)) {
-      const row = button("", (event) => choose(field, value, event.altKey), { class: "plain", title: `Only ${field} ${value}; with Alt: without it` });
-      row.append(element("span", {}, value), element("span", { class: "number" }, lines.toLocaleString("en")));
+      const text = visible(value);
+      const row = button("", (event) => choose(field, value, event.altKey), { class: "plain", title: `Only ${field} ${text}; with Alt: without it` });
+      row.append(element("span", {}, text), element("span", { class: "number" }, lines.toLocaleString("en")));
       target.append(row);
     }
     const rest = values.slice(ROWS).reduce((sum, { lines }) => sum + lines, others);

@@ -2,6 +2,7 @@
 
 import { ApiError, address, json, mark, openTicket, ticketPage } from "../base/api.js";
 import { button, copy, element, toast } from "../base/dom.js";
+import { visible } from "../base/texts.js";
 import { clock, day, utc } from "../base/times.js";
 
 /** @typedef {import("../base/api.js").Line} Line */
@@ -41,12 +42,6 @@ function marked(text, words) {
   }
   parts.push(text.slice(from));
   return parts;
-}
-
-/** Control characters and what turns the direction of text, as what they are: `\u{1b}`. */
-function visible(/** @type {string} */ text) {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (char) => `\\u{${char.charCodeAt(0).toString(16)}}`);
 }
 
 /**
@@ -215,10 +210,10 @@ function fieldTable(line, options) {
     if (options.onField && name !== "id") {
       const narrow = options.onField;
       entry.append(" ",
-        button("+", () => narrow(name, String(value), false), { class: "plain", title: `Only lines with this ${name}` }),
-        button("−", () => narrow(name, String(value), true), { class: "plain", title: `Only lines without this ${name}` }));
+        button("+", () => narrow(name, String(value), false), { class: "plain", title: `Only lines with this ${visible(name)}` }),
+        button("−", () => narrow(name, String(value), true), { class: "plain", title: `Only lines without this ${visible(name)}` }));
     }
-    list.append(element("dt", {}, name), entry);
+    list.append(element("dt", {}, visible(name)), entry);
   }
   return list;
 }

@@ -8,8 +8,11 @@ const UNITS = { s: 1, m: 60, h: 3_600, d: 86_400 };
  * @property {string} until
  */
 
+/** A time that all readers read alike (RFC 3339). */
+const FULL_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
+
 /**
- * The moment of a text; null if it names none.
+ * The moment of a text; null if this page cannot say it. The API reads more, such as `today`.
  * @param {string} text
  * @param {number} now
  * @returns {number | null}
@@ -17,7 +20,7 @@ const UNITS = { s: 1, m: 60, h: 3_600, d: 86_400 };
 export function momentOf(text, now) {
   const length = /^(\d+)([smhd])$/.exec(text);
   if (length) return now - Number(length[1]) * UNITS[/** @type {keyof typeof UNITS} */ (length[2])] * 1000;
-  const at = Date.parse(text);
+  const at = FULL_TIME.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? null : at;
 }
 
@@ -28,6 +31,17 @@ export function momentOf(text, now) {
  */
 export function endsOf(range, now) {
   return { since: momentOf(range.since, now), until: momentOf(range.until, now) ?? now };
+}
+
+/**
+ * An end as the API is asked for it: the moment, so that it does not move; a text that only the API can read, as it is.
+ * @param {string} text
+ * @param {number} now
+ */
+export function askedEnd(text, now) {
+  const at = momentOf(text, now);
+  if (at !== null) return rfc3339(at);
+  return text === "all" ? "" : text;
 }
 
 /** @param {number} ms */

@@ -57,15 +57,23 @@ pub(crate) struct GridDay {
 impl GridDay {
     /// The day with this date; without one, or with a text that is none, the day of `now`.
     pub(crate) fn new(text: &str, zone: &TimeZone, now: Timestamp) -> Self {
-        let today = now.to_zoned(zone.clone()).date();
-        let date: Date = text.parse().unwrap_or(today);
-        let second = |date: Date| {
-            let midnight = date.to_zoned(zone.clone());
-            midnight.map_or(0, |midnight| midnight.timestamp().as_second())
-        };
-        let from = second(date);
-        let until = date.checked_add(1.day()).map_or(from + 86_400, second);
-        Self { date, from, until }
+        let asked = text.parse().ok().and_then(|date| Self::of(date, zone));
+        asked.unwrap_or_else(|| {
+            let date = now.to_zoned(zone.clone()).date();
+            Self::of(date, zone).unwrap_or_else(|| {
+                let from = now.as_second();
+                let until = from + 86_400;
+                Self { date, from, until }
+            })
+        })
+    }
+
+    /// The day with this date; `None` if it ends outside of the times that can be written.
+    pub(crate) fn of(date: Date, zone: &TimeZone) -> Option<Self> {
+        let second = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp().as_second());
+        let from = second(date)?;
+        let until = second(date.checked_add(1.day()).ok()?)?;
+        Some(Self { date, from, until })
     }
 
     /// The date of the day before and of the day after.
@@ -241,6 +249,10 @@ mod tests {
             ("2026-11-20".to_owned(), "2026-11-22".to_owned())
         );
         assert_eq!(GridDay::new("nonsense", &zone, now), day);
+        // The last day ends behind all times.
+        assert_eq!(GridDay::new("9999-12-31", &zone, now), day);
+        assert_eq!(GridDay::of("9999-12-31".parse().unwrap(), &zone), None);
+        assert_eq!(GridDay::of("-009999-01-01".parse().unwrap(), &zone), None);
     }
 
     #[test]
