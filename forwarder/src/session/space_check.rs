@@ -43,13 +43,16 @@ impl SpaceCheck {
         };
         self.query = None;
         let held = std::mem::take(&mut self.held);
-        let needed: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
+        let held_bytes: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
+        let needed = held_bytes.saturating_add(in_flight);
         let free = match result {
-            Ok(JobOutcome::Free(free)) if free.is_too_little_for(needed.saturating_add(in_flight)) => free,
+            Ok(JobOutcome::Free(free)) if free.is_too_little_for(needed) => free,
             _ => return Ok(held),
         };
         let no_space = |(task, outcome): Completed| match outcome {
-            Err(DeliveryError::Remote(source)) => (task, Err(DeliveryError::NoSpace { free, source })),
+            Err(DeliveryError::Remote(source)) => {
+                (task, Err(DeliveryError::NoSpace { free, needed, source }))
+            }
             other => (task, other),
         };
         Ok(held.into_iter().map(no_space).collect())
