@@ -63,7 +63,7 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
         tracing::error!(
             mails = forgotten.unsent_mails,
             "given up, as it could not be sent for 90 days: {}; run logferry test-mail",
-            count_of(forgotten.unsent_mails, "mail")
+            count_of(forgotten.unsent_mails as u64, "mail")
         );
     }
     ledger
