@@ -72,12 +72,10 @@ pub enum DeliveryError {
     #[error(transparent)]
     Remote(#[from] JobError),
     /// The destination has no space for the batch.
-    #[error("the destination is full: {}", shortage(.free, *.needed))]
+    #[error("the destination is full: {shortage}")]
     NoSpace {
-        /// The free space it reports.
-        free: FreeSpace,
-        /// Bytes of the files that were on their way.
-        needed: u64,
+        /// What there is too little of.
+        shortage: String,
         /// The refused request.
         #[source]
         source: JobError,
@@ -274,8 +272,9 @@ impl DeliveryError {
     }
 }
 
-/// What there is too little of. The free files are no matter where there are some: they would be read as the cause.
-fn shortage(free: &FreeSpace, needed: u64) -> String {
+/// What there is too little of, by the free space that a destination reports and the bytes on their way. The free files are no
+/// matter where there are some: they would be read as the cause.
+pub(crate) fn shortage(free: &FreeSpace, needed: u64) -> String {
     if free.has_no_files() {
         return "no further file can be made there, all its inodes are in use (`df -i`)".to_owned();
     }

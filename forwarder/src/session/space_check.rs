@@ -4,7 +4,7 @@
 use logferry_sftp::{Extension, JobEvent, JobId, JobOutcome, SftpClient};
 
 use super::in_flight::Completed;
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, shortage};
 
 /// The failed items that wait for the server's answer.
 #[derive(Debug, Default)]
@@ -50,9 +50,13 @@ impl SpaceCheck {
             _ => return Ok(held),
         };
         let no_space = |(task, outcome): Completed| match outcome {
-            Err(DeliveryError::Remote(source)) => {
-                (task, Err(DeliveryError::NoSpace { free, needed, source }))
-            }
+            Err(DeliveryError::Remote(source)) => (
+                task,
+                Err(DeliveryError::NoSpace {
+                    shortage: shortage(&free, needed),
+                    source,
+                }),
+            ),
             other => (task, other),
         };
         Ok(held.into_iter().map(no_space).collect())
