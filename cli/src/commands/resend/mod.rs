@@ -11,7 +11,7 @@ use logferry_config::{Config, Subscriber};
 use logferry_forwarder::{BatchAtDestination, ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
-use logferry_text::{Table, count_of, size};
+use logferry_text::{Table, count, count_of, size};
 
 use crate::args::ResendArgs;
 use crate::commands::retry::batches_named;
