@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use logferry_durable::{DiskError, LockError};
 use logferry_ledger::{BatchContents, LedgerError};
-use logferry_text::size;
+use logferry_text::{count_of, duration, size};
 use tokio_cron_scheduler::JobSchedulerError;
 
 use crate::HousekeeperReport;
@@ -19,11 +20,17 @@ pub enum HousekeeperError {
     /// Another housekeeper runs, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A backup or another housekeeper has been at work for longer than a run waits.
+    #[error(
+        "a backup or another housekeeper ({}) is still at work after {}; let it finish, the next run does what is due", holder(.1),
+        duration(*.0)
+    )]
+    Busy(Duration, LockError),
     /// The spool's folders could not be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Some batches failed. Each was logged, and the next run tries again.
-    #[error("{failed} batches could not be compressed or deleted; the first error")]
+    #[error("{} could not be compressed or deleted; the first error", count_of(*.failed as u64, "batch"))]
     Unfinished {
         /// How many failed.
         failed: usize,
@@ -71,6 +78,14 @@ pub enum HousekeeperError {
     /// A run panicked.
     #[error("a run of the housekeeper ended without a result")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+/// Who holds the lock. The lock's own words would have people stop a backup.
+fn holder(error: &LockError) -> String {
+    match error {
+        LockError::Held { holder, .. } => format!("process {holder}"),
+        LockError::Io { .. } => error.to_string(),
+    }
 }
 
 /// A batch could not be compressed or deleted. Its files are unchanged.

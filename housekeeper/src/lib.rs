@@ -24,11 +24,12 @@ mod sent_files;
 mod work_share;
 
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
-use logferry_durable::{Disk, LockFile, RealDisk};
+use logferry_durable::{Disk, LockError, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_spool::{HOUSEKEEPER_LOCK, Spool};
 use tokio_util::sync::CancellationToken;
@@ -78,9 +79,38 @@ pub enum StepKind {
     DeleteEarly,
 }
 
+/// So long [`once`] waits for a backup or another run to end. Runs of cron that wait for one that hangs stay few.
+const LOCK_WAIT: Duration = Duration::from_hours(1);
+
+const LOCK_INTERVAL: Duration = Duration::from_millis(200);
+
 /// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
+///
+/// Waits until a backup or another run is done.
 pub fn once(config: &HousekeeperSettings, now: Timestamp) -> Result<HousekeeperReport, HousekeeperError> {
-    once_on(&RealDisk, config, now, &CancellationToken::new())
+    once_within(config, now, LOCK_WAIT)
+}
+
+fn once_within(
+    config: &HousekeeperSettings,
+    now: Timestamp,
+    limit: Duration,
+) -> Result<HousekeeperReport, HousekeeperError> {
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        let held = match once_on(&RealDisk, config, now, &CancellationToken::new()) {
+            Err(HousekeeperError::Lock(held @ LockError::Held { .. })) => held,
+            done => return done,
+        };
+        if began.elapsed() >= limit {
+            return Err(HousekeeperError::Busy(limit, held));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!("waiting until a backup or another housekeeper is done");
+        }
+        thread::sleep(LOCK_INTERVAL);
+    }
 }
 
 /// What a run at `now` would do, in its order. Changes nothing.

@@ -415,6 +415,22 @@ fn a_second_housekeeper_is_refused() -> TestResult {
 }
 
 #[test]
+fn a_run_by_hand_waits_until_a_backup_is_done() -> TestResult {
+    let host = Host::new(RealDisk);
+    let backup = LockFile::acquire(&host.dir.path().join(HOUSEKEEPER_LOCK))?;
+    let busy = once_within(&host.config(), Timestamp::now(), Duration::ZERO).expect_err("it is held");
+    let said = busy.to_string();
+    assert!(said.contains("let it finish") && !said.contains("stop"), "{said}");
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        drop(backup);
+    });
+    once(&host.config(), Timestamp::now())?;
+    ends.join().map_err(|_| "no panic")?;
+    Ok(())
+}
+
+#[test]
 fn without_a_ledger_nothing_is_done() {
     let host = Host::new(RealDisk);
     fs::remove_file(host.dir.path().join(FILE_NAME)).expect("removed");

@@ -60,10 +60,10 @@ impl ChannelError {
     pub(crate) fn outcome(&self) -> MessageOutcome {
         match self {
             Self::Http(error) if error.may_be_taken() => MessageOutcome::Unknown,
-            Self::CommandTimedOut { .. } => MessageOutcome::Unknown,
             // It may have kept the message before it failed.
             Self::Answer { status: 500.., .. } if !self.asks_to_wait() => MessageOutcome::Refused,
-            Self::Ended(_) => MessageOutcome::Refused,
+            // A command has taken a message when it ends with 0, and only then.
+            Self::Ended(_) | Self::CommandTimedOut { .. } => MessageOutcome::Refused,
             Self::Http(_) | Self::Answer { .. } | Self::Start(_) => MessageOutcome::NotTaken,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::ChannelSettings;
 use logferry_ledger::{Ledger, LedgerError};
+use logferry_text::count_of;
 
 use crate::summary::trusted_time::{self, ClockReading};
 
@@ -61,8 +62,8 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
     if forgotten.unsent_mails > 0 {
         tracing::error!(
             mails = forgotten.unsent_mails,
-            "{} mails that could not be sent for 90 days are given up; run logferry test-mail",
-            forgotten.unsent_mails
+            "given up, as it could not be sent for 90 days: {}; run logferry test-mail",
+            count_of(forgotten.unsent_mails as u64, "mail")
         );
     }
     ledger
@@ -84,8 +85,9 @@ pub(crate) fn forget_events(
     if unsent > 0 {
         tracing::error!(
             alerts = unsent,
-            "{unsent} alerts are given up: their channel did not take them for 90 days, or is no longer in monitor.channels; \
-             `logferry alerts` lists them"
+            "given up, as the channel did not take it for 90 days or is no longer in monitor.channels: {}; `logferry alerts` lists \
+             alerts",
+            count_of(unsent, "alert")
         );
     }
     Ok(())

@@ -10,7 +10,7 @@ use anyhow::Context;
 use logferry_config::SenderSettings;
 use logferry_protocol::chunk::LineCounts;
 use logferry_sender::{BackfillEvent, BackfillPlan, FileOutcome, FileReport};
-use logferry_text::{count, error_chain, size};
+use logferry_text::{count, count_of, error_chain, size};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -193,8 +193,8 @@ fn shipped(dry_run: bool) -> &'static str {
 }
 
 fn amount(lines: LineCounts, bytes: u64) -> String {
-    let [sent, excluded] = [lines.sent, lines.excluded].map(count);
-    format!("{sent} lines, {excluded} excluded, {}", size(bytes))
+    let (sent, excluded) = (count_of(lines.sent, "line"), count(lines.excluded));
+    format!("{sent}, {excluded} excluded, {}", size(bytes))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::Config;
 use logferry_fsck::{CheckReport, Finding, RebuildReport};
-use logferry_text::{Table, count};
+use logferry_text::{Table, count_of};
 
 use crate::args::FsckArgs;
 use crate::configuration;
@@ -48,8 +48,8 @@ fn rebuild(file: &Path, config: &Config, data_dir: &Path, json: bool) -> Result 
 }
 
 fn check_text(report: &CheckReport, data_dir: &Path) -> String {
-    let (batches, files) = (count(report.batches as u64), count(report.files as u64));
-    let checked = format!("{batches} batches, {files} files\n");
+    let (batches, files) = (report.batches as u64, report.files as u64);
+    let checked = format!("{}, {}\n", count_of(batches, "batch"), count_of(files, "file"));
     if report.findings.is_empty() {
         return format!("{checked}ledger and spool agree\n");
     }
@@ -63,20 +63,24 @@ fn check_text(report: &CheckReport, data_dir: &Path) -> String {
 }
 
 fn rebuilt_text(rebuilt: &RebuildReport, data_dir: &Path, destinations: &str) -> String {
-    let [batches, sources] = [rebuilt.batches, rebuilt.sources].map(|number| count(number as u64));
-    let lines = count(rebuilt.lines);
-    let mut text = format!("new ledger created: {batches} batches, {lines} lines, {sources} sources\n");
+    let (batches, sources) = (
+        count_of(rebuilt.batches as u64, "batch"),
+        count_of(rebuilt.sources as u64, "source"),
+    );
+    let lines = count_of(rebuilt.lines, "line");
+    let mut text = format!("new ledger created: {batches}, {lines}, {sources}\n");
     if let Some(kept) = &rebuilt.kept {
         let _ = writeln!(text, "the old ledger is kept in {kept}");
     }
     if rebuilt.believed_delivered > 0 {
-        let sent = count(rebuilt.believed_delivered as u64);
+        let sent = rebuilt.believed_delivered as u64;
+        let (sent, verb) = (count_of(sent, "batch"), if sent == 1 { "is" } else { "are" });
         let delivered = if destinations.is_empty() {
             "no destination is configured here, so no delivery of them is recorded".to_owned()
         } else {
             format!("they are recorded as delivered to {destinations}")
         };
-        let _ = writeln!(text, "{sent} batches are in sent/: {delivered}");
+        let _ = writeln!(text, "{sent} {verb} in sent/: {delivered}");
     }
     text += "when the relay runs again, the senders report the offsets of their streams; uncertain offsets are warnings of \
              `logferry audit`\n";

@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use logferry_store::Query;
+use logferry_text::noun_for;
 use serde::Deserialize;
 
 use super::log_entry::LogEntry;
@@ -58,7 +59,10 @@ fn messages(id: u64, lines: &MatchedLines, zone: &TimeZone, has_events: bool) ->
         text.extend(said.into_bytes());
     };
     if lines.skipped() > 0 {
-        skip(format!("{} lines", lines.skipped()), Some(lines.skipped()));
+        skip(
+            format!("{} {}", lines.skipped(), noun_for(lines.skipped(), "line")),
+            Some(lines.skipped()),
+        );
     }
     for hole in &lines.holes {
         skip(format!("lines until {}", hole.until), hole.lines);

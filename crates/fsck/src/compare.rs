@@ -43,9 +43,10 @@ pub(crate) fn compare_names<'a, D>(
     for batch in batches {
         let name = batch.name();
         let found = by_name.get(name.as_str()).map_or(&[][..], Vec::as_slice);
-        // The housekeeper removes the files of an expired batch.
         if batch.expired_at.is_none() {
             comparison.add_batch(spool, batch, found);
+        } else {
+            comparison.add_expired(batch, found);
         }
         known.insert(name, batch);
     }
@@ -77,6 +78,17 @@ fn may_be_compressed_now(batch: &Batch) -> bool {
 }
 
 impl<'a> NameComparison<'a> {
+    /// The housekeeper removes the files of an expired batch from their folder in `sent/`. Elsewhere no role looks for them.
+    fn add_expired(&mut self, batch: &Batch, found: &[&SpoolFile]) {
+        let is_housekeepers = |file: &SpoolFile| {
+            file.state == BatchState::Sent && file.source.as_deref() == Some(batch.source.as_str())
+        };
+        let detail = "its batch was delivered and has expired, so every role leaves it alone; move it out of the spool";
+        let strays = found.iter().filter(|file| !is_housekeepers(file));
+        let findings = strays.map(|file| Finding::new(FindingKind::Unknown, &file.path, Some(batch), detail));
+        self.findings.extend(findings);
+    }
+
     /// `found`: the files of the batch's name, in all folders.
     fn add_batch<D>(&mut self, spool: &Spool<D>, batch: &'a Batch, found: &[&'a SpoolFile]) {
         let folder = spool.source_folder(batch.state, &batch.source);

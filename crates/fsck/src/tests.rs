@@ -218,6 +218,21 @@ fn files_of_expired_batches_are_the_housekeepers() {
     assert_eq!(check(host.dir.path()).expect("checked").batches, 3);
 }
 
+#[test]
+fn files_of_expired_batches_in_other_folders_are_nobodys() {
+    let host = Host::new();
+    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
+    let sent: Vec<Batch> = ledger.batches_in(BatchState::Sent).expect("read");
+    ledger.mark_expired(sent[0].id, now()).expect("noted");
+    for folder in ["failed", "ready"] {
+        let stray = host.put(folder, "a.3.log", &lines(3));
+        assert_eq!(host.findings(), [(FindingKind::Unknown, stray.clone())]);
+        repair(host.dir.path()).expect("nobody runs");
+        assert!(stray.exists(), "a repair removes nothing");
+        fs::remove_file(stray).expect("removed");
+    }
+}
+
 /// Damage to one of the four batch files.
 #[derive(Debug, Clone)]
 enum FileDamage {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -30,8 +30,12 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
 /// Wait after an accept that failed (most likely for want of file descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a client names that reads `OpenMetrics`.
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text";
+
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const PROMETHEUS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Why the endpoint could not start.
@@ -128,7 +132,7 @@ impl HealthEndpoint {
 /// Serves one connection. Its outcome is of no interest: the peer has either its answer or gone away.
 async fn probe(stream: TcpStream, metrics: Metrics, ready: Readiness, shutdown: CancellationToken) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics, &ready);
+        let response = answer(&request, &metrics, &ready);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -140,7 +144,8 @@ async fn probe(stream: TcpStream, metrics: Metrics, ready: Readiness, shutdown: 
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Readiness) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics, ready: &Readiness) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
     if !matches!(path, "/healthz" | "/metrics") {
         return plain(StatusCode::NOT_FOUND, "here are /healthz and /metrics\n");
     }
@@ -151,12 +156,26 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, ready: &Readiness) -> 
         return response;
     }
     if path == "/metrics" {
-        return response(StatusCode::OK, OPEN_METRICS, metrics.text());
+        return if reads_open_metrics(request.headers()) {
+            response(StatusCode::OK, OPEN_METRICS, metrics.text())
+        } else {
+            response(StatusCode::OK, PROMETHEUS_TEXT, metrics.plain_text())
+        };
     }
     match ready.trouble() {
         None => plain(StatusCode::OK, "ok\n"),
         Some(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
     }
+}
+
+/// Whether the client says that it reads `OpenMetrics`, as Prometheus does. `curl` says that it takes anything, and so do tools that
+/// know only the older text.
+fn reads_open_metrics(headers: &HeaderMap) -> bool {
+    let mut accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.to_ascii_lowercase().contains(OPEN_METRICS_TYPE))
 }
 
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

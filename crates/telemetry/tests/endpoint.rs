@@ -33,10 +33,15 @@ impl Running {
     }
 
     async fn ask(&self, request: &'static str) -> String {
+        self.ask_with(request, "").await
+    }
+
+    /// Asks with further header lines.
+    async fn ask_with(&self, request: &'static str, headers: &'static str) -> String {
         let addr = self.addr;
         tokio::task::spawn_blocking(move || {
             let mut stream = TcpStream::connect(addr).unwrap();
-            write!(stream, "{request} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            write!(stream, "{request} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer
@@ -93,6 +98,32 @@ async fn metrics_shows_the_numbers() {
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
     assert!(
         page.contains("logferry_forwarder_delivered_bytes_total{destination=\"edw\"} 7\n"),
+        "{page}"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn open_metrics_are_for_clients_that_name_them() {
+    let running = Running::start().await;
+    running.metrics.forwarder("edw").delivered(7);
+    for headers in ["", "Accept: */*\r\n", "Accept: text/plain;version=0.0.4\r\n"] {
+        let page = running.ask_with("GET /metrics", headers).await;
+        assert!(
+            page.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+            "{page}"
+        );
+        assert!(
+            page.contains("# TYPE logferry_forwarder_delivered_bytes_total counter\n"),
+            "{page}"
+        );
+        assert!(!page.contains("# EOF"), "{page}");
+    }
+    let prometheus =
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5\r\n";
+    let page = running.ask_with("GET /metrics", prometheus).await;
+    assert!(
+        page.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
         "{page}"
     );
     assert!(page.ends_with("# EOF\n"), "{page}");

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fmt::{self, Write};
 
 pub use natural_order::natural_order;
-pub use numbers::{about, count, count_of, duration, size};
+pub use numbers::{about, count, count_of, duration, noun_for, size};
 pub use table::Table;
 pub use wrap::{TERMINAL_COLUMNS, wrapped, wrapped_to};
 

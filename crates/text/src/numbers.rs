@@ -15,10 +15,22 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A count with its noun: `1 source`, `2,000 sources`.
+/// A count with its noun: `1 source`, `2,000 sources`, `2 batches`. The noun is regular, in the singular.
 pub fn count_of(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(number))
+    format!("{} {}", count(number), noun_for(number, noun))
+}
+
+/// The noun as it stands behind this number: `batch`, `batches`.
+pub fn noun_for(number: u64, noun: &str) -> String {
+    if number == 1 {
+        return noun.to_owned();
+    }
+    let is_vowel = |c: char| "aeiou".contains(c);
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(is_vowel) => format!("{stem}ies"),
+        _ if ["s", "x", "z", "ch", "sh"].iter().any(|end| noun.ends_with(end)) => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
 }
 
 /// A size in the largest binary unit that leaves a whole part: `3.4 MiB`. Rounded down, so that no size is shown larger
@@ -69,6 +81,22 @@ mod tests {
         assert_eq!(shown, ["0", "999", "1,000", "123,456", "1,234,567"]);
         assert_eq!(count_of(1, "source"), "1 source");
         assert_eq!(count_of(2000, "source"), "2,000 sources");
+    }
+
+    #[test]
+    fn plurals_are_those_of_english() {
+        for (noun, plural) in [
+            ("line", "lines"),
+            ("batch", "batches"),
+            ("stretch", "stretches"),
+            ("delivery", "deliveries"),
+            ("day", "days"),
+            ("pass", "passes"),
+            ("more log", "more logs"),
+        ] {
+            assert_eq!(count_of(10, noun), format!("10 {plural}"));
+            assert_eq!(count_of(1, noun), format!("1 {noun}"));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use logferry_durable::DiskError;
 use logferry_ledger::FailureKind;
 use logferry_sftp::{FreeSpace, JobError, ProtocolError, RequestKind, StatusCode};
-use logferry_text::error_chain;
+use logferry_text::{error_chain, size};
 
 pub use host_key::{HostKeyError, HostKeyStatus};
 pub use login::LoginError;
@@ -72,10 +72,10 @@ pub enum DeliveryError {
     #[error(transparent)]
     Remote(#[from] JobError),
     /// The destination has no space for the batch.
-    #[error("the destination is full: {free}")]
+    #[error("the destination is full: {shortage}")]
     NoSpace {
-        /// The free space it reports.
-        free: FreeSpace,
+        /// What there is too little of.
+        shortage: String,
         /// The refused request.
         #[source]
         source: JobError,
@@ -232,7 +232,7 @@ impl DeliveryError {
             Self::MayNotRename(_) | Self::NotAllowed { .. } => (Destination, Kind::Permission, ALLOW_ALL),
             Self::TemporaryTaken { .. } => (Destination, Kind::Refused, LEAVE_OUT_TEMPORARY),
             Self::NameTaken { .. } => {
-                let advice = "move that file away; the batch is then delivered";
+                let advice = "move that file away; then it is delivered";
                 (Batch, Kind::NameTaken, advice)
             }
             Self::Spoiled { .. } => {
@@ -270,6 +270,15 @@ impl DeliveryError {
                 if status.code == StatusCode::Failure
         )
     }
+}
+
+/// What there is too little of, by the free space that a destination reports and the bytes on their way. The free files are no
+/// matter where there are some: they would be read as the cause.
+pub(crate) fn shortage(free: &FreeSpace, needed: u64) -> String {
+    if free.has_no_files() {
+        return "no further file can be made there, all its inodes are in use (`df -i`)".to_owned();
+    }
+    format!("{} free, and {} on the way", size(free.bytes), size(needed))
 }
 
 const ALLOW_ALL: &str = "ask the server's operator to let the user write, rename and delete there";

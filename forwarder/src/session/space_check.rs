@@ -4,7 +4,7 @@
 use logferry_sftp::{Extension, JobEvent, JobId, JobOutcome, SftpClient};
 
 use super::in_flight::Completed;
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, shortage};
 
 /// The failed items that wait for the server's answer.
 #[derive(Debug, Default)]
@@ -43,13 +43,20 @@ impl SpaceCheck {
         };
         self.query = None;
         let held = std::mem::take(&mut self.held);
-        let needed: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
+        let held_bytes: u64 = held.iter().map(|(task, _)| task.bytes()).sum();
+        let needed = held_bytes.saturating_add(in_flight);
         let free = match result {
-            Ok(JobOutcome::Free(free)) if free.is_too_little_for(needed.saturating_add(in_flight)) => free,
+            Ok(JobOutcome::Free(free)) if free.is_too_little_for(needed) => free,
             _ => return Ok(held),
         };
         let no_space = |(task, outcome): Completed| match outcome {
-            Err(DeliveryError::Remote(source)) => (task, Err(DeliveryError::NoSpace { free, source })),
+            Err(DeliveryError::Remote(source)) => (
+                task,
+                Err(DeliveryError::NoSpace {
+                    shortage: shortage(&free, needed),
+                    source,
+                }),
+            ),
             other => (task, other),
         };
         Ok(held.into_iter().map(no_space).collect())

@@ -106,7 +106,7 @@ impl Handshake {
         let channel = runtime.block_on(async {
             login::log_in(&mut session, destination).await?;
             let started = session.target.run_step(start_sftp(&session.handle)).await?;
-            started.map_err(|source| DeliveryError::NoSftp(session.target.address.clone(), source))
+            started.map_err(|error| not_started(&session, error))
         })?;
         let UnauthenticatedSession { handle, peer, target } = session;
         Ok(SshConnection {
@@ -116,6 +116,15 @@ impl Handshake {
             address: target.address,
             runtime,
         })
+    }
+}
+
+/// Only an answer of the server says that it offers no SFTP. After any other error the connection is gone.
+fn not_started(session: &UnauthenticatedSession, error: Error) -> DeliveryError {
+    let address = session.target.address.clone();
+    match error {
+        Error::RequestDenied | Error::ChannelOpenFailure(_) => DeliveryError::NoSftp(address, error),
+        _ => DeliveryError::Lost(address, session.peer.disconnect_reason()),
     }
 }
 

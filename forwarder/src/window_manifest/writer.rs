@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_config::{Destination, WindowManifest};
 use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, SourceReach, Window};
 use logferry_protocol::names::SourceId;
+use logferry_text::count_of;
 use tracing::info;
 
 use crate::schedule::plan::wants_batch;
@@ -103,7 +104,8 @@ impl ManifestWriter {
         }
         ledger.add_manifest(name, &manifest, now)?;
         let (manifest, batches) = (&manifest.name, manifest.batches.len());
-        info!(destination = %name, manifest, batches, "window manifest {manifest} written for {name}, {batches} batches");
+        let of = count_of(batches as u64, "batch");
+        info!(destination = %name, manifest, batches, "window manifest {manifest} written for {name}, {of}");
         Ok(())
     }
 

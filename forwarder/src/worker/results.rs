@@ -13,7 +13,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use logferry_config::Destination;
 use logferry_ledger::{Batch, FailureKind, ManifestRecord};
-use logferry_text::{count_of, duration, error_chain, size};
+use logferry_text::{count_of, duration, size};
 use tracing::{error, info, warn};
 
 use super::{DestinationWorker, NotedHealth};
@@ -246,7 +246,7 @@ impl DestinationWorker {
             FailureScope::Connection => self.retry_decision(FailureScope::Connection, attempts).wait,
             _ => self.destination.failed_every,
         };
-        let (destination, name, text) = (&self.destination.name, &manifest.name, error_chain(error));
+        let (destination, name, text) = (&self.destination.name, &manifest.name, error.explanation());
         error!(
             %destination, name, ?wait, error = text,
             "a window manifest cannot be delivered: {name} to {destination}; it is tried again in {}", duration(wait)

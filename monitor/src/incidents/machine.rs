@@ -228,11 +228,11 @@ impl IncidentStep {
             incident.returns = incident.returns.saturating_add(1);
             let returns = incident.returns;
             if returns < RETURNS_TOLD {
-                self.note(now, "it is there again".to_owned());
+                self.note(now, "the cause is back".to_owned());
             } else if returns == RETURNS_TOLD {
                 self.note(
                     now,
-                    "it is there again; it comes and goes, which is no longer noted".to_owned(),
+                    "the cause is back; it comes and goes, which is no longer noted".to_owned(),
                 );
             }
         }
@@ -255,7 +255,14 @@ impl IncidentStep {
             return;
         }
         if self.incident.gone_since.is_none() && self.incident.returns < RETURNS_TOLD {
-            self.note(now, "it is not seen any more".to_owned());
+            let wait = self.incident.clear_after;
+            let ends = if wait.is_zero() {
+                String::new()
+            } else {
+                format!("; the incident is over if it stays away for {}", duration(wait))
+            };
+            // Of a silent source "it" would be read as the source.
+            self.note(now, format!("the cause is gone{ends}"));
         }
         let gone_since = *self.incident.gone_since.get_or_insert(now);
         if age(gone_since, now) >= self.incident.clear_after {

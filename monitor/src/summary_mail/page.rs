@@ -16,6 +16,7 @@ use super::facts::SummaryFacts;
 use super::line_totals::{change, share};
 use super::report::SummaryReport;
 use super::source_rows::SummarySource;
+use super::window_check::WindowCheck;
 use crate::summary::period::PeriodKind;
 use crate::time::local_time;
 
@@ -83,7 +84,7 @@ pub(crate) struct PagePicture {
 pub(crate) struct PageWindows {
     /// `3 of 3 windows are whole`
     pub(crate) text: String,
-    /// Those of an hour; of a day, those that are not whole.
+    /// Those of an hour, the broken ones first; of a day, those that are not whole.
     pub(crate) rows: Vec<PageWindow>,
 }
 
@@ -268,20 +269,39 @@ fn page_windows(facts: &SummaryFacts, report: &SummaryReport) -> PageWindows {
             count_of(windows.len() as u64, "window")
         )
     };
-    let is_shown = |window: &&super::window_check::WindowCheck| {
-        facts.period.kind == PeriodKind::Hour || !window.is_whole()
-    };
-    let rows = windows.iter().filter(is_shown).take(ITEMS_SHOWN);
-    PageWindows {
-        text,
-        rows: rows
-            .map(|window| PageWindow {
-                label: window.label.clone(),
-                is_whole: window.is_whole(),
-                text: window.text(),
-            })
-            .collect(),
+    let is_shown = |window: &&WindowCheck| facts.period.kind == PeriodKind::Hour || !window.is_whole();
+    let mut listed: Vec<_> = windows.iter().filter(is_shown).collect();
+    // What a reader must see first is never cut off. The order of time stays within both kinds.
+    listed.sort_by_key(|window| window.is_whole());
+    let (shown, rest) = listed.split_at(listed.len().min(ITEMS_SHOWN));
+    let mut rows: Vec<_> = shown.iter().map(|window| page_window(window)).collect();
+    rows.extend(more_windows(rest));
+    PageWindows { text, rows }
+}
+
+fn page_window(window: &WindowCheck) -> PageWindow {
+    PageWindow {
+        label: window.label.clone(),
+        is_whole: window.is_whole(),
+        text: window.text(),
     }
+}
+
+/// The row about the windows that are not listed.
+fn more_windows(rest: &[&WindowCheck]) -> Option<PageWindow> {
+    let broken = rest.iter().filter(|window| !window.is_whole()).count() as u64;
+    let text = match broken {
+        0 => "whole".to_owned(),
+        broken => format!(
+            "{} not whole; the console's page /windows shows them",
+            count(broken)
+        ),
+    };
+    (!rest.is_empty()).then(|| PageWindow {
+        label: format!("and {} more", count(rest.len() as u64)),
+        is_whole: broken == 0,
+        text,
+    })
 }
 
 fn page_incidents(facts: &SummaryFacts, zone: &TimeZone) -> Vec<PageIncident> {

@@ -175,10 +175,10 @@ fn notices(
     }
     for row in sources {
         if let Some((sent, stored)) = row.difference {
-            let [sent, stored] = [sent, stored].map(count);
+            let (sent, stored) = (count_of(sent, "line"), count(stored));
             let source = &row.source;
             notices.push(format!(
-                "Counts of {source} differ since the beginning: {sent} lines sent, {stored} stored."
+                "Counts of {source} differ since the beginning: {sent} sent, {stored} stored."
             ));
         }
     }

@@ -16,7 +16,7 @@ const NAMED_MAX: usize = 3;
 /// One window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WindowCheck {
-    /// `08:00-08:20`
+    /// `08:00-08:20`; `08:00:00-08:00:30` if it is shorter than a minute.
     pub(crate) label: String,
     pub(crate) totals: LineTotals,
     /// Sources that may have lines of it.
@@ -92,10 +92,12 @@ pub(crate) fn check_windows(facts: &SummaryFacts, zone: &TimeZone) -> Vec<Window
 }
 
 fn label(start: i64, end: i64, zone: &TimeZone) -> String {
+    // Several windows of one minute would have the same label.
+    let format = if end - start < 60 { "%H:%M:%S" } else { "%H:%M" };
     let local = |second| clamped_timestamp(second).to_zoned(zone.clone());
     format!(
         "{}-{}",
-        local(start).strftime("%H:%M"),
-        local(end).strftime("%H:%M")
+        local(start).strftime(format),
+        local(end).strftime(format)
     )
 }

@@ -58,7 +58,7 @@ pub enum AdoptError {
     },
     /// The offset file does not hold an offset.
     #[error(
-        "{} holds {content:?}, which is no byte offset. The old shipper writes it in location, so a crash may have damaged it: \
+        "{} holds {content:?}, which is no byte offset. The old shipper writes it in place, so a crash may have damaged it: \
          find the place in the receiver's last file, and write the offset into a copy of this file, with its old time \
          (`touch -r`)", .path.display()
     )]

@@ -10,7 +10,7 @@ use logferry_forwarder::{
 use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::DestinationName;
-use logferry_text::{count, error_chain, size};
+use logferry_text::{count, count_of, error_chain, size};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::console::{PROGRESS_INTERVAL, ProgressLine, ShowInterval};
@@ -140,14 +140,15 @@ fn read_back(
 
 /// One warning for all missing manifests, or markers. The ledger does not record whether they were delivered.
 fn missing_sidecars(name: &DestinationName, kind: SidecarKind, paths: &[&str]) -> Option<Discrepancy> {
-    let (number, first) = (count(paths.len() as u64), paths.first()?);
+    let (number, first) = (paths.len() as u64, paths.first()?);
+    let batches = count_of(number, "batch");
     let setting = match kind {
         SidecarKind::Marker => "marker",
         SidecarKind::Manifest | SidecarKind::WindowManifest => "manifest",
     };
     let detail = format!(
-        "{number} batches at {name} have no {setting} beside them, the first is {first}: they were removed, or the \
-         batches were delivered before `{setting}` was configured"
+        "{batches} at {name} without a {setting}, the first is {first}: removed there, or delivered before `{setting}` was \
+         configured"
     );
     Some(Discrepancy::new(DiscrepancyKind::SidecarMissing, detail))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use logferry_config::{Config, IndexerSettings, OpenSearchSettings};
 use logferry_ledger::{BatchFilter, Ledger};
 use logferry_numbers::{IndexDb, IndexReader};
-use logferry_text::{count, count_of, size};
+use logferry_text::{count_of, size};
 use serde::Serialize;
 
 use crate::args::ResendArgs;
@@ -84,7 +84,7 @@ fn is_confirmed(options: &ResendArgs, resent: &IndexResend) -> Result<bool> {
     if options.all {
         return Ok(true);
     }
-    let (number, lines) = (batches(resent.batches), count_of(resent.lines, "line"));
+    let (number, lines) = (count_of(resent.batches, "batch"), count_of(resent.lines, "line"));
     let (bytes, server) = (size(resent.bytes), &resent.server);
     let question = format!(
         "Send {number} ({lines}, {bytes}) to OpenSearch at {server} again? What it has already is found, and not doubled."
@@ -96,23 +96,16 @@ fn is_confirmed(options: &ResendArgs, resent: &IndexResend) -> Result<bool> {
     })
 }
 
-fn batches(number: u64) -> String {
-    match number {
-        1 => "1 batch".to_owned(),
-        number => format!("{} batches", count(number)),
-    }
-}
-
 fn text(resent: &IndexResend) -> String {
     let IndexResend { server, gone, .. } = resent;
-    let (number, lines) = (batches(resent.batches), count_of(resent.lines, "line"));
+    let (number, lines) = (count_of(resent.batches, "batch"), count_of(resent.lines, "line"));
     let sentence = if resent.requested { "go to" } else { "would go to" };
     let mut text = format!(
         "{number} ({lines}, {}) {sentence} OpenSearch at {server} again\n",
         size(resent.bytes)
     );
     if *gone > 0 {
-        let gone = batches(*gone);
+        let gone = count_of(*gone, "batch");
         let _ = writeln!(text, "gone from the spool, and so not sent again: {gone}");
     }
     text += if resent.requested {

@@ -11,7 +11,7 @@ use logferry_config::{Config, Subscriber};
 use logferry_forwarder::{BatchAtDestination, ResendImpossible, ResendOutcome, resend};
 use logferry_ledger::{Batch, Ledger};
 use logferry_protocol::names::DestinationName;
-use logferry_text::{Table, count, size};
+use logferry_text::{Table, count, count_of, size};
 
 use crate::args::ResendArgs;
 use crate::commands::retry::batches_named;
@@ -61,13 +61,13 @@ fn is_confirmed(options: &ResendArgs, preview: &ResendOutcome) -> Result<bool> {
         return Ok(true);
     }
     let bytes = size(preview.due.iter().map(|due| due.bytes).sum());
-    let batches = count(preview.due.len() as u64);
+    let batches = count_of(preview.due.len() as u64, "batch");
     let question = format!(
-        "Send {batches} batches ({bytes}) again? Where files are taken away, their lines are then there twice."
+        "Send {batches} ({bytes}) again? Where files are taken away, their lines are then there twice."
     );
     console::confirm(&question)?.ok_or_else(|| {
         Failure::configuration(anyhow!(
-            "this would send {batches} batches ({bytes}) again; name batches, give --since or --until, or say --all; \
+            "this would send {batches} ({bytes}) again; name batches, give --since or --until, or say --all; \
              --dry-run lists them"
         ))
     })

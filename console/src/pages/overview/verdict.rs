@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use logferry_inspection::status::{IncidentStatus, SourceState, StatusReport};
 use logferry_inspection::time::age;
 use logferry_ledger::Severity;
-use logferry_text::{about, count, count_of};
+use logferry_text::{about, count_of};
 
 use crate::pages::parts::{prose, times};
 
@@ -234,27 +234,23 @@ fn all_well(status: &StatusReport, now: Timestamp) -> String {
         ),
         (Some(last), waiting) => format!(
             "{} on the way, the last delivery was {} ago",
-            batches(waiting),
+            count_of(waiting, "batch"),
             about(age(last, now))
         ),
         (None, 0) => "nothing waits for delivery".to_owned(),
         (None, waiting) if status.destinations.is_empty() => {
-            format!("{} kept, as no destination is configured", batches(waiting))
+            format!(
+                "{} kept, as no destination is configured",
+                count_of(waiting, "batch")
+            )
         }
-        (None, waiting) => format!("{} on the way to the first delivery", batches(waiting)),
+        (None, waiting) => format!("{} on the way to the first delivery", count_of(waiting, "batch")),
     };
     format!("All is well: {} send, {delivery}.", count_of(sources, "source")).replacen(
         "1 source send",
         "1 source sends",
         1,
     )
-}
-
-fn batches(number: u64) -> String {
-    match number {
-        1 => "1 batch".to_owned(),
-        number => format!("{} batches", count(number)),
-    }
 }
 
 fn capitalized(text: &str) -> String {

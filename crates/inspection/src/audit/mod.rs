@@ -26,7 +26,7 @@ use logferry_ledger::{Batch, BatchFilter, BatchId, Ledger, LedgerError, SignedRe
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
-use logferry_text::{count, natural_order};
+use logferry_text::{count, count_of, natural_order};
 
 pub use self::page::{PageFacts, page};
 pub use self::report::{
@@ -225,8 +225,8 @@ fn with_names(sources: BTreeMap<String, AuditedSource>) -> Vec<AuditedSource> {
 fn differing_lines((source, lines): &(SourceId, LineCounts), survey: &Survey) -> Option<Discrepancy> {
     let batched = survey.sources.get(source.as_str()).map_or(0, |sums| sums.lines);
     (lines.sent != batched).then(|| {
-        let [sent, batched] = [lines.sent, batched].map(count);
-        let detail = format!("its streams sent {sent} lines, its batches hold {batched}");
+        let (sent, batched) = (count_of(lines.sent, "line"), count(batched));
+        let detail = format!("its streams sent {sent}, its batches hold {batched}");
         Discrepancy::of_source(source, DiscrepancyKind::LinesDiffer, detail)
     })
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use logferry_ledger::BatchState;
-use logferry_text::{count, size};
+use logferry_text::{count, count_of, size};
 
 use super::report::{Audit, AuditedBatch, Discrepancy};
 use logferry_text::escape_html;
@@ -222,9 +222,10 @@ fn how_checked(audit: &Audit, facts: &PageFacts) -> String {
     let windows = match signed.windows {
         0 => "No window of this period was signed before this audit.".to_owned(),
         windows => format!(
-            "{} windows were signed when all their batches were delivered. Every signature and the sums of each such \
+            "{} {} signed when all batches of it were delivered. Every signature and the sums of each such \
              window were compared with the ledger, {} of them row by row.",
-            count(windows),
+            count_of(windows, "window"),
+            if windows == 1 { "was" } else { "were" },
             count(signed.row_by_row)
         ),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use logferry_config::Subscriber;
 use logferry_ledger::{Batch, BatchState};
 use logferry_protocol::names::SourceId;
-use logferry_text::count;
+use logferry_text::{count, count_of};
 
 use super::report::{Discrepancy, DiscrepancyKind};
 use crate::expected_deliveries::is_unwanted;
@@ -22,9 +22,9 @@ pub(super) fn warnings(undelivered: &[Batch], subscribers: &[Subscriber]) -> Vec
         }
     }
     let warning = |(source, (batches, lines)): (&SourceId, (u64, u64))| {
-        let (batches, lines) = (count(batches), count(lines));
+        let (batches, lines) = (count(batches), count_of(lines, "line"));
         let detail = format!(
-            "no destination wants {batches} of its batches with {lines} lines; they wait in ready/ until one does"
+            "no destination wants {batches} of its batches with {lines}; they wait in ready/ until one does"
         );
         Discrepancy::of_source(source, DiscrepancyKind::Unwanted, detail)
     };

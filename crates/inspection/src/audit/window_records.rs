@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
-use logferry_text::count;
+use logferry_text::{count, count_of};
 
 use super::includes_window;
 use super::report::{Discrepancy, DiscrepancyKind, SignedWindows};
@@ -144,8 +144,8 @@ fn add_up(records: &[(SignedRecord, WindowRecord)]) -> WindowSums {
 
 fn sums_differ(found: &WindowSums, signed: &WindowSums) -> String {
     let text = |sums: &WindowSums| {
-        let (batches, lines, bytes) = (count(sums.batches), count(sums.lines), count(sums.bytes));
-        format!("{batches} batches, {lines} lines and {bytes} bytes")
+        let (batches, lines) = (count_of(sums.batches, "batch"), count_of(sums.lines, "line"));
+        format!("{batches}, {lines} and {}", count_of(sums.bytes, "byte"))
     };
     format!(
         "it was signed with {}, the ledger now has {}",

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Subscriber;
-use logferry_ledger::{Batch, BatchState, Delivery, DestinationState, FailureKind, Ledger, LedgerError};
+use logferry_ledger::{
+    Batch, BatchState, Delivery, DestinationState, FailureKind, Ledger, LedgerError, ManifestRecord,
+};
 use logferry_protocol::names::DestinationName;
 use serde::Serialize;
 
@@ -17,6 +19,20 @@ const IN_FLIGHT_FRESH: Duration = Duration::from_secs(15);
 
 /// Held batches named for each destination. The first few show what is wrong.
 const HELD_SHOWN_MAX: usize = 20;
+
+/// A manifest that waits for longer is stuck, failed or not: a delivery takes seconds.
+const MANIFEST_STUCK_AFTER: Duration = Duration::from_hours(1);
+
+/// The window manifests that a destination does not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StuckManifests {
+    /// How many there are.
+    pub(super) number: u64,
+    /// The name of the first one.
+    pub(super) first: String,
+    /// Why its last attempt failed, and what to do.
+    pub(super) error: Option<String>,
+}
 
 /// The state of one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +49,9 @@ pub struct DestinationStatus {
     pub oldest_waiting_seconds: u64,
     /// Window manifests that are not delivered there yet.
     pub waiting_manifests: u64,
+    /// Those of them that failed or wait for long.
+    #[serde(skip)]
+    pub(super) stuck_manifests: Option<StuckManifests>,
     /// Why it does not answer.
     pub error: Option<String>,
     /// The kind of that failure.
@@ -120,6 +139,7 @@ fn status(
             }
         }
     }
+    let manifests = ledger.waiting_manifests(name)?;
     let record = ledger.destination(name)?;
     let health = record.as_ref();
     Ok(DestinationStatus {
@@ -128,11 +148,23 @@ fn status(
         last_delivery_at: health.and_then(|health| health.last_delivery),
         waiting_batches,
         oldest_waiting_seconds,
-        waiting_manifests: ledger.waiting_manifests(name)?.len() as u64,
+        waiting_manifests: manifests.len() as u64,
+        stuck_manifests: stuck_manifests(&manifests, now),
         error_kind: health.and_then(|health| health.error_kind),
         error: record.and_then(|health| health.error),
         in_flight: in_flight(ledger, name, [undelivered, &requested], now)?,
         held,
+    })
+}
+
+fn stuck_manifests(waiting: &[ManifestRecord], now: Timestamp) -> Option<StuckManifests> {
+    let is_stuck = |it: &&ManifestRecord| it.attempts > 0 || age(it.written_at, now) >= MANIFEST_STUCK_AFTER;
+    let stuck: Vec<_> = waiting.iter().filter(is_stuck).collect();
+    let first = stuck.first()?;
+    Some(StuckManifests {
+        number: stuck.len() as u64,
+        first: first.name.clone(),
+        error: first.last_error.clone(),
     })
 }
 
@@ -166,4 +198,50 @@ fn in_flight(
         })
     });
     Ok(named.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use logferry_ledger::{NewManifest, Window};
+    use logferry_testkit::relay_host::{RelayHost, at, subscriber};
+
+    use super::super::problems::of_destination;
+    use super::*;
+
+    #[test]
+    fn window_manifests_that_failed_or_wait_for_long_are_a_problem() {
+        let mut host = RelayHost::new();
+        let (edw, now) = (subscriber("edw"), at("2026-11-21T03:10:00Z"));
+        let new = NewManifest {
+            window: Window {
+                start: at("2026-11-21T02:40:00Z").as_second(),
+                seconds: 1200,
+                utc_offset: 0,
+            },
+            revision: 1,
+            name: "WINDOW_x.json".to_owned(),
+            content: "{}".to_owned(),
+            batches: Vec::new(),
+        };
+        let added = host.ledger.add_manifest(&edw.name, &new, now);
+        added.expect("added");
+        let problem = |host: &RelayHost, now| {
+            let statuses = statuses(&host.ledger, std::slice::from_ref(&edw), &[], now).expect("read");
+            of_destination(&statuses[0])
+        };
+        assert_eq!(problem(&host, now), None, "it was written just now");
+        let later = now + SignedDuration::from_hours(1);
+        let waits = problem(&host, later).expect("a problem");
+        assert!(waits.contains("the forwarder's log"), "{waits}");
+        let id = host.ledger.waiting_manifests(&edw.name).expect("read")[0].id;
+        let failed = host.ledger.manifest_failed(id, "a different file is there", now);
+        failed.expect("noted");
+        assert_eq!(
+            problem(&host, now).as_deref(),
+            Some(
+                "destination edw did not get 1 window manifest, the first is WINDOW_x.json: a different file is there"
+            )
+        );
+    }
 }

@@ -141,10 +141,22 @@ fn of_source(source: &SourceStatus, now: Timestamp) -> Vec<String> {
         .collect()
 }
 
-fn of_destination(destination: &DestinationStatus) -> Option<String> {
+pub(super) fn of_destination(destination: &DestinationStatus) -> Option<String> {
     let name = &destination.name;
-    let waiting = count(destination.waiting_batches);
     let error = destination.error.as_deref().unwrap_or("no reason is known");
-    (destination.state == DestinationState::Down)
-        .then(|| format!("destination {name} is down, batches that wait for it: {waiting}; {error}"))
+    if destination.state == DestinationState::Down {
+        let waiting = count(destination.waiting_batches);
+        return Some(format!(
+            "destination {name} is down, batches that wait for it: {waiting}; {error}"
+        ));
+    }
+    let stuck = destination.stuck_manifests.as_ref()?;
+    let (number, first) = (count_of(stuck.number, "window manifest"), &stuck.first);
+    let error = stuck
+        .error
+        .as_deref()
+        .unwrap_or("it was not tried yet: look at the forwarder's log");
+    Some(format!(
+        "destination {name} did not get {number}, the first is {first}: {error}"
+    ))
 }

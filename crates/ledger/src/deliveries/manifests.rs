@@ -33,6 +33,8 @@ pub struct ManifestRecord {
     pub written_at: Timestamp,
     /// Failed attempts to deliver it.
     pub attempts: u32,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
     /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
     /// Before delivery: the server and the temporary name from which it may have been published.
@@ -85,6 +87,7 @@ impl ManifestRecord {
             content: row.get("content")?,
             written_at: row::time(row, "written_at")?,
             attempts: row.get("attempts")?,
+            last_error: row.get("last_error")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
             publishing_place: row.get("publishing_place")?,
         })

@@ -105,7 +105,11 @@ fn manifest_keeps_its_content_until_delivery_and_its_batches_are_listed() -> Tes
     assert_eq!((waiting.content.as_str(), waiting.attempts), ("{}", 0));
     let id = waiting.id;
     ledger.manifest_failed(id, "refused", now())?;
-    assert_eq!(ledger.waiting_manifests(&edw)?[0].attempts, 1);
+    let failed = &ledger.waiting_manifests(&edw)?[0];
+    assert_eq!(
+        (failed.attempts, failed.last_error.as_deref()),
+        (1, Some("refused"))
+    );
     ledger.manifest_delivered(id, "/in/WINDOW_x.json", now())?;
     assert_eq!(ledger.waiting_manifests(&edw)?, []);
     let last = ledger.last_manifest(batch.window, &edw)?.ok_or("known")?;

@@ -1,7 +1,5 @@
 //! The server's free space from `statvfs@openssh.com` (OpenSSH's PROTOCOL file, section 4.4).
 
-use std::fmt;
-
 use crate::error::ProtocolError;
 use crate::packets::reply::Fields;
 
@@ -33,14 +31,12 @@ impl FreeSpace {
 
     /// Whether a file of this many bytes does not fit.
     pub fn is_too_little_for(&self, bytes: u64) -> bool {
-        self.bytes < bytes || (self.files == 0 && self.files_in_all > 0)
+        self.bytes < bytes || self.has_no_files()
     }
-}
 
-impl fmt::Display for FreeSpace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, files, .. } = self;
-        write!(f, "{bytes} bytes and {files} files are free")
+    /// Whether no further file can be created, however small.
+    pub fn has_no_files(&self) -> bool {
+        self.files == 0 && self.files_in_all > 0
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Seek};
 
 use logferry_durable::{Disk, DiskError, DiskOperation};
+use logferry_text::count_of;
 
 use crate::error::StoreError;
 use crate::frame::{FrameDecoder, FrameEntry, FrameMeta};
@@ -294,8 +295,9 @@ impl<D: Disk> FrameFiles<D> {
         let (Some(Some(seen)), Some(meta)) = (seen, meta) else {
             let (path, offset) = (path.display(), entry.offset);
             self.damage.insert(format!(
-                "{path} is damaged at byte {offset}: {} lines are not found",
-                entry.lines
+                "{path} is damaged at byte {offset}: {} {} not found",
+                count_of(entry.lines.into(), "line"),
+                if entry.lines == 1 { "is" } else { "are" }
             ));
             return Ok(None);
         };

@@ -10,6 +10,7 @@ mod forwarder;
 mod indexer;
 mod labels;
 mod monitor;
+mod plain_text;
 mod process;
 mod relay;
 mod sender;
@@ -93,6 +94,11 @@ impl Metrics {
         let mut text = String::new();
         text::encode(&mut text, &self.0.registry).expect("writing to a String does not fail");
         text
+    }
+
+    /// The same samples in the Prometheus text 0.0.4, which everything reads that reads metrics.
+    pub fn plain_text(&self) -> String {
+        plain_text::from_open_metrics(&self.text())
     }
 
     /// The numbers of one sender.

@@ -13,7 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    ACCOUNT_ID, PASSWORD, PasswordAge, Running, Spool, Sshd, destination, limiting_proxy, names_in, until,
+    ACCOUNT_ID, Direction, PASSWORD, PasswordAge, Running, Spool, Sshd, cutting_proxy, destination,
+    limiting_proxy, names_in, until,
 };
 
 /// The processes that serve a server's connections.
@@ -167,7 +168,7 @@ async fn full_disk_is_named_with_its_free_space_and_costs_no_attempt() {
     assert_eq!(spool.down_kind("edw"), Some(FailureKind::NoSpace));
     let error = spool.down("edw").unwrap();
     assert!(
-        error.starts_with("the destination is full: ") && error.contains(" bytes and "),
+        error.starts_with("the destination is full: ") && error.contains(" free, and 2.0 MiB on the way"),
         "{error}"
     );
     assert!(spool.is_in(BatchState::Ready, &batch));
@@ -259,5 +260,27 @@ fn server_without_sftp_for_the_user_is_told_from_a_broken_connection() {
     assert_eq!(
         (error.scope(), error.kind()),
         (FailureScope::Destination, FailureKind::Protocol)
+    );
+}
+
+#[test]
+fn connection_that_is_cut_while_sftp_starts_is_no_refusal_of_sftp() {
+    let sshd = Sshd::start();
+    // From the keys to the first answer of SFTP, closer than the answers are long.
+    let cuts: Vec<_> = (0..120).map(|n| (Direction::ToClient, 2400 + n * 20)).collect();
+    let number = cuts.len();
+    let proxy = cutting_proxy(sshd.port, cuts);
+    sshd.know("host_ed25519.pub", &format!("[127.0.0.1]:{}", proxy.port));
+    let mut edw = destination("edw", &sshd);
+    edw.port = proxy.port;
+    let cut: Vec<_> = (0..number)
+        .filter_map(|_| check_destination(&edw).err())
+        .map(|error| error.explanation())
+        .collect();
+    let while_sftp_starts = cut.iter().filter(|said| said.contains(" broke")).count();
+    assert!(while_sftp_starts > 0, "{cut:#?}");
+    assert!(
+        !cut.iter().any(|said| said.contains("offers no SFTP")),
+        "{cut:#?}"
     );
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use logferry_http_client::HttpError;
 use logferry_ledger::AlertEventKind;
 use tokio::sync::Notify;
 
@@ -96,11 +97,12 @@ impl MessageTransport for FaultyTransport {
             Attempt::NotTaken => (false, Some(ChannelError::Start("absent".to_owned()))),
             Attempt::ServerError { kept } => (kept, Some(ChannelError::Ended("1".to_owned()))),
             Attempt::NoAnswer { kept } | Attempt::Crash { kept } => {
-                let error = ChannelError::CommandTimedOut {
-                    program: String::new(),
+                let error = HttpError::TimedOut {
+                    host: String::new(),
                     limit: std::time::Duration::ZERO,
+                    was_sent: true,
                 };
-                (kept, Some(error))
+                (kept, Some(error.into()))
             }
         };
         if kept {

@@ -226,6 +226,24 @@ async fn a_command_gets_json_and_its_failures_are_told() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_killed_each_time_has_not_taken_the_message() {
+    let mut host = RelayHost::new();
+    let hangs = ["sleep".to_owned(), "600".to_owned()];
+    let mut page = channel("page", ChannelKind::Command(hangs.to_vec()));
+    page.time_limit = Duration::from_millis(20);
+    let config = config(&host, vec![page]);
+    queue(&mut host, "page", &[event("a", Began, (0, 0))]);
+    for attempt in 1..=5 {
+        let failed = send_once(&config).await.expect("tried");
+        assert_eq!(failed.len(), 1, "attempt {attempt} is made, and fails");
+    }
+    let waiting = host.ledger.channel_backlogs().expect("read");
+    assert_eq!(waiting.len(), 1, "it still waits: {waiting:?}");
+    let attempts = host.ledger.channel_records().expect("read")[0].attempts;
+    assert_eq!(attempts, 5, "the rule `channel` sees that it fails");
+}
+
+#[tokio::test]
 async fn a_probe_sends_no_message_and_an_error_shows_no_secret() {
     let host = RelayHost::new();
     let server = ScriptedHttp::start([

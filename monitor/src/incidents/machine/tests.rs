@@ -68,6 +68,22 @@ fn what_begins_and_ends_is_told_once_each_with_how_long_it_lasted() {
 }
 
 #[test]
+fn a_timeline_says_that_the_cause_is_gone_and_back() {
+    let mut memory = Remembered::default();
+    let mut noted = Vec::new();
+    for (second, subjects) in [(0, &["a"][..]), (60, &[]), (90, &["a"])] {
+        let outcome = memory.look(&seen(subjects), HOLD, at(second));
+        let entries = outcome.updates.into_iter().flat_map(|update| update.entries);
+        noted.extend(entries.map(|entry| entry.text));
+    }
+    let expected = [
+        "the cause is gone; the incident is over if it stays away for 2 min",
+        "the cause is back",
+    ];
+    assert_eq!(noted[1..], expected);
+}
+
+#[test]
 fn a_source_that_flaps_ten_times_in_ten_minutes_makes_one_incident() {
     for clear in [0, 120] {
         let hold = AlertHold {

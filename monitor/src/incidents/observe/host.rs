@@ -134,11 +134,11 @@ fn counts(facts: &Facts<'_>, findings: &mut RuleFindings) {
     let differing = totals.iter().filter(|it| it.lines_sent != it.lines_batched);
     findings.found.extend(differing.map(|it| {
         let name = &it.source;
-        let (sent, stored) = (count(it.lines_sent), count(it.lines_batched));
+        let (sent, stored) = (count_of(it.lines_sent, "line"), count(it.lines_batched));
         RuleFinding::critical(
             AUDIT,
             name,
-            format!("the counts of source {name} differ: {sent} lines taken, {stored} in batches"),
+            format!("the counts of source {name} differ: {sent} taken, {stored} in batches"),
             "run `logferry audit` and `logferry fsck`, and keep a copy of ledger.db".to_owned(),
         )
     }));

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod windows;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -471,30 +473,4 @@ fn the_users_templates_take_the_place_of_ours_and_a_mistake_has_its_line() {
         let text = words.join(" ");
         assert!(text.contains("This is the built-in mail."), "{text}");
     }
-}
-
-#[test]
-fn a_source_that_may_have_lines_makes_a_window_not_whole() {
-    let mut facts = facts(hour(), 2);
-    let text = |facts: &SummaryFacts| composed(facts).mail.text;
-    facts.sources[0].heartbeat_at = Some(at("2026-11-21T08:50+06:00"));
-    assert!(
-        text(&facts).contains("2 of 3 windows are whole"),
-        "{}",
-        text(&facts)
-    );
-    assert!(
-        text(&facts).contains("\n08:40-09:00: may have lines: 198.51.100.1\n"),
-        "{}",
-        text(&facts)
-    );
-    facts.progress = vec![SourceProgress {
-        source: facts.sources[0].source.clone(),
-        reached: Some(facts.period.end.as_second()),
-    }];
-    assert!(
-        text(&facts).contains("3 of 3 windows are whole"),
-        "{}",
-        text(&facts)
-    );
 }
