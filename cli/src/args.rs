@@ -315,7 +315,7 @@ pub(crate) struct SearchArgs {
     /// Only lines in which this regular expression matches
     #[arg(long, value_name = "RE")]
     pub(crate) regex: Vec<String>,
-    /// Only lines without this word; as -WORD in the words
+    /// Only lines without this word or phrase; as -WORD in the words
     #[arg(long, value_name = "WORD")]
     pub(crate) not: Vec<String>,
     /// At most so many lines
@@ -328,7 +328,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "TIME", value_parser = logferry_config::units::parse_duration)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Go on where a search has stopped: the text that it has printed
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
     pub(crate) after: Option<SearchCursor>,
     /// Print JSON, one object a line, for programs
     #[arg(long)]
@@ -477,6 +477,13 @@ mod tests {
             let args = CliArgs::try_parse_from(line).unwrap();
             assert_eq!(args.config, PathBuf::from("x.yaml"));
         }
+    }
+
+    #[test]
+    fn cursor_of_lines_before_1970_begins_with_a_minus() {
+        let cursor = "-2208988800000,b_mix_1@0";
+        let args = CliArgs::try_parse_from(["logferry", "search", "--after", cursor]);
+        assert!(args.is_ok(), "{args:?}");
     }
 
     #[test]

@@ -242,6 +242,7 @@ fn usage_that_is_wrong_is_refused_with_advice() {
             &["--since", "2h", "--until", "3h"],
             "--since is not before --until",
         ),
+        (&["--not", ""], "`` stands for nothing; write a word"),
         (&["--field", "a"], "`a` is no field with its value"),
         (
             &["--source", "198.51.100.2"],

@@ -52,6 +52,7 @@ impl NamedCounter {
         let is_method = |method: &String| {
             facts
                 .method
+                .as_deref()
                 .is_some_and(|found| found.eq_ignore_ascii_case(method.as_bytes()))
         };
         rule.status.as_ref().is_none_or(is_status)
@@ -60,7 +61,7 @@ impl NamedCounter {
             && rule
                 .path
                 .as_ref()
-                .is_none_or(|path| facts.path.is_some_and(|found| path.matches(found)))
+                .is_none_or(|path| facts.path.as_deref().is_some_and(|found| path.matches(found)))
             && self.text.as_ref().is_none_or(|text| text.find(line).is_some())
             && rule.fields.iter().all(|(name, value)| {
                 let found = reader.field(line, name.as_bytes());

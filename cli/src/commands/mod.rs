@@ -24,3 +24,30 @@ pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod tail;
 pub(crate) mod trust;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+
+/// Refuses times between which no line can be.
+fn require_order(since: Option<Timestamp>, until: Option<Timestamp>) -> anyhow::Result<()> {
+    if since.zip(until).is_some_and(|(since, until)| since >= until) {
+        return Err(anyhow!(
+            "--since is not before --until, so no line can be between them; exchange the two"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_the_wrong_order_are_refused() {
+        let time = |second| Timestamp::from_second(second).ok();
+        assert!(require_order(time(2), time(1)).is_err());
+        assert!(require_order(time(1), time(1)).is_err());
+        assert!(require_order(time(1), time(2)).is_ok());
+        assert!(require_order(time(1), None).is_ok());
+    }
+}

@@ -3,7 +3,6 @@
 //! It is a search of its own, with a short time, so that the search for lines is not slower for it. Bounded: the lines that are
 //! counted, and the values that are told apart.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -213,7 +212,7 @@ impl HitTaker for FacetCounts {
             *self.status.entry(status).or_default() += 1;
         }
         let facts = reader.read(line.line);
-        let path = reader.field(line.line, b"path").or(facts.path.map(Cow::Borrowed));
+        let path = reader.field(line.line, b"path").or(facts.path);
         if let Some(path) = path {
             let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
             self.path.add(&String::from_utf8_lossy(path), 1);

@@ -2,12 +2,16 @@
 //!
 //! May be changed here alone: the names of fields that have a meaning.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use logferry_time_windows::LineTime;
 
 use crate::field::LineField;
+use crate::format::Format;
 use crate::level::Level;
 
-/// The facts of a line. Texts are as they are escaped in the line.
+/// The facts of a line. Texts are without the escapes that they have in the line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineFacts<'l> {
     /// Its time.
@@ -19,9 +23,9 @@ pub struct LineFacts<'l> {
     /// The level: from its field; else from the status, 5xx error, 4xx warning, others info; else from words of the line.
     pub level: Option<Level>,
     /// The method of the request.
-    pub method: Option<&'l [u8]>,
+    pub method: Option<Cow<'l, [u8]>>,
     /// The path of the request, without its query.
-    pub path: Option<&'l [u8]>,
+    pub path: Option<Cow<'l, [u8]>>,
     /// How long the request took, in microseconds.
     pub request_micros: Option<u64>,
 }
@@ -64,8 +68,8 @@ impl FieldRole {
 }
 
 impl<'l> LineFacts<'l> {
-    /// Takes what the fields of the line say. The first of several fields of one meaning counts.
-    pub(crate) fn take(&mut self, line: &'l [u8], fields: &[LineField<'_>]) {
+    /// Takes what the fields of the line in this format say. The first of several fields of one meaning counts.
+    pub(crate) fn take(&mut self, line: &'l [u8], fields: &[LineField<'_>], format: &Format) {
         for field in fields {
             let Some(role) = FieldRole::of(field.name(line)) else {
                 continue;
@@ -73,12 +77,26 @@ impl<'l> LineFacts<'l> {
             let Some(value) = line.get(field.value.clone()) else {
                 continue;
             };
+            // Most lines have no escape: then it is not asked how the format escapes.
+            let plain = || match memchr::memchr(b'\\', value) {
+                None => Some(Cow::Borrowed(value)),
+                Some(_) => format.value(line, field),
+            };
             match role {
                 FieldRole::Status => self.status = self.status.or_else(|| status(value)),
                 FieldRole::Level => self.level = self.level.or_else(|| Level::of_value(value)),
-                FieldRole::Method => self.method = self.method.or(filled(value)),
-                FieldRole::Path => self.path = self.path.or_else(|| path(value)),
-                FieldRole::Request => self.take_request(value),
+                FieldRole::Method => {
+                    self.method = self
+                        .method
+                        .take()
+                        .or_else(|| plain().filter(|value| is_filled(value)));
+                }
+                FieldRole::Path => self.path = self.path.take().or_else(|| path(plain()?)),
+                FieldRole::Request => {
+                    if let Some(request) = plain() {
+                        self.take_request(request);
+                    }
+                }
                 FieldRole::RequestTime(digits) => {
                     self.request_micros = self.request_micros.or_else(|| micros(value, digits));
                 }
@@ -88,25 +106,37 @@ impl<'l> LineFacts<'l> {
     }
 
     /// `GET /path?query HTTP/1.1`. What a client sends instead is no request.
-    fn take_request(&mut self, request: &'l [u8]) {
-        let mut words = request.split(|byte| *byte == b' ');
-        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+    fn take_request(&mut self, request: Cow<'l, [u8]>) {
+        let is_space = |byte: &u8| *byte == b' ';
+        let Some(method_end) = request.iter().position(is_space) else {
             return;
         };
-        if !method.is_empty()
-            && method
-                .iter()
-                .all(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte))
-        {
-            self.method = self.method.or(Some(method));
-            self.path = self.path.or_else(|| path(target));
+        let target = request.get(method_end + 1..).unwrap_or_default();
+        let target_end = method_end + 1 + target.iter().position(is_space).unwrap_or(target.len());
+        let (Some(method), Some(target)) = (
+            part(request.clone(), 0..method_end),
+            part(request, method_end + 1..target_end),
+        ) else {
+            return;
+        };
+        let is_of_method = |byte: &u8| byte.is_ascii_uppercase() || b"_-".contains(byte);
+        if !method.is_empty() && method.iter().all(is_of_method) {
+            self.method = self.method.take().or(Some(method));
+            self.path = self.path.take().or_else(|| path(target));
         }
     }
 }
 
 /// `-` is nginx's word for nothing.
-fn filled(value: &[u8]) -> Option<&[u8]> {
-    (!matches!(value, b"" | b"-")).then_some(value)
+fn is_filled(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"-")
+}
+
+fn part(text: Cow<'_, [u8]>, range: Range<usize>) -> Option<Cow<'_, [u8]>> {
+    match text {
+        Cow::Borrowed(text) => text.get(range).map(Cow::Borrowed),
+        Cow::Owned(text) => text.get(range).map(|part| Cow::Owned(part.to_vec())),
+    }
 }
 
 fn status(value: &[u8]) -> Option<u16> {
@@ -120,19 +150,21 @@ fn status(value: &[u8]) -> Option<u16> {
 }
 
 /// The path of a request's target, which may be a whole URL.
-fn path(target: &[u8]) -> Option<&[u8]> {
-    let target = filled(target)?;
+fn path(target: Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
+    if !is_filled(&target) {
+        return None;
+    }
     let is_url = target.starts_with(b"http://") || target.starts_with(b"https://");
     let from = if is_url {
-        let host = memchr::memmem::find(target, b"://")? + 3;
+        let host = memchr::memmem::find(&target, b"://")? + 3;
         let slash = memchr::memchr(b'/', target.get(host..)?);
         slash.map_or(target.len(), |slash| host + slash)
     } else {
         0
     };
-    let target = target.get(from..)?;
-    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
-    target.get(..end)
+    let len = memchr::memchr(b'?', target.get(from..)?);
+    let end = len.map_or(target.len(), |len| from + len);
+    part(target, from..end)
 }
 
 /// A decimal number of units as microseconds; a unit is 10^-`digits` seconds. Numbers too large for a request are none.
@@ -187,7 +219,8 @@ mod tests {
             ("*", Some("*")),
             ("-", None),
         ] {
-            assert_eq!(path(target.as_bytes()), expected.map(str::as_bytes), "{target}");
+            let found = path(Cow::Borrowed(target.as_bytes()));
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{target}");
         }
     }
 }

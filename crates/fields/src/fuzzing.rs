@@ -80,9 +80,13 @@ fn check_facts(format: &Format, data: &[u8]) {
         }
     }
     let found = Format::found_in(lines());
-    assert!(
-        lines().all(|line| line.len() >= LineReader::new(&found, 0).read(line).path.map_or(0, <[u8]>::len))
-    );
+    assert!(lines().all(|line| {
+        line.len()
+            >= LineReader::new(&found, 0)
+                .read(line)
+                .path
+                .map_or(0, |path| path.len())
+    }));
 }
 
 fn check_window(time: LineTime) {

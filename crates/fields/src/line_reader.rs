@@ -45,7 +45,7 @@ impl<'f> LineReader<'f> {
             let in_text = || Level::in_text(text.unwrap_or(line)).map(|(level, _)| level);
             facts.level = Level::of_priority(line).or_else(in_text);
         } else {
-            facts.take(line, &self.fields);
+            facts.take(line, &self.fields, self.format);
         }
         facts
     }

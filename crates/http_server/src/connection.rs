@@ -40,6 +40,10 @@ pub trait LastResponse: Send + Sync + 'static {
 
     /// Bytes of it were given to the kernel. One that was never written cannot arrive: hyper drops it if the client has gone.
     fn written(&self) {}
+
+    /// The server closes the connection, which is still open on the client's side. Without an error it may be asked now whether
+    /// the client's host has the response; afterwards nobody can know.
+    fn closing(&self) {}
 }
 
 /// The stream below a connection: plain TCP, or TLS.
@@ -47,7 +51,7 @@ pub type ClientTransport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection that closes so that its last response can be read.
 #[derive(Debug)]
-pub struct ClientConnection<L> {
+pub struct ClientConnection<L: LastResponse> {
     transport: ClientTransport,
     last: Arc<L>,
     state: CloseState,
@@ -122,6 +126,12 @@ impl<L: LastResponse> ClientConnection<L> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    fn note_closing(&self) {
+        if self.last.is_pending() {
+            self.last.closing();
+        }
+    }
+
     /// Reads and discards until the client's end.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 16 << 10];
@@ -131,6 +141,15 @@ impl<L: LastResponse> ClientConnection<L> {
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+}
+
+impl<L: LastResponse> Drop for ClientConnection<L> {
+    /// An idle connection is dropped without an orderly end, as when its client sends no other request for long.
+    fn drop(&mut self) {
+        if matches!(self.state, CloseState::Open) {
+            self.note_closing();
         }
     }
 }
@@ -187,7 +206,11 @@ impl<L: LastResponse> AsyncWrite for ClientConnection<L> {
                             CloseState::WaitingForReset(Box::pin(sleep(RESET_TIMEOUT)))
                         }
                         Poll::Pending if !is_late => return Poll::Pending,
-                        Poll::Ready(()) | Poll::Pending => CloseState::Closed,
+                        Poll::Ready(()) => CloseState::Closed,
+                        Poll::Pending => {
+                            self.note_closing();
+                            CloseState::Closed
+                        }
                     }
                 }
                 CloseState::WaitingForReset(until) => {

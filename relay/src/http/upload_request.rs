@@ -46,6 +46,11 @@ pub(super) async fn handle_upload(
         lines: Hash16::of(&body),
     };
     let pending = context.acks.claim(body_id.clone()).await;
+    let pending = pending.ok_or_else(|| {
+        ErrorResponse::wait(
+            "an equal upload is not known to have its response; nothing was stored, send it again",
+        )
+    })?;
     let chunk = upload_chunk(&context.group.name, body_id, arrived, body, split);
     context.store(chunk).await?;
     unconfirmed.set(pending);

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - Of equal bodies of a source one is processed at a time, until it is known whether its response was received. Only
 //!   then the next one is checked.
-//! - Only the latest claim on a body can report that its response was received.
+//! - A claim ends only with its connection: so nothing replaces it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,22 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{CommitJob, CommitQueue};
 
-/// How long a body waits for the acknowledgement of an equal one. After that the response counts as lost.
+/// How long a body waits for the acknowledgement of an equal one. After that it is refused, and comes again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The bodies of a group that are processed now or have an unconfirmed response.
 #[derive(Debug, Clone)]
 pub(crate) struct AckTracker {
-    bodies: Arc<Mutex<HashMap<UploadedBody, ClaimState>>>,
+    /// Each with what says that it is free.
+    bodies: Arc<Mutex<HashMap<UploadedBody, CancellationToken>>>,
     commits: CommitQueue,
     timeout: Duration,
-}
-
-/// The current claim on a body.
-#[derive(Debug)]
-struct ClaimState {
-    number: u64,
-    released: CancellationToken,
 }
 
 impl AckTracker {
@@ -48,33 +42,38 @@ impl AckTracker {
         }
     }
 
-    /// Waits until the body is free, or the timeout is over, and claims it.
+    /// Waits until the body is free, and claims it. `None` if that takes too long: nobody knows then whether this body is a
+    /// repeat, so it must come again.
     ///
     /// Cancel safe: a dropped wait has claimed nothing.
-    pub(crate) async fn claim(&self, body: UploadedBody) -> PendingAck {
+    pub(crate) async fn claim(&self, body: UploadedBody) -> Option<PendingAck> {
         let deadline = Instant::now() + self.timeout;
         loop {
-            let released = self.lock().get(&body).map(|claim| claim.released.clone());
-            let Some(released) = released else { break };
-            if tokio::time::timeout_at(deadline, released.cancelled())
+            let released = match self.try_claim(&body) {
+                Ok(pending) => return Some(pending),
+                Err(released) => released,
+            };
+            tokio::time::timeout_at(deadline, released.cancelled())
                 .await
-                .is_err()
-            {
-                break;
-            }
-        }
-        let mut bodies = self.lock();
-        let number = bodies.get(&body).map_or(0, |claim| claim.number + 1);
-        let released = CancellationToken::new();
-        bodies.insert(body.clone(), ClaimState { number, released });
-        PendingAck {
-            tracker: self.clone(),
-            body,
-            number,
+                .ok()?;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UploadedBody, ClaimState>> {
+    /// Claims the body, or gives what says that it is free.
+    fn try_claim(&self, body: &UploadedBody) -> Result<PendingAck, CancellationToken> {
+        // Looked up and entered under one lock: of two who were woken together one gets it.
+        let mut bodies = self.lock();
+        if let Some(released) = bodies.get(body) {
+            return Err(released.clone());
+        }
+        bodies.insert(body.clone(), CancellationToken::new());
+        Ok(PendingAck {
+            tracker: self.clone(),
+            body: body.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadedBody, CancellationToken>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,35 +83,22 @@ impl AckTracker {
 pub(crate) struct PendingAck {
     tracker: AckTracker,
     body: UploadedBody,
-    number: u64,
 }
 
 impl PendingAck {
     /// The response was received.
     pub(crate) fn confirm(self) {
-        let bodies = self.tracker.lock();
-        if self.is_current(&bodies) {
-            // Reported before the body is free: the next claim's chunk is queued after this job. A committer that has
-            // stopped remembers the body, and treats its response as unconfirmed.
-            let job = CommitJob::Acknowledged(self.body.clone());
-            self.tracker.commits.submit(job);
-        }
-        drop(bodies);
-    }
-
-    fn is_current(&self, bodies: &HashMap<UploadedBody, ClaimState>) -> bool {
-        let claim = bodies.get(&self.body);
-        claim.is_some_and(|claim| claim.number == self.number)
+        // Reported before the body is free: the next claim's chunk is queued after this job. A committer that has
+        // stopped remembers the body, and treats its response as unconfirmed.
+        let job = CommitJob::Acknowledged(self.body.clone());
+        self.tracker.commits.submit(job);
     }
 }
 
 impl Drop for PendingAck {
     fn drop(&mut self) {
-        let mut bodies = self.tracker.lock();
-        if self.is_current(&bodies)
-            && let Some(claim) = bodies.remove(&self.body)
-        {
-            claim.released.cancel();
+        if let Some(released) = self.tracker.lock().remove(&self.body) {
+            released.cancel();
         }
     }
 }
@@ -176,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn an_equal_body_waits_for_the_acknowledgement_of_the_first() {
         let (tracker, queue) = tracker();
-        let first = tracker.claim(body("a")).await;
+        let first = tracker.claim(body("a")).await.expect("free");
         let (second, ()) = tokio::join!(tracker.claim(body("a")), async {
             tracker.claim(body("b")).await;
             tokio::task::yield_now().await;
@@ -194,14 +180,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_claim_that_was_replaced_does_not_report() {
+    async fn a_body_that_waits_too_long_for_an_equal_one_is_no_repeat_of_it() {
         let (mut tracker, queue) = tracker();
         tracker.timeout = Duration::ZERO;
-        let first = tracker.claim(body("a")).await;
-        let second = tracker.claim(body("a")).await;
+        let first = tracker.claim(body("a")).await.expect("free");
+        assert!(tracker.claim(body("a")).await.is_none());
         first.confirm();
-        assert_eq!(acknowledged(&queue), []);
-        second.confirm();
         assert_eq!(acknowledged(&queue), [body("a")]);
         assert!(tracker.bodies.lock().expect("not poisoned").is_empty());
     }

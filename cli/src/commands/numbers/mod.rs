@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use logferry_numbers::{CounterId, IndexReader, NumbersDimension, NumbersQuery, NumbersSpan};
 
 use crate::args::{NumbersArgs, NumbersBy, NumbersPer};
+use crate::commands::require_order;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -17,6 +18,7 @@ use crate::owner;
 
 /// Prints the rows.
 pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
+    require_order(options.since, options.until).map_err(Failure::configuration)?;
     let config = configuration::load(file)?;
     let Some(indexer) = &config.indexer else {
         let file = file.display();

@@ -14,10 +14,11 @@ use logferry_ledger::Ledger;
 use logferry_numbers::IndexReader;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_search::{LineSelection, SearchPages, SearchScope, SearchedHost};
-use logferry_store::{Query, QueryError, SearchPage};
+use logferry_store::{Query, SearchPage};
 
 use self::output::SearchOutput;
 use crate::args::SearchArgs;
+use crate::commands::require_order;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -109,15 +110,7 @@ fn indexed_logs(store_dir: Option<&Path>) -> Result<Vec<String>> {
 }
 
 fn query(options: &SearchArgs) -> std::result::Result<Query, anyhow::Error> {
-    if options
-        .since
-        .zip(options.until)
-        .is_some_and(|(since, until)| since >= until)
-    {
-        return Err(anyhow!(
-            "--since is not before --until, so no line can be between them; exchange the two"
-        ));
-    }
+    require_order(options.since, options.until)?;
     let mut query = Query::parse(&options.words.join(" "))?;
     let milliseconds = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
     query.since_ms = milliseconds(options.since);
@@ -145,8 +138,6 @@ fn query(options: &SearchArgs) -> std::result::Result<Query, anyhow::Error> {
         .regex
         .iter()
         .try_for_each(|pattern| query.add_pattern(pattern))?;
-    let mut without =
-        |word: &String| -> std::result::Result<(), QueryError> { query.add_words(&format!("-{word}")) };
-    options.not.iter().try_for_each(&mut without)?;
+    options.not.iter().try_for_each(|part| query.add_without(part))?;
     Ok(query)
 }

@@ -20,11 +20,17 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::{CaptureHandle, RequestKey};
 use crate::source::http::socket_table::{ConnectionAddresses, has_taken_all};
 
-/// How long a request waits for the end of an equal one. After that the answer counts as lost.
+/// How long a request waits for the end of an equal one. After that it is refused, and comes again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// How often somebody who waits asks the kernel whether the answer was taken.
+/// After how long somebody who waits first asks the kernel whether the answer was taken. The pause doubles each time.
+const ASK_FIRST: Duration = Duration::from_millis(5);
+
+/// The longest pause between two such questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Those who wait for a claim. The first holds it.
+type WaitQueue = tokio::sync::Mutex<()>;
 
 /// The requests that are worked on, or were answered and not confirmed.
 #[derive(Debug, Clone)]
@@ -39,8 +45,17 @@ pub(super) struct Claims {
 struct Claim {
     number: u64,
     released: CancellationToken,
+    queue: Arc<WaitQueue>,
     /// The connection on which it was answered.
     answered: Option<ConnectionAddresses>,
+}
+
+/// What somebody who waits keeps of the claim before.
+#[derive(Debug)]
+struct EarlierClaim {
+    number: u64,
+    released: CancellationToken,
+    queue: Arc<WaitQueue>,
 }
 
 impl Claims {
@@ -52,52 +67,84 @@ impl Claims {
         }
     }
 
-    /// Waits until no equal request is worked on, and claims this one.
+    /// Waits until no equal request is worked on, and claims this one. `None` if that takes too long: nobody knows then whether
+    /// this request is a repeat, so it must come again.
     ///
     /// Cancel safe: a dropped wait has claimed nothing.
-    pub(super) async fn claim(&self, key: RequestKey) -> PendingAnswer {
+    pub(super) async fn claim(&self, key: RequestKey) -> Option<PendingAnswer> {
         let deadline = Instant::now() + WAIT_MAX;
+        let queue = match self.try_claim(key, Arc::default()) {
+            Ok(pending) => return Some(pending),
+            Err(earlier) => earlier.queue,
+        };
+        // Only the first of those who wait asks the kernel.
+        let _first = tokio::time::timeout_at(deadline, queue.lock()).await.ok()?;
         loop {
-            let earlier = self
+            match self.try_claim(key, Arc::clone(&queue)) {
+                Ok(pending) => return Some(pending),
+                Err(earlier) => self.wait_for_end(key, &earlier, deadline).await?,
+            }
+        }
+    }
+
+    /// Waits until the earlier claim on the request has ended; `None` at the deadline.
+    async fn wait_for_end(&self, key: RequestKey, earlier: &EarlierClaim, deadline: Instant) -> Option<()> {
+        let mut pause = ASK_FIRST;
+        loop {
+            let until = deadline.min(Instant::now() + pause);
+            if tokio::time::timeout_at(until, earlier.released.cancelled())
+                .await
+                .is_ok()
+            {
+                return Some(());
+            }
+            let answered = self
                 .lock()
                 .get(&key)
-                .map(|claim| (claim.released.clone(), claim.answered));
-            let Some((released, answered)) = earlier else {
-                break;
-            };
-            let until = deadline.min(Instant::now() + ASK_INTERVAL);
-            if tokio::time::timeout_at(until, released.cancelled()).await.is_ok() {
-                continue;
-            }
-            // Its connection is open and its host has all of the answer: it is another client, which posts an equal record.
+                .filter(|claim| claim.number == earlier.number)
+                .and_then(|claim| claim.answered);
+            // The other host has all of the answer: it is another client, which posts an equal record.
             if answered.is_some_and(has_taken_all) {
-                self.confirm(key, None);
-                break;
+                self.confirm(key, earlier.number);
+                return Some(());
             }
             if Instant::now() >= deadline {
-                break;
+                return None;
             }
+            pause = (pause * 2).min(ASK_INTERVAL);
+        }
+    }
+
+    /// Claims the request with this queue of those who wait for it, or says who has claimed it.
+    fn try_claim(&self, key: RequestKey, queue: Arc<WaitQueue>) -> Result<PendingAnswer, EarlierClaim> {
+        // Looked up and entered under one lock: of two who were woken together one gets it.
+        let mut requests = self.lock();
+        if let Some(claim) = requests.get(&key) {
+            return Err(EarlierClaim {
+                number: claim.number,
+                released: claim.released.clone(),
+                queue: Arc::clone(&claim.queue),
+            });
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let claim = Claim {
             number,
             released: CancellationToken::new(),
+            queue,
             answered: None,
         };
-        self.lock().insert(key, claim);
-        PendingAnswer {
+        requests.insert(key, claim);
+        Ok(PendingAnswer {
             claims: self.clone(),
             key,
             number,
-        }
+        })
     }
 
     /// The answer to this request has arrived, if the claim on it is still this one.
-    fn confirm(&self, key: RequestKey, number: Option<u64>) {
+    fn confirm(&self, key: RequestKey, number: u64) {
         let mut requests = self.lock();
-        let is_current = requests
-            .get(&key)
-            .is_some_and(|claim| number.is_none_or(|number| claim.number == number));
+        let is_current = requests.get(&key).is_some_and(|claim| claim.number == number);
         if is_current && let Some(claim) = requests.remove(&key) {
             // Said before the next equal request can be appended.
             self.capture.confirm(key);
@@ -187,7 +234,13 @@ impl LastResponse for UnconfirmedAnswer {
     fn confirm(&self) {
         let pending = self.lock().take();
         if let Some(pending) = pending {
-            pending.claims.confirm(pending.key, Some(pending.number));
+            pending.claims.confirm(pending.key, pending.number);
+        }
+    }
+
+    fn closing(&self) {
+        if self.connection.is_some_and(has_taken_all) {
+            self.confirm();
         }
     }
 }
@@ -205,7 +258,7 @@ mod tests {
     async fn equal_request_waits_until_the_first_is_confirmed() {
         let claims = Claims::new(memory_capture(None).0);
         let answer = UnconfirmedAnswer::default();
-        answer.set(claims.claim(key("a")).await);
+        answer.set(claims.claim(key("a")).await.expect("free"));
         let (second, ()) = tokio::join!(claims.claim(key("a")), async {
             drop(claims.claim(key("b")).await);
             tokio::task::yield_now().await;
@@ -220,15 +273,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn claim_that_was_replaced_confirms_nothing() {
+    async fn request_that_waits_too_long_for_an_equal_one_is_no_repeat_of_it() {
         let claims = Claims::new(memory_capture(None).0);
-        let (first, second) = (UnconfirmedAnswer::default(), UnconfirmedAnswer::default());
-        first.set(claims.claim(key("a")).await);
-        // Nobody knows what became of the first answer, so the wait ends with the time limit.
-        second.set(claims.claim(key("a")).await);
+        let first = UnconfirmedAnswer::default();
+        first.set(claims.claim(key("a")).await.expect("free"));
+        // Nobody knows what became of the first answer: who waits is sent away, and the claim stays.
+        let waits = [claims.claim(key("a")), claims.claim(key("a"))];
+        for refused in futures_of(waits).await {
+            assert!(refused.is_none());
+        }
+        assert_eq!(claims.lock().len(), 1, "the first claim is still there");
         first.confirm();
-        assert_eq!(claims.lock().len(), 1, "the second claim is still there");
-        drop(second);
+        assert!(claims.claim(key("a")).await.is_some());
+        assert!(claims.lock().is_empty());
+    }
+
+    async fn futures_of<F: Future>([one, other]: [F; 2]) -> [F::Output; 2] {
+        tokio::join!(one, other).into()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn of_many_equal_requests_one_at_a_time_is_worked_on() {
+        let claims = Claims::new(memory_capture(None).0);
+        let working = Arc::new(AtomicU64::new(0));
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let (claims, working) = (claims.clone(), Arc::clone(&working));
+            requests.spawn(async move {
+                let pending = claims.claim(key("a")).await.expect("in time");
+                assert_eq!(
+                    working.fetch_add(1, Ordering::SeqCst),
+                    0,
+                    "nobody else works on it"
+                );
+                tokio::task::yield_now().await;
+                working.fetch_sub(1, Ordering::SeqCst);
+                claims.confirm(key("a"), pending.number);
+            });
+        }
+        assert_eq!(requests.join_all().await.len(), 100);
         assert!(claims.lock().is_empty());
     }
 }

@@ -92,6 +92,8 @@ fn read(path: &Path) -> Result<(Vec<u8>, Arc<Vec<ClientKey>>), KeysFileError> {
     })?;
     let text = std::str::from_utf8(&contents)
         .map_err(|_| unusable("it is not text; write a key a line".to_owned()))?;
+    // Editors of Windows begin a file with a mark of its coding (BOM). It is not part of the first key.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -147,7 +149,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert!(keys.owner(b"first-key").is_some());
         }
-        write("third-key\n");
+        write("\u{feff}third-key\n");
         assert!(keys.renew().expect("readable"));
         assert_eq!(
             (keys.owner(b"first-key"), keys.owner(b"third-key")),

@@ -39,7 +39,8 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlots, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, accept, handshake, listen, renew,
+    ConnectionSlots, ListenerSlot, RenewalProblem, SHUTDOWN_TIMEOUT, ServerCertificates, accept, handshake,
+    listen, renew,
 };
 use crate::source::{SourceContext, SourceError};
 
@@ -88,6 +89,7 @@ async fn serve(
         Arc::new(ConnectionSlots::new(settings.max_connections)),
     );
     let mut connections = JoinSet::new();
+    let (mut tls_problem, mut keys_problem) = (RenewalProblem::default(), RenewalProblem::default());
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     status.running();
     loop {
@@ -95,8 +97,8 @@ async fn serve(
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             _ = renewal.tick() => {
-                renew(tls.as_ref(), &context.source);
-                renew_keys(&context);
+                renew(tls.as_ref(), &context.source, &mut tls_problem);
+                renew_keys(&context, &mut keys_problem);
                 continue;
             }
             accepted = accept(&listener, &slots) => match accepted {
@@ -130,15 +132,14 @@ pub(crate) fn wrong_keys(path: &Path) -> Option<String> {
     ClientKeys::load(path).err().map(|error| error.to_string())
 }
 
-fn renew_keys(context: &PostContext) {
-    match context.keys.as_ref().map(ClientKeys::renew) {
-        Some(Ok(true)) => tracing::info!(source = %context.source.name, "the changed keys are in use"),
-        Some(Err(error)) => {
-            let text = format!("{error}; the keys that were read before stay in use");
-            context.source.status.problem(text);
-        }
-        _ => {}
+fn renew_keys(context: &PostContext, problem: &mut RenewalProblem) {
+    let renewed = context.keys.as_ref().map_or(Ok(false), ClientKeys::renew);
+    if matches!(renewed, Ok(true)) {
+        tracing::info!(source = %context.source.name, "the changed keys are in use");
     }
+    let error = renewed.err();
+    let text = error.map(|error| format!("{error}; the keys that were read before stay in use"));
+    problem.note(text, &context.source);
 }
 
 /// Serves one connection until it ends, another client needs its slot, or the source stops and the running request is answered.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -173,7 +173,13 @@ impl PostContext {
             return Ok(response(path, &answer));
         }
         let key = given.map_or(sent, |(given, _)| given);
-        let pending: PendingAnswer = self.claims.claim(key).await;
+        let pending: Option<PendingAnswer> = self.claims.claim(key).await;
+        let pending = pending.ok_or_else(|| {
+            Rejection::wait(
+                Duration::from_secs(1),
+                "an equal request is not finished, or not known to have its answer; nothing was stored, send it again",
+            )
+        })?;
         let receipt = RequestReceipt {
             key,
             at: now.as_second(),
@@ -200,7 +206,10 @@ impl PostContext {
                 before
             }
         };
-        client.unconfirmed.set(pending);
+        // By its own key a repeat is known whether or not the answer arrives: such a request need not wait for that.
+        if given.is_none() {
+            client.unconfirmed.set(pending);
+        }
         Ok(response(path, &answer))
     }
 

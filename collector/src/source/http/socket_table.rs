@@ -11,10 +11,12 @@ pub(super) struct ConnectionAddresses {
     pub(super) peer: SocketAddr,
 }
 
-/// The state of a connection of which no side has sent its end.
-const ESTABLISHED: &str = "01";
+/// The states in which an acknowledgement of all bytes says that they were taken: no side has sent its end; this one has, and the
+/// other is open; the other has. A host resets the connection, and acknowledges nothing, if bytes come for a client that has
+/// closed, or if a client closes before it has read all. So an end from the other side after all bytes means that they were read.
+const ALIVE: [&str; 3] = ["01", "05", "08"];
 
-/// Whether the connection is open, and the other host has acknowledged all bytes that were sent. False if that is not known.
+/// Whether the connection lives, and the other host has acknowledged all bytes that were sent. False if that is not known.
 pub(super) fn has_taken_all(connection: ConnectionAddresses) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter();
     let tables = tables.filter_map(|path| fs::read_to_string(path).ok());
@@ -29,7 +31,7 @@ fn says_all_taken(table: &str, connection: ConnectionAddresses) -> bool {
         let mut next = || words.next().unwrap_or_default();
         let (here, there, state, queues) = (next(), next(), next(), next());
         let is_mine = local.iter().any(|end| end == here) && peer.iter().any(|end| end == there);
-        is_mine && state == ESTABLISHED && queues.starts_with("00000000:")
+        is_mine && ALIVE.contains(&state) && queues.starts_with("00000000:")
     })
 }
 
@@ -57,7 +59,7 @@ fn written(end: SocketAddr) -> [String; 2] {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -75,9 +77,32 @@ mod tests {
         while !has_taken_all(connection) {
             std::thread::yield_now();
         }
+        // It has not read the answer.
         drop(client);
         while has_taken_all(connection) {
             std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn client_that_closes_after_reading_has_taken_all_and_one_that_closed_before_has_not() {
+        for reads_it in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a listener");
+            let (mut server, peer) = listener.accept().expect("a client");
+            let local = server.local_addr().expect("bound");
+            if reads_it {
+                server.write_all(b"answer").expect("sent");
+                client.read_exact(&mut [0; 6]).expect("the answer");
+                drop(client);
+            } else {
+                drop(client);
+                assert_eq!(server.read(&mut [0; 1]).expect("its end"), 0);
+                server.write_all(b"answer").expect("given to the kernel");
+            }
+            // The end, or the reset, is there.
+            let _ = server.read(&mut [0; 1]);
+            assert_eq!(has_taken_all(ConnectionAddresses { local, peer }), reads_it);
         }
     }
 
@@ -92,7 +117,9 @@ mod tests {
         };
         assert!(says_all_taken(&line("D2F6 01 00000000:00000000"), connection));
         assert!(!says_all_taken(&line("D2F6 01 00000010:00000000"), connection));
-        assert!(!says_all_taken(&line("D2F6 08 00000000:00000000"), connection));
+        assert!(says_all_taken(&line("D2F6 08 00000000:00000001"), connection));
+        assert!(!says_all_taken(&line("D2F6 08 00000010:00000000"), connection));
+        assert!(!says_all_taken(&line("D2F6 07 00000000:00000000"), connection));
         assert!(!says_all_taken(&line("D2F7 01 00000000:00000000"), connection));
         let mapped = "0000000000000000FFFF00000100007F";
         let line = format!("0: {mapped}:1388 {mapped}:D2F6 01 00000000:00000000 00:0");

@@ -88,6 +88,7 @@ pub(crate) async fn serve_clients(
     let slots = Arc::new(ConnectionSlots::new(settings.max_connections));
     let memory = RecordMemory::new(RECORD_MEMORY);
     let mut connections = JoinSet::new();
+    let mut problem = RenewalProblem::default();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     context.status.running();
     loop {
@@ -95,7 +96,7 @@ pub(crate) async fn serve_clients(
             () = context.shutdown.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             _ = renewal.tick() => {
-                renew(tls.as_ref(), context);
+                renew(tls.as_ref(), context, &mut problem);
                 continue;
             }
             accepted = accept(&listener, &slots) => match accepted {
@@ -139,15 +140,34 @@ pub(crate) async fn accept(
     Ok((stream, peer, slot))
 }
 
-pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext) {
-    match tls.map(ServerCertificates::renew) {
-        Some(Ok(true)) => tracing::info!(source = %context.name, "the renewed certificate is in use"),
-        Some(Err(error)) => {
-            let text = format!("{error}; the certificate that was loaded before stays in use");
-            context.status.problem(text);
+/// What is wrong with a file that is read again and again. It is logged once, until it changes.
+#[derive(Debug, Default)]
+pub(crate) struct RenewalProblem(Option<String>);
+
+impl RenewalProblem {
+    /// Whether the problem was logged: there is one, and it was another before.
+    pub(crate) fn note(&mut self, problem: Option<String>, context: &SourceContext) -> bool {
+        let is_new = problem.is_some() && problem != self.0;
+        if let Some(text) = &problem {
+            context.status.problem(text.as_str());
+            if is_new {
+                tracing::warn!(source = %context.name, problem = %text, "a changed file cannot be used");
+            }
         }
-        _ => {}
+        self.0 = problem;
+        is_new
     }
+}
+
+/// Reads the certificate again. Its last problem is in `problem`.
+pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext, problem: &mut RenewalProblem) {
+    let renewed = tls.map_or(Ok(false), ServerCertificates::renew);
+    if matches!(renewed, Ok(true)) {
+        tracing::info!(source = %context.name, "the renewed certificate is in use");
+    }
+    let error = renewed.err();
+    let text = error.map(|error| format!("{error}; the certificate that was loaded before stays in use"));
+    problem.note(text, context);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::ServerCertificates;
+use super::{RenewalProblem, ServerCertificates};
 use crate::capture::testing::MemoryCapture;
 use crate::source::tcp;
 use crate::source::testing::{Certificates, context, until};
@@ -264,4 +264,13 @@ async fn port_that_is_taken_is_named() {
         error,
         format!("cannot listen on {address} (tcp); free the port, or change `listen` of the source")
     );
+}
+
+#[tokio::test]
+async fn file_that_cannot_be_used_is_logged_once_until_it_changes() {
+    let (context, _kept) = context(None);
+    let mut problem = RenewalProblem::default();
+    let mut note = |text: Option<&str>| problem.note(text.map(str::to_owned), &context);
+    let noted = [Some("a"), Some("a"), Some("b"), None, Some("b")].map(&mut note);
+    assert_eq!(noted, [true, false, true, false, true]);
 }

@@ -51,6 +51,12 @@ impl Query {
         Ok(())
     }
 
+    /// Only lines without this: `-` and a part of the text. White space in it makes all of it one phrase.
+    pub fn add_without(&mut self, part: &str) -> Result<(), QueryError> {
+        self.terms.extend(parse::without(part)?);
+        Ok(())
+    }
+
     /// Only lines whose field `name` has the value: as `name:value` in the text.
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         self.terms.push(parse::field(name, value, false)?);

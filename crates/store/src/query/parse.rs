@@ -39,6 +39,19 @@ pub(super) fn terms(text: &str) -> Result<Vec<QueryTerm>, QueryError> {
     Ok(terms)
 }
 
+/// The condition that lines are not this part. Of several words, it is a phrase: the words behind the first would be required else.
+pub(super) fn without(part: &str) -> Result<Option<QueryTerm>, QueryError> {
+    let text = part.trim();
+    if text.is_empty() {
+        return Err(QueryError(format!("`{part}` stands for nothing; write a word")));
+    }
+    let negated = format!("-{text}");
+    if split_part(&negated)?.1.is_empty() {
+        return term(&negated);
+    }
+    text_condition(text, (false, false), text, true).map(Some)
+}
+
 /// The next part and what is behind it. White space ends it, outside of quotes.
 fn split_part(text: &str) -> Result<(&str, &str), QueryError> {
     let mut is_quoted = false;
@@ -109,12 +122,22 @@ fn term(part: &str) -> Result<Option<QueryTerm>, QueryError> {
              character, or --regex"
         )));
     }
+    text_condition(text, is_open, part, is_negated).map(Some)
+}
+
+/// The condition that a line has this text, which `part` stands for.
+fn text_condition(
+    text: &str,
+    is_open: (bool, bool),
+    part: &str,
+    is_negated: bool,
+) -> Result<QueryTerm, QueryError> {
     let text_term = TextTerm::new(text, is_open).map_err(|_| QueryError(format!("`{part}` is too long")))?;
     let condition = Condition::Text(Box::new(text_term));
-    Ok(Some(QueryTerm {
+    Ok(QueryTerm {
         is_negated,
         condition,
-    }))
+    })
 }
 
 /// `"a value"*` without its quotes.
@@ -181,6 +204,33 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(parts(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn all_words_of_what_lines_must_not_have_are_one_phrase() {
+        for (part, expected) in [
+            ("two words", "-Text 9"),
+            (" word ", "-Text 4"),
+            ("\"two words\"", "-Text 9"),
+            ("a \"b c\"", "-Text 7"),
+            ("status:503", "-Status"),
+        ] {
+            let term = without(part).expect("a part").expect("a condition");
+            let shown = match &term.condition {
+                Condition::Text(text) => format!("Text {}", text.len()),
+                Condition::Status(_) => "Status".to_owned(),
+                other => format!("{other:?}"),
+            };
+            let sign = if term.is_negated { "-" } else { "" };
+            assert_eq!(format!("{sign}{shown}"), expected, "{part}");
+        }
+        for part in ["", " ", "\"\"", "*"] {
+            let error = without(part).expect_err("nothing").to_string();
+            assert!(
+                error.contains("stands for nothing; write a word"),
+                "{part}: {error}"
+            );
         }
     }
 

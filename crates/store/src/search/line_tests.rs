@@ -180,8 +180,8 @@ impl<'q> LineTests<'q> {
                 return true;
             };
             let known = match name.as_str() {
-                "method" => facts.method,
-                "path" => facts.path,
+                "method" => facts.method.as_deref(),
+                "path" => facts.path.as_deref(),
                 _ => None,
             };
             let value = reader.field(line, name.as_bytes()).or(known.map(Cow::Borrowed));
@@ -206,7 +206,10 @@ pub(super) fn fields_of(line: &[u8], reader: &mut LineReader<'_>) -> Vec<(String
     let fields = reader.values(line);
     let mut fields: Vec<_> = fields.map(|(name, value)| (text(name), text(&value))).collect();
     for (name, value) in [("method", facts.method), ("path", facts.path)] {
-        if let Some(value) = value.filter(|_| fields.iter().all(|(known, _)| known != name)) {
+        if let Some(value) = value
+            .as_deref()
+            .filter(|_| fields.iter().all(|(known, _)| known != name))
+        {
             fields.push((name.to_owned(), text(value)));
         }
     }
