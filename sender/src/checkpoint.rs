@@ -100,15 +100,13 @@ pub(crate) struct SkippedStart {
     pub(crate) exact: bool,
 }
 
-/// A compressed file that was shipped completely. If its stat changes, it is read again.
+/// A compressed file that was shipped completely, in a stream that earlier versions did not note. If its stat changes, it is read again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShippedArchive {
     pub(crate) log: LogName,
     pub(crate) path: String,
     #[serde(rename = "facts")]
     pub(crate) stat: FileStat,
-    /// The stream that holds its lines. Earlier versions did not note it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stream: Option<StreamId>,
 }
 
@@ -265,7 +263,6 @@ impl<D: Disk> CheckpointStore<D> {
 mod tests {
     use logferry_durable::RealDisk;
     use logferry_protocol::heartbeat::HostTime;
-    use logferry_protocol::stream::StreamId;
     use logferry_testkit::SimDisk;
     use proptest::prelude::*;
 
@@ -297,7 +294,6 @@ mod tests {
             tail: Tail::of(b"line\n"),
             by_other: false,
         };
-        let known_former = known.clone();
         let log: LogName = "access".parse().expect("a name");
         let stat = FileStat {
             key: FileKey { dev: 1, inode: 3 },
@@ -308,7 +304,7 @@ mod tests {
             streams: vec![CheckpointStream {
                 log: log.clone(),
                 path: "/log/access.log".into(),
-                stream: known,
+                stream: known.clone(),
                 finished: false,
                 seen: Offset::new(9),
                 marks: LineMarks::default(),
@@ -355,7 +351,7 @@ mod tests {
                 head,
                 end: stream_start(),
             }],
-            former: vec![former(log, known_former)],
+            former: vec![former(log, known)],
         }
     }
 

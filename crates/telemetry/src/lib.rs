@@ -6,6 +6,7 @@
 mod endpoint;
 mod logs;
 mod metrics;
+mod plain_text;
 mod presence;
 mod status_file;
 

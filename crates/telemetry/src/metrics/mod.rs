@@ -10,7 +10,6 @@ mod forwarder;
 mod indexer;
 mod labels;
 mod monitor;
-mod plain_text;
 mod process;
 mod relay;
 mod sender;
@@ -36,6 +35,7 @@ pub use self::sink::SinkMetrics;
 use self::forwarder::ForwarderFamilies;
 use self::relay::RelayFamilies;
 use self::sender::SenderFamilies;
+use crate::plain_text;
 
 /// Seconds with a fraction.
 type Seconds = Gauge<f64, AtomicU64>;
