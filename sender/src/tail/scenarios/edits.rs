@@ -1,5 +1,7 @@
 //! People work beside the logs: rotated logs are edited in place or by `sed -i`, and copied.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::log_writer::LIVE;
@@ -247,6 +249,17 @@ fn compressed_logs_with_the_same_contents_and_no_times_are_each_shipped() {
             assert_eq!(sim.arrived().lines().count(), 2 * (round + 1), "after a restart");
         }
     }
+}
+
+#[test]
+fn a_line_without_its_end_that_is_rotated_and_compressed_at_once_comes_once() {
+    let mut sim = sim();
+    sim.write_unique("half", " ");
+    sim.settle();
+    sim.rotate_by_rename();
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.advance(Duration::from_secs(3));
+    sim.settle_and_check();
 }
 
 #[test]

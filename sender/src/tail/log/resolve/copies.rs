@@ -43,7 +43,8 @@ impl<H: FileHandle> TailedLog<H> {
                 let is_older = age.is_ok_and(|age| age > COPY_AGE);
                 stream.acked.offset > Offset::ZERO || !is_older
             } else {
-                is_certain || file.is_compressed_of(original)
+                let is_compressed = file.is_compressed() || original.is_compressed();
+                is_certain || is_compressed && file.may_be_compressed_of(original)
             };
             if is_possible && file.is_copy(&candidate.beginning, original, stream)? {
                 return Ok(Some(stream.id));
@@ -67,17 +68,17 @@ impl<H: FileHandle> TailedLog<H> {
             .map(|known| known.stream))
     }
 
-    /// Whether a shipped archive holds the stream, and no candidate is that archive's log under its own name. Another file
-    /// without times is a log of its own, however alike it is.
+    /// Whether a shipped archive holds the stream, and no candidate may be that archive's log. Another file without times is a log
+    /// of its own, however alike it is.
     pub(super) fn is_in_archive(&self, known: &KnownStream, candidates: &[Candidate]) -> bool {
         let alike = candidates
             .iter()
             .filter(|candidate| known.head.matches(&candidate.beginning));
         let alike: Vec<_> = alike.collect();
         let is_its = |archive: &TrackedFile<H>| {
-            let names = alike.iter().map(|it| self.files[it.index].plain_name());
+            let mut files = alike.iter().map(|it| &self.files[it.index]);
             matches!(archive.state, FileState::Compressed(CompressedState::Shipped(Some(of))) if of == known.stream)
-                && names.into_iter().all(|name| name != archive.plain_name())
+                && !files.any(|file| file.may_be_compressed_of(archive))
         };
         !alike.iter().any(|candidate| is_timed(&candidate.beginning))
             && self.files.iter().any(|file| file.seen && is_its(file))
@@ -141,11 +142,10 @@ impl<H: FileHandle> TailedLog<H> {
 }
 
 impl<H: FileHandle> TrackedFile<H> {
-    /// Whether one of the two files may have been compressed to the other: one is gone, or they have one name without what
-    /// compressors append.
-    fn is_compressed_of(&self, other: &Self) -> bool {
-        (self.is_compressed() || other.is_compressed())
-            && (!self.seen || !other.seen || self.plain_name() == other.plain_name())
+    /// Whether a compressor may have made one of the two files, which hold the same, of the other: one is gone, or they have one
+    /// name without what compressors append.
+    fn may_be_compressed_of(&self, other: &Self) -> bool {
+        !self.seen || !other.seen || self.plain_name() == other.plain_name()
     }
 
     /// Its name without what compressors append.
