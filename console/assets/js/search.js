@@ -1,6 +1,6 @@
 // The search page. The address says all of a search, so a link or the way back shows the same.
 
-import { ApiError, address, json, request, send } from "./base/api.js";
+import { ApiError, address, errorText, json, request, send } from "./base/api.js";
 import { askFor, byId, copy, element, inputById, toast } from "./base/dom.js";
 import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
@@ -173,7 +173,7 @@ async function page() {
       return;
     }
     const problem = byId("problem");
-    problem.textContent = error instanceof ApiError ? error.message : "The console does not answer.";
+    problem.textContent = errorText(error);
     problem.hidden = false;
     progress.textContent = "";
   } finally {
@@ -364,7 +364,7 @@ async function save() {
     toast("Saved");
     loadSaved();
   } catch (error) {
-    toast(error instanceof ApiError ? error.message : "The console does not answer.");
+    toast(errorText(error));
   }
 }
 

@@ -1,6 +1,6 @@
 // The simple viewer: the newest line is on top, new ones come by themselves, bars count by level. With a date it shows that day.
 
-import { address, ApiError, json, mark, openTicket, request, ticketPage } from "./base/api.js";
+import { address, errorText, json, mark, openTicket, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
 import { visible } from "./base/texts.js";
 
@@ -30,11 +30,6 @@ function classOf(name) {
   return CLASSES[/** @type {keyof typeof CLASSES} */ (name.toUpperCase())] ?? "";
 }
 
-/** @param {unknown} error */
-function textOf(error) {
-  return error instanceof ApiError ? error.message : "The console does not answer.";
-}
-
 /** @param {ViewedLine} line */
 function row(line) {
   const shown = element("div", { class: `row ${classOf(line.log_level)}`, tabindex: "-1", "data-id": line.uuid });
@@ -60,7 +55,7 @@ function row(line) {
       }
       showLevels();
     } catch (error) {
-      toast(textOf(error));
+      toast(errorText(error));
     }
   };
   shown.append(
@@ -125,7 +120,7 @@ function startLive() {
       there = await json(address("/api/logs/new", { since: newest }));
     } catch (error) {
       // The stream goes on.
-      if (stream === mine) skipped(`Lines from before are not shown here: ${textOf(error)}`);
+      if (stream === mine) skipped(`Lines from before are not shown here: ${errorText(error)}`);
     }
     if (stream !== mine) return;
     prepend(there);
@@ -167,7 +162,7 @@ async function showDay() {
         element("a", { href: address("/search", { q, since: from.toISOString(), until: until.toISOString() }) }, "Search them")));
     } else if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {
-    log.append(element("p", { class: "empty" }, textOf(error)));
+    log.append(element("p", { class: "empty" }, errorText(error)));
   }
 }
 
@@ -191,7 +186,7 @@ async function showLevels() {
         element("span", { class: "muted" }, visible(name)));
     }));
   } catch (error) {
-    byId("levels").replaceChildren(element("p", { class: "note warn", role: "status" }, `No lines by level: ${textOf(error)}`));
+    byId("levels").replaceChildren(element("p", { class: "note warn", role: "status" }, `No lines by level: ${errorText(error)}`));
   }
 }
 

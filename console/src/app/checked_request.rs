@@ -1,28 +1,12 @@
 //! What people may ask other roles for, and whether it can be done.
 
-use std::collections::BTreeSet;
-
-use jiff::Timestamp;
-use logferry_ledger::covers;
+use logferry_inspection::status::known_subjects;
 use logferry_requests::RequestedAction;
 use logferry_text::nearest;
 
 use super::state::AppState;
 use crate::answer::problem::{Problem, shown};
 
-/// The subject of the disk's rules.
-const DISK: &str = "disk";
-/// Roles, which incidents are about too.
-const ROLES: [&str; 8] = [
-    "sender",
-    "relay",
-    "forwarder",
-    "monitor",
-    "housekeeper",
-    "indexer",
-    "collector",
-    "console",
-];
 /// Batches of one request.
 const BATCHES_MAX: usize = 200;
 /// Characters of a reason, as `logferry silence` takes them.
@@ -82,33 +66,23 @@ impl AppState {
 /// Refuses a subject that no incident can be about, as `logferry silence` does: the silence would be of nothing.
 async fn require_subject(state: &AppState, subject: String) -> Result<(), Problem> {
     let shared = &state.settings.shared;
-    let mut known: BTreeSet<String> = ROLES.into_iter().map(str::to_owned).collect();
-    known.insert(DISK.to_owned());
-    known.extend(shared.expected_sources.iter().map(ToString::to_string));
-    known.extend(shared.host.groups.iter().map(ToString::to_string));
-    known.extend(shared.host.destinations.iter().map(|it| it.name.to_string()));
-    let unknown = state
+    let sources = shared.expected_sources.iter().map(ToString::to_string);
+    let groups = shared.host.groups.iter().map(ToString::to_string);
+    let destinations = shared.host.destinations.iter().map(|it| it.name.to_string());
+    let configured: Vec<_> = sources.chain(groups).chain(destinations).collect();
+    let asked = subject.clone();
+    let known = state
         .host
-        .ledger(move |ledger| {
-            let incidents = ledger.incidents(Timestamp::MAX)?;
-            if incidents.iter().any(|it| covers(&subject, &it.subject)) {
-                return Ok(None);
-            }
-            let sources = ledger.sources()?;
-            known.extend(sources.iter().map(|it| it.source.to_string()));
-            known.extend(sources.iter().map(|it| it.group.to_string()));
-            known.extend(incidents.into_iter().map(|it| it.subject));
-            if known.contains(&subject) {
-                return Ok(None);
-            }
-            let near = nearest(&subject, known.iter().map(String::as_str)).unwrap_or(DISK);
-            let subject = shown(&subject);
-            Ok(Some(format!(
-                "there is no subject {subject}; the nearest known one is {near}"
-            )))
-        })
+        .ledger(move |ledger| known_subjects(ledger, &asked, configured))
         .await?;
-    unknown.map_or(Ok(()), |text| Err(Problem::bad_request(text)))
+    let Some(known) = known.filter(|known| !known.contains(&subject)) else {
+        return Ok(());
+    };
+    let near = nearest(&subject, known.iter().map(String::as_str)).unwrap_or_default();
+    let subject = shown(&subject);
+    Err(Problem::bad_request(format!(
+        "there is no subject {subject}; the nearest known one is {near}"
+    )))
 }
 
 async fn known_batches(state: &AppState, batches: Vec<String>) -> Result<Vec<String>, Problem> {

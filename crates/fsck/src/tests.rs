@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_durable::LockFile;
-use logferry_ledger::{Batch, BatchState, Ledger};
+use logferry_ledger::{BatchState, Ledger};
 use logferry_spool::gzip_encoder;
 use logferry_testkit::batches::{add_batch, new_batch};
 use proptest::prelude::*;
@@ -57,6 +57,13 @@ impl Host {
         let path = self.path(folder, file);
         write(&path, contents);
         path
+    }
+
+    /// The batch in `sent/` expires.
+    fn expire_sent(&self) {
+        let mut ledger = Ledger::open(self.dir.path()).expect("a ledger");
+        let sent = ledger.batches_in(BatchState::Sent).expect("read");
+        ledger.mark_expired(sent[0].id, now()).expect("noted");
     }
 
     fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
@@ -209,9 +216,7 @@ fn nothing_is_repaired_while_a_role_runs() {
 #[test]
 fn files_of_expired_batches_are_the_housekeepers() {
     let host = Host::new();
-    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
-    let sent: Vec<Batch> = ledger.batches_in(BatchState::Sent).expect("read");
-    ledger.mark_expired(sent[0].id, now()).expect("noted");
+    host.expire_sent();
     assert_eq!(host.findings(), []);
     fs::remove_file(host.path("sent", "a.3.log")).expect("removed");
     assert_eq!(host.findings(), []);
@@ -221,9 +226,7 @@ fn files_of_expired_batches_are_the_housekeepers() {
 #[test]
 fn files_of_expired_batches_in_other_folders_are_nobodys() {
     let host = Host::new();
-    let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
-    let sent: Vec<Batch> = ledger.batches_in(BatchState::Sent).expect("read");
-    ledger.mark_expired(sent[0].id, now()).expect("noted");
+    host.expire_sent();
     for folder in ["failed", "ready"] {
         let stray = host.put(folder, "a.3.log", &lines(3));
         assert_eq!(host.findings(), [(FindingKind::Unknown, stray.clone())]);

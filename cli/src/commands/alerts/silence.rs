@@ -1,23 +1,19 @@
 //! `logferry silence SUBJECT`: tells nobody about a subject for a while. It ends by itself.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
-use logferry_ledger::{Incident, Ledger, SILENCES_MAX, Silence, SilenceOutcome, covers};
+use logferry_inspection::status::known_subjects;
+use logferry_ledger::{Ledger, SILENCES_MAX, Silence, SilenceOutcome};
 use logferry_text::count_of;
 
 use crate::args::alerts::SilenceArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
-use crate::roles::role::Role;
-
-/// The subject of the disk's rules.
-const DISK: &str = "disk";
 
 /// Silences the subject, or ends its silence if the time is zero.
 pub(crate) fn run(file: &Path, options: &SilenceArgs) -> Result {
@@ -33,9 +29,7 @@ pub(crate) fn run(file: &Path, options: &SilenceArgs) -> Result {
         console::print(&text)?;
         return Ok(CommandOutcome::Fine);
     }
-    let incidents = ledger.incidents(Timestamp::MAX)?;
-    if !incidents.iter().any(|it| covers(subject, &it.subject)) {
-        let known = known_subjects(&config, &ledger, &incidents)?;
+    if let Some(known) = known_subjects(&ledger, subject, configured(&config))? {
         configuration::require("subject", subject, &known)?;
     }
     let silence = Silence {
@@ -63,23 +57,15 @@ pub(crate) fn run(file: &Path, options: &SilenceArgs) -> Result {
     }
 }
 
-/// What an incident can be about, whether there is one now or not.
-fn known_subjects(config: &Config, ledger: &Ledger, incidents: &[Incident]) -> Result<BTreeSet<String>> {
-    let mut known: BTreeSet<String> = incidents.iter().map(|it| it.subject.clone()).collect();
-    let sources = ledger.sources()?;
-    known.extend(sources.iter().map(|it| it.source.to_string()));
-    known.extend(sources.iter().map(|it| it.group.to_string()));
+/// What the configuration names that an incident can be about.
+fn configured(config: &Config) -> Vec<String> {
     let monitor = config.monitor.iter();
-    known.extend(
-        monitor
-            .flat_map(|it| &it.expected_sources)
-            .map(ToString::to_string),
-    );
+    let sources = monitor
+        .flat_map(|it| &it.expected_sources)
+        .map(ToString::to_string);
     let groups = config.relay.iter().flat_map(|relay| &relay.groups);
-    known.extend(groups.map(|group| group.name.to_string()));
-    let destinations = configuration::subscribers(config);
-    known.extend(destinations.iter().map(|it| it.name.to_string()));
-    known.extend(Role::ALL.iter().map(|role| role.name().to_owned()));
-    known.insert(DISK.to_owned());
-    Ok(known)
+    let groups = groups.map(|group| group.name.to_string());
+    let destinations = configuration::subscribers(config).into_iter();
+    let destinations = destinations.map(|it| it.name.to_string());
+    sources.chain(groups).chain(destinations).collect()
 }

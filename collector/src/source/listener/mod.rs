@@ -151,7 +151,7 @@ impl RenewalProblem {
         if let Some(text) = &problem {
             context.status.problem(text.as_str());
             if is_new {
-                tracing::warn!(source = %context.name, problem = %text, "a changed file cannot be used");
+                tracing::warn!(source = %context.name, "source {}: {text}", context.name);
             }
         }
         self.0 = problem;

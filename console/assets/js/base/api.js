@@ -20,6 +20,14 @@
 export class ApiError extends Error {}
 
 /**
+ * What a reader is told of a request that failed.
+ * @param {unknown} error
+ */
+export function errorText(error) {
+  return error instanceof ApiError ? error.message : "The console does not answer.";
+}
+
+/**
  * @param {Response} answer
  * @returns {Promise<Error>}
  */

@@ -1,6 +1,6 @@
 // A line of a log as a row, and what is shown when it is opened.
 
-import { ApiError, address, json, mark, openTicket, ticketPage } from "../base/api.js";
+import { address, errorText, json, mark, openTicket, ticketPage } from "../base/api.js";
 import { button, copy, element, toast } from "../base/dom.js";
 import { visible } from "../base/texts.js";
 import { clock, day, utc } from "../base/times.js";
@@ -123,7 +123,7 @@ async function act(row, line, action) {
       toast(state.is_deleted ? "Hidden here; no file has changed" : "Shown again", state.is_deleted ? { label: "Undo", action: undo } : undefined);
     }
   } catch (error) {
-    toast(error instanceof ApiError ? error.message : "The console does not answer.");
+    toast(errorText(error));
   }
 }
 
@@ -152,7 +152,7 @@ async function ticket(row, line) {
     row.querySelector(".from")?.prepend(ticketSign(line), " ");
     toast("A ticket was made", { label: "Open it", action: () => location.assign(page) });
   } catch (error) {
-    toast(error instanceof ApiError ? error.message : "The console does not answer.");
+    toast(errorText(error));
   }
 }
 
@@ -236,7 +236,7 @@ async function showContext(target, line) {
     for (const after of found.after ?? []) lines.append(logRow(after));
     target.replaceChildren(element("p", { class: "muted" }, "The lines around it, as its source wrote them"), lines);
   } catch (error) {
-    target.replaceChildren(element("p", { class: "muted" }, error instanceof ApiError ? error.message : "The console does not answer."));
+    target.replaceChildren(element("p", { class: "muted" }, errorText(error)));
   }
 }
 

@@ -1,10 +1,11 @@
 //! The incidents, as the monitor has recorded them: the open ones for the status, and all of a time for `logferry alerts`.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use logferry_ledger::{Incident, Ledger, LedgerError, Severity, Silence, TimelineEntry};
+use logferry_ledger::{Incident, Ledger, LedgerError, Severity, Silence, TimelineEntry, covers};
 use logferry_text::natural_order;
 use serde::Serialize;
 
@@ -55,6 +56,39 @@ pub struct ListedIncident {
     pub until: Option<Timestamp>,
     /// What happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
+}
+
+/// What incidents of any host can be about: the disk, and the roles.
+const SUBJECTS: [&str; 9] = [
+    "disk",
+    "sender",
+    "relay",
+    "forwarder",
+    "monitor",
+    "housekeeper",
+    "indexer",
+    "collector",
+    "console",
+];
+
+/// What an incident can be about, if none of the ledger is about `subject`; `None` if one is. `configured`: sources, groups and
+/// destinations that the configuration names.
+pub fn known_subjects(
+    ledger: &Ledger,
+    subject: &str,
+    configured: impl IntoIterator<Item = String>,
+) -> Result<Option<BTreeSet<String>>, LedgerError> {
+    let incidents = ledger.incidents(Timestamp::MAX)?;
+    if incidents.iter().any(|it| covers(subject, &it.subject)) {
+        return Ok(None);
+    }
+    let mut known: BTreeSet<String> = configured.into_iter().collect();
+    known.extend(incidents.into_iter().map(|it| it.subject));
+    for it in ledger.sources()? {
+        known.extend([it.source.to_string(), it.group.to_string()]);
+    }
+    known.extend(SUBJECTS.map(str::to_owned));
+    Ok(Some(known))
 }
 
 /// The open ones, the worst first, then the oldest, then in the order of names.

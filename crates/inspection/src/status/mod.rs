@@ -31,7 +31,9 @@ pub use self::destinations::{DestinationStatus, HeldBatch, InFlightStatus};
 pub use self::groups::GroupStatus;
 pub use self::housekeeper::HousekeeperStatus;
 pub use self::incidents::statuses as open_incidents;
-pub use self::incidents::{IncidentState, IncidentStatus, ListedIncident, incident_list, incidents_since};
+pub use self::incidents::{
+    IncidentState, IncidentStatus, ListedIncident, incident_list, incidents_since, known_subjects,
+};
 pub use self::indexer::{IndexerStatus, SinkStatus};
 pub use self::log_problem::LogPathProblem;
 pub use self::problems::TOLD_ANYWAY;
