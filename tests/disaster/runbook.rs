@@ -167,9 +167,17 @@ fn end(file: &Path) {
     };
     let id = Pid::from_raw(id);
     // Its parent, the shell, is gone, so it cannot be waited for.
-    while kill(id, Signal::SIGKILL).is_ok() && Path::new(&format!("/proc/{id}/exe")).exists() {
+    while kill(id, Signal::SIGKILL).is_ok() && has_files(id) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// Whether a process that ends may still hold a lock: it gives up its files after its program, and before it is a zombie
+/// (`proc_pid_stat(5)`).
+fn has_files(id: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
 /// The `sh` blocks of a section of docs/disaster/PAGE.
