@@ -230,7 +230,10 @@ async fn batch_stays_in_the_index_that_it_was_bound_to_when_the_setting_changes(
     sink.host.settings.opensearch = other.indexer.expect("a section").opensearch;
     sink.send_all().await;
     sink.assert_whole();
-    assert_eq!((sink.server.count(), sink.server.repeated()), (20, 20));
+    assert_eq!(sink.server.count(), 20);
+    // The killed session may have repeated them itself before its end: an answer that is lost on a kept connection is asked
+    // for again at once.
+    assert!(matches!(sink.server.repeated(), 20 | 40));
 }
 
 #[tokio::test]
