@@ -60,9 +60,9 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Of a rotated file that was found in this search, or has other contents now.
-    pub(super) fn origin(&self, role: FileRole, chain: ChainId) -> FileOrigin {
-        if role == FileRole::Rotated && self.has_live_stayed(chain) && self.are_others_known(chain) {
+    /// Of a rotated file that was found in this search, or has other contents now: that of the number `known`.
+    pub(super) fn origin(&self, role: FileRole, chain: ChainId, known: Option<usize>) -> FileOrigin {
+        if role == FileRole::Rotated && self.has_live_stayed(chain) && self.are_others_known(chain, known) {
             FileOrigin::Beside
         } else {
             FileOrigin::Rotation
@@ -85,8 +85,8 @@ impl<H: FileHandle> TailedLog<H> {
             && text.holds(stream.read).unwrap_or(false)
     }
 
-    /// Whether nothing could be a copy of bytes that only the copy holds: all files of the chain are identified.
-    fn are_others_known(&self, chain: ChainId) -> bool {
+    /// Whether nothing could be a copy of bytes that only the copy holds: all files of the chain but this one are identified.
+    fn are_others_known(&self, chain: ChainId, this: Option<usize>) -> bool {
         let is_known = |file: &TrackedFile<H>| match &file.state {
             FileState::Stream(stream) => stream.acked.offset > Offset::ZERO,
             // It is closed once it turns out to be empty.
@@ -96,10 +96,9 @@ impl<H: FileHandle> TailedLog<H> {
             | FileState::Compressed(CompressedState::Shipped(_)) => true,
             FileState::Unopened | FileState::Unidentified(_) | FileState::Compressed(_) => false,
         };
-        let mut others = self
-            .files
-            .iter()
-            .filter(|file| file.chain == chain && !file.is_beside());
+        let mut others = self.files.iter().enumerate().filter_map(|(index, file)| {
+            (Some(index) != this && file.chain == chain && !file.is_beside()).then_some(file)
+        });
         let is_unsent = self
             .orphans
             .iter()

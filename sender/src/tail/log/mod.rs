@@ -216,7 +216,7 @@ impl<H: FileHandle> TailedLog<H> {
             file.is_closed() && file.stat != found.stat
         });
         let mut origin = if is_new {
-            self.origin(found.role, chain)
+            self.origin(found.role, chain, index)
         } else {
             FileOrigin::Rotation
         };
@@ -298,7 +298,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// The file does not hold its stream any more. The file is examined again, and the stream is searched elsewhere.
     fn contents_changed(&mut self, index: usize) {
         let file = &self.files[index];
-        let origin = self.origin(file.role, file.chain);
+        let origin = self.origin(file.role, file.chain, Some(index));
         self.orphan_stream(index);
         self.files[index].origin = origin;
         self.files[index].examine();

@@ -327,6 +327,19 @@ fn a_dated_log_that_a_program_writes_beside_a_constant_one_is_shipped() {
     assert_eq!(sim.held(), []);
 }
 
+#[test]
+fn a_rotated_log_that_is_edited_beside_its_copy_is_held() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.rotate_by_copy(super::look);
+    sim.write(2);
+    sim.rotate_by_rename();
+    sim.copy_beside(|_| {});
+    sim.write_header();
+    assert!(sim.edit_rotated(true));
+    sim.settle_and_check();
+}
+
 #[derive(Debug, Clone)]
 enum EditStep {
     Other(ScenarioStep),
