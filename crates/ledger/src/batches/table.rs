@@ -107,9 +107,7 @@ impl Ledger {
     pub fn batch_named(&self, name: &str) -> Result<Option<Batch>, LedgerError> {
         // `NAME` is the first part of NAME; `NAME.2` is the second part of NAME, or the first of a window whose name
         // itself ends in `.2`.
-        let part = name
-            .rsplit_once('.')
-            .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
+        let part = split_part(name);
         self.read("find a batch", |sql| {
             let mut query = sql.prepare_cached("SELECT * FROM batches WHERE base_name = ?1 AND part = ?2")?;
             let first = query.query_row((name, 1), Batch::from_row).optional()?;
@@ -122,10 +120,7 @@ impl Ledger {
 
     /// Whether a later part of a window has this name (without `.log`).
     pub fn has_part_of_name(&self, name: &str) -> Result<bool, LedgerError> {
-        let part = name
-            .rsplit_once('.')
-            .and_then(|(base, part)| Some((base, part.parse::<u32>().ok()?)));
-        let Some((base, part)) = part.filter(|(_, part)| *part > 1) else {
+        let Some((base, part)) = split_part(name) else {
             return Ok(false);
         };
         let query = "SELECT 1 FROM batches WHERE base_name = ?1 AND part = ?2";
@@ -217,8 +212,40 @@ fn open(sql: &Connection, new: &NewBatch, now: Timestamp) -> SqlResult<Batch> {
             ),
             |row| row.get(0),
         )?;
+    let part = free_part(sql, &new.base_name, part)?;
     let id = insert(sql, new, part, now)?;
     by_id(sql, id)
+}
+
+/// The first part from `part` on whose file has a name that no batch was given. A part of another window has the same if
+/// a log is named like a part: part 2 of `a_shop` is `a_shop.2`, and so is part 1 of `a_shop.2`.
+fn free_part(sql: &Connection, base_name: &str, mut part: u32) -> SqlResult<u32> {
+    let mut given = sql.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM batches WHERE base_name = ?1 AND part = ?2)
+             OR EXISTS (SELECT 1 FROM given_names WHERE base_name = ?1 AND part = ?2)",
+    )?;
+    loop {
+        let full;
+        let like = if part == 1 {
+            split_part(base_name)
+        } else {
+            full = format!("{base_name}.{part}");
+            Some((full.as_str(), 1))
+        };
+        let Some(like) = like else { return Ok(part) };
+        if !given.query_row(like, |row| row.get(0))? {
+            return Ok(part);
+        }
+        part = part.saturating_add(1);
+    }
+}
+
+/// The window's name and the part in the name of a later part.
+fn split_part(name: &str) -> Option<(&str, u32)> {
+    let (base, text) = name.rsplit_once('.')?;
+    let part: u32 = text.parse().ok().filter(|part| *part > 1)?;
+    // Parts are written without leading zeros and signs.
+    (part.to_string() == text).then_some((base, part))
 }
 
 /// Inserts an open batch without lines.
@@ -263,4 +290,46 @@ pub(crate) fn grow(sql: &Connection, id: BatchId, contents: BatchContents) -> Sq
         signed(contents.bytes),
         contents.crc32c,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::NewBatch;
+    use crate::tests::{TestResult, ledger, new_batch, now};
+
+    #[test]
+    fn no_two_batches_have_one_file_though_a_log_is_named_like_a_part() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        let of_log = |log: &str| NewBatch {
+            log: log.parse().ok(),
+            base_name: format!("a_{log}"),
+            ..new_batch()
+        };
+        let logs = [
+            "shop", "shop.2", "shop", "shop.4", "shop", "shop", "shop.3", "shop.02",
+        ];
+        let names: Vec<String> = ledger
+            .open_all(&logs.map(of_log), now())?
+            .iter()
+            .map(crate::Batch::name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "a_shop",
+                "a_shop.2",
+                "a_shop.3",
+                "a_shop.4",
+                "a_shop.5",
+                "a_shop.6",
+                "a_shop.3.2",
+                "a_shop.02"
+            ]
+        );
+        for (name, log) in names.iter().zip(logs) {
+            let found = ledger.batch_named(name)?.and_then(|batch| batch.log);
+            assert_eq!(found, log.parse().ok(), "{name}");
+        }
+        Ok(())
+    }
 }
