@@ -26,7 +26,11 @@ pub(crate) fn set(
         metrics.set_pending(&channel.name, backlog.map_or(0, |backlog| backlog.waiting));
     }
     metrics.set_pending(MAIL, ledger.mail_backlog()?.waiting);
-    let lost = ledger.gaps()?.iter().map(logferry_ledger::GapRecord::bytes).sum();
+    let gaps = ledger.gaps()?;
+    // The senders say how large they are.
+    let lost = gaps
+        .iter()
+        .fold(0, |lost: u64, gap| lost.saturating_add(gap.bytes()));
     metrics.set_lost_bytes(DELETED, lost);
     if let Some(run) = ledger.housekeeper_run()? {
         let (began, duration) = (seconds(run.started_at), run.duration.as_secs_f64());

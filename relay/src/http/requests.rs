@@ -243,10 +243,15 @@ pub(crate) fn check_body(
     }
     // A newline that the sender added is the only byte that is not in its file.
     let added = u64::from(header.line_end == LineEnd::Added);
-    if u64::try_from(body.len()).unwrap_or(u64::MAX) > header.range.len().saturating_add(added) {
+    let bytes_max = header.range.len().saturating_add(added);
+    if u64::try_from(body.len()).unwrap_or(u64::MAX) > bytes_max {
         return refused("the body is longer than ferry-range");
     }
     Ok(())
+    // Each line has its newline at least.
+    if header.lines.read() > bytes_max {
+        return refused("ferry-lines counts more lines than ferry-range has bytes");
+    }
 }
 
 async fn resolve_streams(

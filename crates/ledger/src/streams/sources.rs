@@ -11,6 +11,10 @@ use super::gaps;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
+/// The most excluded lines that count of one stream. The sender alone knows their number; it must not be so large that the
+/// sum of a source overflows, which is an error of SQLite.
+const EXCLUDED_MAX: u64 = 1 << 45;
+
 /// A source as recorded in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRecord {
@@ -146,11 +150,13 @@ impl Ledger {
 
     /// The line counts of each source's streams, without its batches.
     pub fn lines_of_streams(&self) -> Result<Vec<(SourceId, LineCounts)>, LedgerError> {
-        let query = "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded FROM (
-                SELECT source, lines_sent AS sent, lines_excluded AS excluded FROM streams
+        let query = format!(
+            "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded FROM (
+                SELECT source, lines_sent AS sent, min(lines_excluded, {EXCLUDED_MAX}) AS excluded FROM streams
                 UNION ALL SELECT source, lines, 0 FROM rebuilt)
-            GROUP BY source ORDER BY source";
-        self.list("add up the lines of streams", query, [], |row| {
+            GROUP BY source ORDER BY source"
+        );
+        self.list("add up the lines of streams", &query, [], |row| {
             let (sent, excluded) = (row.get("sent")?, row.get("excluded")?);
             Ok((row::text(row, "source")?, LineCounts { sent, excluded }))
         })
@@ -158,14 +164,16 @@ impl Ledger {
 
     /// The line counts of each source's streams and batches. Sent and batched lines must be equal.
     pub fn source_line_totals(&self) -> Result<Vec<SourceLineTotals>, LedgerError> {
-        let query =
+        let query = format!(
             "SELECT source, sum(sent) AS sent, sum(excluded) AS excluded, sum(batched) AS batched FROM (
-                SELECT source, lines_sent AS sent, lines_excluded AS excluded, 0 AS batched FROM streams
+                SELECT source, lines_sent AS sent, min(lines_excluded, {EXCLUDED_MAX}) AS excluded, 0 AS batched
+                    FROM streams
                 UNION ALL SELECT source, lines, 0, 0 FROM rebuilt
                 UNION ALL SELECT source, 0, 0, lines FROM forgotten_sources
                 UNION ALL SELECT source, 0, 0, lines FROM batches)
-            GROUP BY source ORDER BY source";
-        self.list("add up lines", query, [], |row| {
+            GROUP BY source ORDER BY source"
+        );
+        self.list("add up lines", &query, [], |row| {
             Ok(SourceLineTotals {
                 source: row::text(row, "source")?,
                 lines_sent: row.get("sent")?,
@@ -217,4 +225,25 @@ pub(crate) fn note_contact(
     )?
     .execute((source.as_str(), group.as_str(), millis(now)))
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_protocol::stream::StreamId;
+
+    use crate::tests::{TestResult, advance, ledger, stream_record};
+
+    #[test]
+    fn no_count_of_a_sender_breaks_the_sum() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        for generation in 0..2 {
+            let mut record = stream_record(100, 3);
+            record.stream = StreamId::derive(record.file, record.head, generation);
+            record.lines.excluded = u64::MAX;
+            ledger.commit(&advance(0, record))?;
+        }
+        assert_eq!(ledger.source_line_totals()?[0].lines_sent, 6);
+        assert_eq!(ledger.lines_of_streams()?[0].1.sent, 6);
+        Ok(())
+    }
 }
