@@ -47,7 +47,7 @@ use memchr::memchr;
 use crate::chunk::{Moment, WindowTarget};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
-use crate::commit::spool_recovery::{CommitError, finish_seals};
+use crate::commit::spool_recovery::{CommitError, discard_empty, finish_seals};
 use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
 
@@ -192,11 +192,7 @@ impl<D: Disk, R> Committer<D, R> {
 
     /// Removes an open batch without durable lines.
     pub(super) fn discard_empty(&mut self, batch: &Batch) -> Result<(), CommitError> {
-        // The file first: a crash in between leaves a row without a file, which is an empty batch as before.
-        self.spool
-            .disk()
-            .remove(&self.spool.path(batch, BatchState::Open))?;
-        Ok(self.ledger.discard_empty_batch(batch.id)?)
+        discard_empty(&self.spool, &mut self.ledger, batch)
     }
 
     /// Stages the chunks that can be staged now. Leaves those in `unsettled` that are early, and after an error all that have

@@ -69,7 +69,18 @@ pub(crate) fn finish_seals<D: Disk>(
     Ok(result?)
 }
 
-/// Seals the open batches of groups that are no longer configured: no committer does it.
+/// Removes an open batch without durable lines.
+pub(super) fn discard_empty<D: Disk>(
+    spool: &Spool<D>,
+    ledger: &mut Ledger,
+    batch: &Batch,
+) -> Result<(), CommitError> {
+    // The file first: a crash in between leaves a row without a file, which is an empty batch as before.
+    spool.disk().remove(&spool.path(batch, BatchState::Open))?;
+    Ok(ledger.discard_empty_batch(batch.id)?)
+}
+
+/// Seals the open batches of groups that are no longer configured, and discards those without lines: no committer does it.
 pub(crate) fn seal_orphans<D: Disk>(
     spool: &Spool<D>,
     ledger: &mut Ledger,
@@ -77,8 +88,12 @@ pub(crate) fn seal_orphans<D: Disk>(
     now: Timestamp,
 ) -> Result<(), CommitError> {
     for batch in ledger.batches_in(BatchState::Open)? {
-        let is_whole = || spool.cut_back(&batch).map(|file| file == OpenFile::Whole);
-        if !groups.contains(&batch.group) && batch.contents.bytes > 0 && is_whole()? {
+        if groups.contains(&batch.group) {
+            continue;
+        }
+        if batch.contents.bytes == 0 {
+            discard_empty(spool, ledger, &batch)?;
+        } else if spool.cut_back(&batch)? == OpenFile::Whole {
             tracing::warn!(group = %batch.group, batch = %batch.name(), "batch {} is sealed, because its group {} is not configured any more", batch.name(), batch.group);
             end_line(spool, ledger, &batch)?;
             ledger.seal(batch.id, now)?;
