@@ -380,19 +380,27 @@ impl<D: Disk, R> Committer<D, R> {
     /// The window of lines without a time: that of the stream's last line with a time, while this line arrived lately;
     /// else the window of the arrival time, which then counts for all further lines without a time.
     fn window_without_time(&self, state: &mut StreamState, now: Timestamp) -> Window {
+        let followed = self.followed_window(&state.record, now);
+        state.record.last_window = state.record.last_window.filter(|_| followed.is_some());
+        followed.unwrap_or_else(|| self.arrival_window(now))
+    }
+
+    /// The window of the stream's last line with a time, while lines without a time follow it.
+    fn followed_window(&self, record: &StreamRecord, now: Timestamp) -> Option<Window> {
         // After a step back of the clock the line counts as late, not as long ago.
-        let age = Duration::try_from(now.duration_since(state.record.timed_at)).unwrap_or_default();
+        let age = Duration::try_from(now.duration_since(record.timed_at)).unwrap_or_default();
         let follows = self.rules.timestamp != TimestampFormat::Arrival && age < self.rules.seal_after;
-        state.record.last_window = state.record.last_window.filter(|_| follows);
+        let (start, utc_offset) = record.last_window.filter(|_| follows)?;
+        Some(Window {
+            start,
+            seconds: self.rules.window.seconds(),
+            utc_offset,
+        })
+    }
+
+    fn arrival_window(&self, now: Timestamp) -> Window {
         let (unix, utc_offset) = (now.as_second(), 0);
-        match state.record.last_window {
-            Some((start, utc_offset)) => Window {
-                start,
-                seconds: self.rules.window.seconds(),
-                utc_offset,
-            },
-            None => window_of(LineTime { unix, utc_offset }, self.rules.window),
-        }
+        window_of(LineTime { unix, utc_offset }, self.rules.window)
     }
 
     /// Appends the rest of a line that an earlier chunk began to the batch of its beginning. Returns the length of that

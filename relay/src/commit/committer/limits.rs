@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use logferry_durable::Disk;
-use logferry_ledger::{BatchId, BatchKey, LedgerError, Window};
+use logferry_ledger::{BatchId, BatchKey, LedgerError};
 use logferry_protocol::names::SourceId;
 
 use super::{Committer, PlacedChunk};
@@ -72,18 +72,11 @@ impl<D: Disk, R> Committer<D, R> {
     /// The limit at which a chunk waits, if any: it needs a batch that may not be opened now.
     pub(super) fn limit_at<B>(&self, placed: &PlacedChunk<B, R>) -> Result<Option<BatchLimit>, LedgerError> {
         let (chunk, stream) = (placed.chunk(), &placed.stream);
-        let state = self
-            .streams
-            .get(stream)
-            .filter(|_| !chunk.split.starts_with_time());
-        let previous = state.and_then(|state| state.record.last_window);
-        let previous = previous.map(|(start, utc_offset)| {
-            let seconds = self.rules.window.seconds();
-            let window = Window {
-                start,
-                seconds,
-                utc_offset,
-            };
+        let has_untimed = !chunk.split.runs.is_empty() && !chunk.split.starts_with_time();
+        let previous = has_untimed.then(|| {
+            let (state, now) = (self.streams.get(stream), chunk.arrived.wall);
+            let followed = state.and_then(|state| self.followed_window(&state.record, now));
+            let window = followed.unwrap_or_else(|| self.arrival_window(now));
             (self.open.key(&stream.0, &chunk.header.log, window), window)
         });
         let previous = previous.iter().map(|(key, window)| (key, *window));

@@ -406,3 +406,29 @@ fn a_window_with_all_its_parts_takes_no_more_lines_and_other_windows_do() {
     assert_eq!(batches.iter().map(|batch| batch.part).max(), Some(999));
     assert_eq!(fixture.stored(), [lines, later].concat());
 }
+
+#[test]
+fn lines_without_a_time_wait_too_once_the_window_of_their_arrival_has_all_its_parts() {
+    let each = b"no time\n";
+    let mut fixture = CommitterFixture::new(each.len() as u64);
+    fixture.send(vec![chunk(1, 0, &each.repeat(1200))]);
+    // As an old shipper sends, each body is a stream of its own.
+    let replies = fixture.send(vec![chunk(2, 0, each)]);
+    assert!(
+        matches!(replies.get(&0), Some(ChunkReply::Wait(reason)) if reason.contains("999 parts")),
+        "{replies:?}"
+    );
+    assert_eq!(fixture.stored(), each.repeat(1200));
+    let empty = chunk_ending(
+        1,
+        1200 * each.len() as u64,
+        b"",
+        LineEnd::Whole,
+        StreamEnd::Finished,
+    );
+    let replies = fixture.send(vec![empty]);
+    assert!(
+        matches!(replies.get(&0), Some(ChunkReply::Receipt(_))),
+        "it needs no batch: {replies:?}"
+    );
+}
