@@ -87,7 +87,7 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
     /// Carries out one action. After an error the batch is as whole as before, and the action may be repeated.
     pub(crate) fn execute(&mut self, action: &Action) -> Result<(), BatchError> {
         let batch = action.batch();
-        let bytes_before = self.spool.sent_bytes(batch)?;
+        let bytes_before = self.spool.own_sent_bytes(batch)?;
         match action {
             Action::Compress(batch) => {
                 self.compress(batch)?;
@@ -108,7 +108,7 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
             }
             Action::Clear(batch) => self.spool.remove_sent(batch)?,
         }
-        self.report.bytes_freed += bytes_before.saturating_sub(self.spool.sent_bytes(batch)?);
+        self.report.bytes_freed += bytes_before.saturating_sub(self.spool.own_sent_bytes(batch)?);
         Ok(())
     }
 

@@ -90,16 +90,21 @@ impl<'a, D: Disk> HousekeeperRun<'a, D> {
             return Ok(());
         }
         self.executor.is_early = true;
-        for action in plan::plan_early(self.executor.sent_batches()?) {
-            if used(self)? < config.disk.early_delete || !self.carry_out(&action) {
-                break;
+        let (planned, failed_before) = (plan::plan_early(self.executor.sent_batches()?), self.failed);
+        for action in &planned {
+            if used(self)? < config.disk.early_delete || !self.carry_out(action) {
+                return Ok(());
             }
         }
-        let (after, early) = (used(self)?, self.executor.report.expired_early);
+        let (after, deleted) = (used(self)?, self.executor.report.expired_early);
+        let deleted = usize::try_from(deleted).unwrap_or(usize::MAX);
         if after >= config.disk.early_delete {
+            let failed = self.failed - failed_before;
+            let kept = planned.len().saturating_sub(deleted.saturating_add(failed));
             tracing::warn!(
-                "the disk of {} is still {after} % full, and no delivered batch is left to delete: {early} went before their age",
-                data_dir.display()
+                "the disk of {} is still {after} % full{}",
+                data_dir.display(),
+                what_is_left(deleted, failed, kept)
             );
         }
         Ok(())
@@ -150,6 +155,23 @@ impl<'a, D: Disk> HousekeeperRun<'a, D> {
     }
 }
 
+/// What became of the delivered batches on a disk that is still too full. `kept`: they are to be sent again.
+fn what_is_left(deleted: usize, failed: usize, kept: usize) -> String {
+    let mut text = if failed + kept == 0 {
+        ", and no delivered batch is left to delete".to_owned()
+    } else {
+        String::new()
+    };
+    text += &format!(": {deleted} went before their age");
+    if failed > 0 {
+        text += &format!(", {failed} could not be deleted");
+    }
+    if kept > 0 {
+        text += &format!(", {kept} are kept, to be sent again");
+    }
+    text
+}
+
 impl HousekeeperReport {
     pub(crate) fn log(&self, failed: usize) {
         let &Self {
@@ -174,5 +196,26 @@ impl HousekeeperReport {
              {} freed; {forgotten} left the ledger",
             size(bytes_freed)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_to_be_without_delivered_batches_only_if_it_is() {
+        for (deleted, failed, kept, expected) in [
+            (
+                3,
+                0,
+                0,
+                ", and no delivered batch is left to delete: 3 went before their age",
+            ),
+            (1, 2, 0, ": 1 went before their age, 2 could not be deleted"),
+            (0, 0, 2, ": 0 went before their age, 2 are kept, to be sent again"),
+        ] {
+            assert_eq!(what_is_left(deleted, failed, kept), expected);
+        }
     }
 }

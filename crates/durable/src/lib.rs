@@ -169,6 +169,11 @@ pub trait Disk: Clone + Send + Sync + 'static {
     /// Length of a file in bytes; `None` if there is none.
     fn len(&self, file: &Path) -> Result<Option<u64>, DiskError>;
 
+    /// Bytes that the removal of a file gives back: none while the file has another name, as in a backup on the same disk.
+    fn own_len(&self, file: &Path) -> Result<u64, DiskError> {
+        Ok(self.len(file)?.unwrap_or(0))
+    }
+
     /// Names of the entries of a folder, sorted; empty if there is no such folder.
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError>;
 

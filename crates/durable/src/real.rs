@@ -321,6 +321,13 @@ impl Disk for RealDisk {
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
         let Some(entries) = if_exists(fs::read_dir(dir), DiskOperation::List, dir)? else {
+    fn own_len(&self, path: &Path) -> Result<u64, DiskError> {
+        let found = if_exists(fs::metadata(path), DiskOperation::Read, path)?;
+        Ok(found
+            .filter(|found| found.nlink() == 1)
+            .map_or(0, |found| found.len()))
+    }
+
             return Ok(Vec::new());
         };
         let mut names = Vec::new();

@@ -105,4 +105,13 @@ impl<D: Disk> Spool<D> {
         let len = |form| Ok(self.disk().len(&path(form))?.unwrap_or(0));
         FileForm::SENT.into_iter().map(len).sum()
     }
+
+    /// As [`Self::sent_bytes`], without the files that have another name elsewhere: their removal gives no room back.
+    pub fn own_sent_bytes(&self, batch: &Batch) -> Result<u64, DiskError> {
+        let path = |form| self.path_of_form(batch, BatchState::Sent, form);
+        FileForm::SENT
+            .into_iter()
+            .map(|form| self.disk().own_len(&path(form)))
+            .sum()
+    }
 }
