@@ -464,3 +464,15 @@ fn wrong_formats_are_told_with_their_line() {
         ],
     );
 }
+
+#[test]
+fn a_listed_source_whose_name_is_too_long_for_a_file_is_named() {
+    let name = "x".repeat(240);
+    check_group(
+        &format!("{{name: a, listen: '127.0.0.1:0', trust_source: true, sources: [web-1, {name}]}}"),
+        &[&format!(
+            "3: relay.groups[0].sources: has `{name}`, whose name is too long: the files of this source would have names of \
+             265 bytes, and at most 239 are possible; give the source a shorter name, or shorten `relay.batch.name`"
+        )],
+    );
+}

@@ -66,6 +66,8 @@ fn if_exists<T>(
 ) -> Result<Option<T>, DiskError> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // No file has a name that is longer than the file system takes.
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(None),
         result => result.map(Some).map_err(at(operation, path)),
     }
 }
@@ -319,8 +321,6 @@ impl Disk for RealDisk {
         )
     }
 
-    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
-        let Some(entries) = if_exists(fs::read_dir(dir), DiskOperation::List, dir)? else {
     fn own_len(&self, path: &Path) -> Result<u64, DiskError> {
         let found = if_exists(fs::metadata(path), DiskOperation::Read, path)?;
         Ok(found
@@ -328,6 +328,8 @@ impl Disk for RealDisk {
             .map_or(0, |found| found.len()))
     }
 
+    fn list(&self, dir: &Path) -> Result<Vec<String>, DiskError> {
+        let Some(entries) = if_exists(fs::read_dir(dir), DiskOperation::List, dir)? else {
             return Ok(Vec::new());
         };
         let mut names = Vec::new();
@@ -438,5 +440,30 @@ impl DiskFile for RealFile {
             .metadata()
             .map(|metadata| metadata.len())
             .map_err(at(DiskOperation::Read, &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_that_of_no_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("x".repeat(256));
+        assert!(RealDisk.open_append(&path).is_err(), "it cannot be made");
+        RealDisk.remove(&path).expect("it is not there");
+        assert_eq!(RealDisk.read(&path).expect("it is not there"), None);
+    }
+
+    #[test]
+    fn a_file_with_two_names_gives_no_room_back() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, other) = (dir.path().join("a"), dir.path().join("b"));
+        assert_eq!(RealDisk.own_len(&path).expect("read"), 0);
+        RealDisk.replace(&path, b"four").expect("written");
+        assert_eq!(RealDisk.own_len(&path).expect("read"), 4);
+        RealDisk.link_all(&[(path.clone(), other)]).expect("linked");
+        assert_eq!(RealDisk.own_len(&path).expect("read"), 0);
     }
 }

@@ -15,8 +15,9 @@ mod window_length;
 
 pub use moment::{MomentError, moment};
 pub use name_template::{
-    NameField, NamePiece, NameTemplate, NameTemplateError, NameValues, REMOTE_FIELDS, batch_name,
-    check_distinct, check_plain, hour_stamp, pieces, render, window_label,
+    BATCH_NAME_MAX, BatchNameTooLong, NameField, NamePiece, NameTemplate, NameTemplateError, NameValues,
+    REMOTE_FIELDS, batch_name, check_distinct, check_name_length, check_plain, hour_stamp, pieces, render,
+    window_label,
 };
 pub use notation::{FoundTime, LineTime, TimeReader, TimestampFormat};
 pub use window::{Window, window_of};

@@ -9,6 +9,7 @@ use jiff::civil::DateTime;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 use crate::window::Window;
+use crate::window_length::WindowLength;
 
 /// Part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +246,42 @@ pub fn batch_name(
     template.render(&NameValues::new(window, source, group, log, ""))
 }
 
+/// Most bytes of the name of a window's first part, without `.log`. A file system takes 255 bytes; the spool appends the
+/// number of a part (`.1999`) and an ending (`.log.gz.tmp`).
+pub const BATCH_NAME_MAX: usize = 239;
+
+/// The name of a batch's file would be too long for a file system.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the files of this source would have names of {bytes} bytes, and at most {BATCH_NAME_MAX} are possible; give the source a \
+     shorter name, or shorten `relay.batch.name`"
+)]
+pub struct BatchNameTooLong {
+    /// Length of the name.
+    bytes: usize,
+}
+
+/// Refuses a source whose batches could have no file, because its name makes theirs too long. All its windows of this
+/// length have names of one length.
+pub fn check_name_length(
+    template: &NameTemplate,
+    length: WindowLength,
+    source: &SourceId,
+    group: &GroupName,
+    log: Option<&LogName>,
+) -> Result<(), BatchNameTooLong> {
+    let window = Window {
+        start: 0,
+        seconds: length.seconds(),
+        utc_offset: 0,
+    };
+    let bytes = batch_name(template, window, source, group, log).len();
+    if bytes > BATCH_NAME_MAX {
+        return Err(BatchNameTooLong { bytes });
+    }
+    Ok(())
+}
+
 /// Refuses a pattern that gives batches of different sources or windows the same name.
 pub fn check_distinct(pieces: &[NamePiece]) -> Result<(), NameTemplateError> {
     let uses = |field| pieces.contains(&NamePiece::Field(field));
@@ -309,6 +346,23 @@ mod tests {
             NamePiece::Field(NameField::Source),
         ]));
         assert!(!template.uses_log());
+    }
+
+    #[test]
+    fn a_source_whose_files_would_have_too_long_names_is_refused() {
+        let template = NameTemplate::parse("accessLog_{yymmddHH}_{window}_{source}").expect("valid");
+        let length = WindowLength::try_from(std::time::Duration::from_mins(20)).expect("divides an hour");
+        let check = |bytes| {
+            let source = "x".repeat(bytes).parse().expect("valid");
+            check_name_length(&template, length, &source, &"web-1".parse().expect("valid"), None)
+        };
+        assert_eq!(check(BATCH_NAME_MAX - 25), Ok(()));
+        assert_eq!(
+            check(BATCH_NAME_MAX - 24),
+            Err(BatchNameTooLong {
+                bytes: BATCH_NAME_MAX + 1
+            })
+        );
     }
 
     #[test]

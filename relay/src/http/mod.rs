@@ -25,6 +25,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use logferry_config::{BatchSettings, GroupLimits, GroupSettings};
 use logferry_protocol::chunk::Receipt;
+use logferry_protocol::names::{LogName, SourceId};
 use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::sync::oneshot;
@@ -99,6 +100,13 @@ impl HttpContext {
             ChunkReply::Receipt(receipt) => Ok(receipt),
             ChunkReply::Wait(reason) => Err(ErrorResponse::wait(reason)),
         }
+    }
+
+    /// Refuses the lines of a source whose batches could have no file.
+    fn check_source(&self, source: &SourceId, log: &LogName) -> Result<(), ErrorResponse> {
+        self.batch
+            .check_source(source, &self.group.name, Some(log))
+            .map_err(|error| ErrorResponse::bad_request(error.to_string()))
     }
 
     /// Refuses lines while the group accepts none. To be called before memory for the body is reserved.

@@ -198,6 +198,7 @@ fn token_owner<'a>(tokens: &'a Tokens, headers: &HeaderMap) -> Result<&'a TokenO
 async fn store_chunk(context: &HttpContext, requester: Requester, request: Request<Incoming>) -> HttpResult {
     let header = ChunkHeader::from_pairs(|name| text_header(request.headers(), name))
         .map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
+    context.check_source(&requester.source, &header.log)?;
     context.check_accepting()?;
     let clock = context.batch.clock(&header.log, Moment::now().wall);
     let mut scan = BodyScan::new(clock, context.batch.window);
@@ -247,11 +248,11 @@ pub(crate) fn check_body(
     if u64::try_from(body.len()).unwrap_or(u64::MAX) > bytes_max {
         return refused("the body is longer than ferry-range");
     }
-    Ok(())
     // Each line has its newline at least.
     if header.lines.read() > bytes_max {
         return refused("ferry-lines counts more lines than ferry-range has bytes");
     }
+    Ok(())
 }
 
 async fn resolve_streams(

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use logferry_protocol::chunk::{ChunkHeader, LineCounts, LineEnd, StreamEnd};
+use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,8 +34,9 @@ struct IsolatedListener {
 
 impl IsolatedListener {
     async fn open(shorten: impl FnOnce(&mut ClientTimeouts), settings: &str) -> Self {
-        let text =
-            format!("relay:\n  data_dir: /d\n{settings}  groups: [{{name: a, listen: '127.0.0.1:0'}}]\n");
+        let text = format!(
+            "relay:\n  data_dir: /d\n{settings}  groups: [{{name: a, listen: '127.0.0.1:0', trust_source: true}}]\n"
+        );
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
         let config = config.relay.expect("a relay");
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -125,4 +128,49 @@ async fn a_slow_handshake_is_cut_off() {
     for bytes in [&b""[..], b"\x16\x03\x01"] {
         assert_eq!(listener.send(bytes).await, "");
     }
+}
+
+#[tokio::test]
+async fn lines_of_a_source_whose_name_is_too_long_for_a_file_are_refused() {
+    let listener = IsolatedListener::open(|_| {}, "").await;
+    let body = format!("{{\"log\": \"a line\", \"host\": \"{}\"}}", "x".repeat(240));
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nhost: r\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = listener.send((head + &body).as_bytes()).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("shorter name"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_range_holds_no_more_lines_than_bytes() {
+    let (file, head) = (FileKey { dev: 1, inode: 1 }, Head::of(b"line\n").expect("a line"));
+    let mut header = ChunkHeader {
+        stream: StreamId::derive(file, head, 0),
+        log: "access".parse().expect("a name"),
+        file,
+        head,
+        range: ByteRange::new(Offset::ZERO, Offset::ZERO).expect("forwards"),
+        tail: Tail::of(b""),
+        lines: LineCounts::default(),
+        line_end: LineEnd::Whole,
+        stream_end: StreamEnd::Live,
+        crc32c: 0,
+    };
+    let mut check = |end, excluded, line_end, body: &[u8]| {
+        header.range = ByteRange::new(Offset::ZERO, Offset::new(end)).expect("forwards");
+        header.line_end = line_end;
+        header.crc32c = crc32c::crc32c(body);
+        let sent = u64::from(!body.is_empty());
+        header.lines = LineCounts { excluded, sent };
+        check_body(&header, body, header.crc32c, sent).map_err(|error| error.reason)
+    };
+    assert_eq!(check(9, 9, LineEnd::Whole, b""), Ok(()));
+    assert_eq!(check(2, 1, LineEnd::Added, b"\n"), Ok(()));
+    let refused = Err("ferry-lines counts more lines than ferry-range has bytes".to_owned());
+    assert_eq!(check(0, 1 << 60, LineEnd::Whole, b""), refused);
+    assert_eq!(check(2, 2, LineEnd::Whole, b"\n"), refused);
 }

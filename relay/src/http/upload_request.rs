@@ -33,9 +33,11 @@ pub(super) async fn handle_upload(
     let mut body = read_body(context, request.into_body(), encoding, None, limit, |_| {}).await?;
     let upload = parse(&body).map_err(|error| ErrorResponse::bad_request(error.to_string()))?;
     let source = upload_source(context, client, upload.host.as_deref())?;
+    let log = upload_log();
+    context.check_source(&source, &log)?;
     body.replace(&upload.lines);
     let arrived = Moment::now();
-    let clock = context.batch.clock(&upload_log(), arrived.wall);
+    let clock = context.batch.clock(&log, arrived.wall);
     let split = split_by_window(&body, clock, context.batch.window);
     let lines = split.lines();
     if lines == 0 {

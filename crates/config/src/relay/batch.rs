@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_fields::LineClock;
-use logferry_protocol::names::LogName;
-use logferry_time_windows::{NameTemplate, TimestampFormat, WindowLength};
+use logferry_protocol::names::{GroupName, LogName, SourceId};
+use logferry_time_windows::{
+    BatchNameTooLong, NameTemplate, TimestampFormat, WindowLength, check_name_length,
+};
 use serde::Deserialize;
 
 use crate::formats::FormatsByLog;
@@ -36,6 +38,16 @@ impl BatchSettings {
     /// Reads the times of a log's lines, which arrived at about this time.
     pub fn clock(&self, log: &LogName, arrival: Timestamp) -> LineClock<'_> {
         LineClock::new(self.formats.of(log), self.timestamp, arrival.as_second())
+    }
+
+    /// Refuses a source whose batches could have no file. `log`: `None` if it is not known yet.
+    pub fn check_source(
+        &self,
+        source: &SourceId,
+        group: &GroupName,
+        log: Option<&LogName>,
+    ) -> Result<(), BatchNameTooLong> {
+        check_name_length(&self.name, self.window, source, group, log)
     }
 }
 

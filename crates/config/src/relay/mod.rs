@@ -134,6 +134,9 @@ impl RawRelay {
         let binds_names = self.tls.client_ca_file.is_some() || self.tokens_file.is_some();
         let groups = resolve_groups(self.groups, binds_names, &at.key("groups"));
         let batch = self.batch.resolve(&at.key("batch"));
+        if let (Some(groups), Some(batch)) = (&groups, &batch) {
+            check_source_names(groups, batch, &at.key("groups"));
+        }
         let limits = self.limits.resolve(&at.key("limits"));
         let tls = self.tls.resolve(&at.key("tls"));
         let tokens_file = at.optional("tokens_file", self.tokens_file, ConfigField::secret_path);
@@ -200,6 +203,21 @@ impl RawGroup {
             sources: sources?,
             trust_source: self.trust_source,
         })
+    }
+}
+
+/// Reports the listed sources whose names are too long for the names of their batches.
+fn check_source_names(groups: &[GroupSettings], batch: &BatchSettings, at: &ConfigField<'_>) {
+    for (index, group) in groups.iter().enumerate() {
+        let SourceList::Only { names, .. } = &group.sources else {
+            continue;
+        };
+        for name in names {
+            if let Err(error) = batch.check_source(name, &group.name, None) {
+                let sources = at.item(index).key("sources");
+                sources.report(format!("has `{name}`, whose name is too long: {error}"));
+            }
+        }
     }
 }
 

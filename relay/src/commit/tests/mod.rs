@@ -26,12 +26,15 @@ use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
 };
-use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, Ledger};
+use logferry_ledger::{
+    Batch, BatchContents, BatchFilter, BatchState, FORGOTTEN_PARTS, Ledger, NewBatch, PARTS_MAX, Window,
+};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
-use logferry_spool::Spool;
+use logferry_spool::{FileForm, Spool};
 use logferry_testkit::SimDisk;
+use logferry_time_windows::BATCH_NAME_MAX;
 
 use self::tested::{Tested, moment};
 use crate::chunk::{ChunkReply, ReceivedChunk, WindowSplit, split_by_window};
@@ -385,6 +388,37 @@ fn batches_of_a_group_that_is_gone_are_sealed() {
     seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
     assert_eq!(fixture.stored(), line(20, "a"));
+}
+
+#[test]
+fn an_empty_batch_of_a_group_that_is_gone_is_discarded() {
+    let fixture = CommitterFixture::new(1 << 30);
+    let mut ledger = fixture.ledger();
+    let batch = NewBatch {
+        source: "198.51.100.1".parse().expect("valid"),
+        group: "web-1".parse().expect("valid"),
+        log: None,
+        window: Window {
+            start: 1_795_227_660,
+            seconds: 60,
+            utc_offset: 0,
+        },
+        base_name: "a_26112100_01-01_198-51-100-1".to_owned(),
+    };
+    // The relay was killed between this and the commit of its first line.
+    ledger.open_batch(&batch, now()).expect("a ledger");
+    let configured = ["web-1".parse().expect("valid")];
+    seal_orphans(&fixture.spool(), &mut ledger, &configured, now()).expect("the disk works");
+    assert_eq!(ledger.count_by_state().expect("a ledger"), [1, 0, 0, 0]);
+    seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
+    assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 0, 0, 0]);
+}
+
+#[test]
+fn the_longest_name_in_the_spool_is_one_that_a_file_can_have() {
+    let part = format!(".{}", FORGOTTEN_PARTS + PARTS_MAX);
+    let longest = FileForm::SENT.into_iter().map(|form| form.suffix().len()).max();
+    assert_eq!(BATCH_NAME_MAX + part.len() + longest.unwrap_or_default(), 255);
 }
 
 #[test]
