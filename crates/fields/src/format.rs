@@ -299,6 +299,15 @@ impl<'f> LineClock<'f> {
         Self { format, times }
     }
 
+    /// Takes a time without a zone for one of this offset from UTC, in seconds east. Without this it is UTC.
+    #[must_use]
+    pub fn with_default_zone(self, utc_offset: i32) -> Self {
+        Self {
+            times: self.times.map(|times| times.with_default_zone(utc_offset)),
+            ..self
+        }
+    }
+
     /// The time of `line`, if it has one.
     pub fn read(&mut self, line: &[u8]) -> Option<LineTime> {
         let times = self.times.as_mut()?;

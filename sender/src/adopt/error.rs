@@ -155,6 +155,9 @@ impl AdoptError {
             NotFound::TooShort(size) => format!(
                 "the file that was written then has only {size} bytes: the log was shortened, or the offset is of another log"
             ),
+            NotFound::Unclear => format!(
+                "several files of {log} can be the one in which it counts: their lines have no times with year and zone"
+            ),
         };
         Self::NotFound {
             offset_file: offset_file.to_owned(),

@@ -12,9 +12,9 @@ pub(super) struct FileFacts {
     pub(super) size: u64,
     /// Its last change, in seconds since 1970. Compressors keep it.
     pub(super) modified: i64,
-    /// The time in the first line that has one.
+    /// The time in the first line that has one, with year and zone.
     pub(super) first_time: Option<i64>,
-    /// The time in the last line before the offset that has one; `None` if the file is shorter.
+    /// The time in the last line before the offset that has one, with year and zone; `None` if the file is shorter.
     pub(super) time_before: Option<i64>,
 }
 
@@ -25,7 +25,7 @@ pub enum FoundBy {
     LineTime,
     /// It ends at the offset.
     Size,
-    /// The lines have no times: it is the first file that was changed after the offset file.
+    /// The lines have no times with year and zone: it is the only file that can have been live then.
     FileTime,
     /// The offset is 0, and it is the file that was live then.
     Zero,
@@ -49,6 +49,8 @@ pub(super) enum NotFound {
     Gone,
     /// The file that was live then has fewer bytes now.
     TooShort(u64),
+    /// The lines have no times with year and zone, and several files can be the one.
+    Unclear,
 }
 
 /// Finds the file among those of the log, which come oldest first, the live one last.
@@ -60,13 +62,17 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
         return Ok(begun(files, written_at));
     }
     let had = |file: &FileFacts| file.time_before.is_some_and(|time| time <= written_at);
+    let is_untimed = |file: &FileFacts| file.time_before.is_none() && file.size >= offset;
     if let Some(index) = files.iter().rposition(had) {
+        if files.iter().skip(index + 1).any(is_untimed) {
+            return Err(NotFound::Unclear);
+        }
         return Ok(ResumeLocation {
             index,
             found_by: FoundBy::LineTime,
         });
     }
-    // Lines without times. A file that ended there already was read to its end.
+    // Lines without such times. A file that ended there already was read to its end.
     let ends_there = |file: &FileFacts| file.size == offset && file.modified <= written_at;
     if let Some(index) = files
         .iter()
@@ -81,11 +87,14 @@ pub(super) fn find(files: &[FileFacts], offset: u64, written_at: i64) -> Result<
     let (index, file) = live_then
         .and_then(|index| Some((index, files.get(index)?)))
         .ok_or(NotFound::Gone)?;
+    // The other shipper may have been in the middle of a file that was rotated before.
+    let may_be_older = |file: &FileFacts| is_untimed(file) && file.size > offset;
     match file {
         // It has lines with times, all of them later.
         FileFacts {
             time_before: Some(_), ..
         } => Err(NotFound::Gone),
+        _ if files.iter().take(index).any(may_be_older) => Err(NotFound::Unclear),
         file if file.size >= offset => Ok(ResumeLocation {
             index,
             found_by: FoundBy::FileTime,
@@ -198,7 +207,12 @@ mod tests {
     #[test]
     fn lines_without_times_are_found_by_the_files() {
         for (case, files, expected) in [
-            ("not rotated", vec![untimed(50, 2), untimed(40, 9)], Ok(1)),
+            ("not rotated", vec![untimed(9, 2), untimed(40, 9)], Ok(1)),
+            (
+                "perhaps the older one was not read to its end",
+                vec![untimed(50, 2), untimed(40, 9)],
+                Err(NotFound::Unclear),
+            ),
             ("rotated since", vec![untimed(50, 8), untimed(40, 9)], Ok(0)),
             ("read to its end", vec![untimed(20, 4), untimed(40, 9)], Ok(0)),
             (
@@ -208,7 +222,7 @@ mod tests {
             ),
             (
                 "shortened",
-                vec![untimed(50, 2), untimed(10, 9)],
+                vec![untimed(9, 2), untimed(10, 9)],
                 Err(NotFound::TooShort(10)),
             ),
             (

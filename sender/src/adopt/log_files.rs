@@ -15,7 +15,7 @@ use crate::checkpoint::SkippedStart;
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::discovery::{FileRole, FoundFile, LogPatterns};
 use crate::files::{self, FileHandle, FileStat, FileSystem, RealFileSystem};
-use crate::streams::timed_line::time_of;
+use crate::streams::timed_line::{dated_time_of, exact_time_of};
 
 /// Bytes before the offset in which a line with a time is looked for.
 const LOOK_BACK: u64 = 64 << 10;
@@ -72,6 +72,8 @@ struct OpenLogFile {
     stat: FileStat,
     text: LogText<File>,
     size: Offset,
+    /// The time in the first line that has one with a year. It says which file is older.
+    begun: Option<i64>,
     facts: FileFacts,
 }
 
@@ -106,9 +108,9 @@ impl<'a> LogFiles<'a> {
         let files = found.into_iter().map(|file| OpenLogFile::open(file, offset));
         let mut files: Vec<_> = files.collect::<Result<_, _>>()?;
         // A compressor may give a file a new time. Where all lines have times, they say which file is older.
-        let is_timed = |file: &OpenLogFile| file.is_live || file.facts.first_time.is_some();
+        let is_timed = |file: &OpenLogFile| file.is_live || file.begun.is_some();
         if files.iter().all(is_timed) {
-            files.sort_by_key(|file| (file.is_live, file.facts.first_time));
+            files.sort_by_key(|file| (file.is_live, file.begun));
         }
         Ok(Self { log, files })
     }
@@ -221,6 +223,7 @@ impl OpenLogFile {
             stat,
             text,
             size,
+            begun: None,
             facts: FileFacts {
                 size: size.get(),
                 modified: seconds(stat.modified),
@@ -228,16 +231,15 @@ impl OpenLogFile {
                 time_before: None,
             },
         };
-        this.facts.first_time = this
-            .lines_before(size.get().min(LOOK_BACK))?
-            .iter()
-            .find_map(|line| time_of(line));
+        let first = this.lines_before(size.get().min(LOOK_BACK))?;
+        this.begun = first.iter().find_map(|line| dated_time_of(line));
+        this.facts.first_time = first.iter().find_map(|line| exact_time_of(line));
         if size.get() >= offset {
             this.facts.time_before = this
                 .lines_before(offset)?
                 .iter()
                 .rev()
-                .find_map(|line| time_of(line));
+                .find_map(|line| exact_time_of(line));
         }
         this.text.release_decoder();
         Ok(this)

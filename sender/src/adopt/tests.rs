@@ -171,6 +171,32 @@ fn the_place_is_found_whether_the_log_was_rotated_and_compressed_or_not() {
 }
 
 #[test]
+fn a_time_without_year_or_zone_decides_nothing() {
+    for line in [
+        "Oct 11 22:14:15 host cron[1]: x\n",
+        "2026/11/21 02:20:03 [error] 7#7: x\n",
+    ] {
+        let host = Host::new();
+        // Rotated since: the newest file has as many bytes.
+        host.file("access.log.1", line.repeat(5).as_bytes(), at(5));
+        host.file("access.log", line.repeat(6).as_bytes(), at(9));
+        host.file("latest.offset", (3 * line.len()).to_string().as_bytes(), at(4));
+        let found = host.adopt().expect("nothing else was changed later");
+        assert_eq!(found.path, host.path("access.log.1"));
+    }
+    let host = Host::new();
+    let line = "Oct 11 22:14:15 host cron[1]: x\n";
+    host.file("access.log.1", line.repeat(5).as_bytes(), at(3));
+    host.file("access.log", line.repeat(6).as_bytes(), at(9));
+    host.file("latest.offset", (3 * line.len()).to_string().as_bytes(), at(4));
+    let refused = host.adopt().expect_err("either of them").to_string();
+    assert!(
+        refused.contains("several files") && refused.contains("--in"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn an_offset_inside_a_line_counts_as_it_stands() {
     let host = Host::new();
     let offset = lines(&[1]).len() + 7;

@@ -3,14 +3,14 @@
 use super::FoundTime;
 use super::calendar::{Civil, digit_count, digits, zone};
 
-pub(super) fn read(text: &[u8]) -> Option<FoundTime> {
+pub(super) fn read(text: &[u8], default_zone: i32) -> Option<FoundTime> {
     let (civil, mut len) = extended(text).or_else(|| basic(text))?;
     if let [b'.' | b',', fraction @ ..] = text.get(len..)?
         && let count @ 1.. = digit_count(fraction)
     {
         len += 1 + count;
     }
-    let (utc_offset, zone_len) = zone_at(text.get(len..)?);
+    let (utc_offset, zone_len) = zone_at(text.get(len..)?).unwrap_or((default_zone, 0));
     Some(FoundTime {
         time: civil.at_offset(utc_offset)?,
         len: len + zone_len,
@@ -52,8 +52,8 @@ fn basic(text: &[u8]) -> Option<(Civil, usize)> {
     Some((civil, stamp.len()))
 }
 
-/// The offset of the zone that the text begins with, and its length. No zone is UTC.
-fn zone_at(text: &[u8]) -> (i32, usize) {
+/// The offset of the zone that the text begins with, and its length.
+fn zone_at(text: &[u8]) -> Option<(i32, usize)> {
     let (known, len) = match text {
         [b'Z' | b'z', ..] => (Some(0), 1),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2, ..] => (zone(&[*sign, *h1, *h2, *m1, *m2]), 6),
@@ -64,5 +64,5 @@ fn zone_at(text: &[u8]) -> (i32, usize) {
         [b' ', b'+' | b'-', ..] if digit_count(&text[2..]) == 4 => (zone(&text[1..6]), 6),
         _ => (None, 0),
     };
-    known.map_or((0, 0), |offset| (offset, len))
+    known.map(|offset| (offset, len))
 }

@@ -49,6 +49,8 @@ pub struct FoundTime {
 pub struct TimeReader {
     wanted: TimestampFormat,
     arrival: i64,
+    /// The offset of times that have no zone.
+    default_zone: i32,
     nginx: NginxTimes,
 }
 
@@ -59,7 +61,17 @@ impl TimeReader {
         Self {
             wanted,
             arrival,
+            default_zone: 0,
             nginx: NginxTimes::default(),
+        }
+    }
+
+    /// Takes a time without a zone for one of this offset from UTC, in seconds east. Without this it is UTC.
+    #[must_use]
+    pub fn with_default_zone(self, utc_offset: i32) -> Self {
+        Self {
+            default_zone: utc_offset,
+            ..self
         }
     }
 
@@ -90,11 +102,11 @@ impl TimeReader {
         })
     }
 
-    /// ISO 8601: `2026-11-21T08:20:03+06:00`, also with a space for the `T`, a fraction, `Z` or no zone (which is UTC); its
+    /// ISO 8601: `2026-11-21T08:20:03+06:00`, also with a space for the `T`, a fraction, `Z` or no zone; its
     /// basic form `20261121T082003Z`; and `2026/11/21 08:20:03`, the notation of nginx's error log.
     pub fn iso8601(&self, text: &[u8]) -> Option<FoundTime> {
         self.wants(TimestampFormat::Iso8601)
-            .then(|| iso8601::read(text))?
+            .then(|| iso8601::read(text, self.default_zone))?
     }
 
     /// A number of seconds, milliseconds, microseconds or nanoseconds since 1970, if it is in the years 2000 to 2099; and
@@ -103,9 +115,9 @@ impl TimeReader {
         self.wants(TimestampFormat::Epoch).then(|| epoch::read(text))?
     }
 
-    /// `Oct 11 22:14:15`, the time of a syslog header (RFC 3164, section 4.1.2). It has no zone, which is UTC.
+    /// `Oct 11 22:14:15`, the time of a syslog header (RFC 3164, section 4.1.2). It has no zone.
     pub fn syslog(&self, text: &[u8]) -> Option<FoundTime> {
-        (self.wanted == TimestampFormat::Auto).then(|| syslog::read(text, self.arrival))?
+        (self.wanted == TimestampFormat::Auto).then(|| syslog::read(text, self.arrival, self.default_zone))?
     }
 }
 

@@ -6,7 +6,7 @@ use super::calendar::{Civil, digit_count, digits, month};
 /// Seconds of a year, on the average.
 const YEAR: i64 = 31_556_952;
 
-pub(super) fn read(text: &[u8], arrival: i64) -> Option<FoundTime> {
+pub(super) fn read(text: &[u8], arrival: i64, zone: i32) -> Option<FoundTime> {
     let stamp: &[u8; 15] = text.first_chunk()?;
     if [stamp[3], stamp[6], stamp[9], stamp[12]] != *b"  ::" {
         return None;
@@ -32,7 +32,7 @@ pub(super) fn read(text: &[u8], arrival: i64) -> Option<FoundTime> {
             minute,
             second,
         };
-        civil.at_offset(0)
+        civil.at_offset(zone)
     });
     let time = possible.min_by_key(|time| time.unix.abs_diff(arrival))?;
     let fraction = match text.get(stamp.len()..) {
