@@ -67,9 +67,11 @@ impl Finding {
         }
     }
 
-    /// Whether both are the same difference, found at different times.
+    /// Whether both are the same difference, found at different times. A role may move a damaged file meanwhile.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (self.kind, &self.path) == (other.kind, &other.path)
+        let is_damage = matches!(self.kind, FindingKind::Size | FindingKind::Contents);
+        let is_of_batch = is_damage && self.batch.is_some() && self.batch == other.batch;
+        self.kind == other.kind && (is_of_batch || self.path == other.path)
     }
 }
 

@@ -69,15 +69,55 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
 }
 
+/// What a further check reads: a file that a role moves meanwhile is found by its batch.
+#[derive(Debug, Default)]
+struct Suspects {
+    paths: BTreeSet<PathBuf>,
+    batches: BTreeSet<String>,
+}
+
+impl Suspects {
+    fn of(findings: &[Finding]) -> Self {
+        Self {
+            paths: findings.iter().map(|finding| finding.path.clone()).collect(),
+            batches: findings
+                .iter()
+                .filter_map(|finding| finding.batch.clone())
+                .collect(),
+        }
+    }
+
+    fn include(&self, batch: &Batch, file: &SpoolFile) -> bool {
+        self.paths.contains(&file.path) || self.batches.contains(&batch.name())
+    }
+}
+
+/// Most further checks while roles move the files of suspects away from under them.
+const FURTHER_CHECKS_MAX: u32 = 5;
+
 /// Checks the data folder. Reads every batch's file whole.
 pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
+    check_twice(data_dir, || ())
+}
+
+/// `between`: what happens between the two checks.
+fn check_twice(data_dir: &Path, between: impl FnOnce()) -> Result<CheckReport, FsckError> {
     let ledger = Ledger::open(data_dir)?;
-    let mut report = check_once(data_dir, &ledger, None)?;
+    let (mut report, _) = check_once(data_dir, &ledger, None)?;
     if !report.findings.is_empty() {
-        let paths = report.findings.iter().map(|finding| finding.path.clone());
-        let again = check_once(data_dir, &ledger, Some(&paths.collect()))?.findings;
-        let is_lasting = |finding: &Finding| again.iter().any(|other| other.is_same(finding));
-        report.findings.retain(is_lasting);
+        between();
+        let suspects = Suspects::of(&report.findings);
+        let (mut again, mut moved) = check_once(data_dir, &ledger, Some(&suspects))?;
+        for _ in 1..FURTHER_CHECKS_MAX {
+            if moved == 0 {
+                break;
+            }
+            (again, moved) = check_once(data_dir, &ledger, Some(&suspects))?;
+        }
+        let is_lasting = |finding: &Finding| report.findings.iter().any(|other| other.is_same(finding));
+        again.findings.retain(is_lasting);
+        // Where the files are now.
+        report.findings = again.findings;
     }
     for detail in ledger.integrity()? {
         let finding = Finding::new(FindingKind::Ledger, ledger.path(), None, detail);
@@ -99,12 +139,13 @@ pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
     Ok(report)
 }
 
-/// Checks once. Reads the contents of all files, or of the suspects only.
+/// Checks once. Reads the contents of all files, or of the suspects only. Returns also how many files were moved away before
+/// they could be read.
 fn check_once(
     data_dir: &Path,
     ledger: &Ledger,
-    suspects: Option<&BTreeSet<PathBuf>>,
-) -> Result<CheckReport, FsckError> {
+    suspects: Option<&Suspects>,
+) -> Result<(CheckReport, usize), FsckError> {
     let spool = Spool::new(RealDisk, data_dir);
     // The files first: the ledger has a batch's row before its file is made, so every batch file listed has its row.
     let files = spool.all_files()?;
@@ -112,21 +153,30 @@ fn check_once(
     let compared = compare::compare_names(&spool, &batches, &files);
     let mut findings = compared.findings;
     findings.extend(row_findings(ledger, &batches));
+    let mut moved = 0;
     for (batch, file) in compared.to_read {
-        let is_wanted = suspects.is_none_or(|suspects| suspects.contains(&file.path));
-        if is_wanted && let Some(finding) = contents_finding(&spool, batch, file)? {
-            // A damaged file in the wrong folder is reported as damaged only: it must not be moved.
-            findings.retain(|other| other.path != finding.path);
-            findings.push(finding);
+        if !suspects.is_none_or(|suspects| suspects.include(batch, file)) {
+            continue;
+        }
+        match spool.compare_file(batch, file.clone())? {
+            None => {}
+            Some(FileFault::Missing) => moved += 1,
+            Some(fault) => {
+                let finding = contents_finding(batch, file, fault);
+                // A damaged file in the wrong folder is reported as damaged only: it must not be moved.
+                findings.retain(|other| other.path != finding.path);
+                findings.push(finding);
+            }
         }
     }
     finding::sort(&mut findings);
-    Ok(CheckReport {
+    let report = CheckReport {
         fine: findings.is_empty(),
         batches: batches.iter().filter(|batch| batch.expired_at.is_none()).count(),
         files: files.len(),
         findings,
-    })
+    };
+    Ok((report, moved))
 }
 
 /// Rows that the ledger must not have, whatever files there are.
@@ -142,28 +192,24 @@ fn row_findings(ledger: &Ledger, batches: &[Batch]) -> Vec<Finding> {
         .collect()
 }
 
-/// Compares a file's contents with the ledger. `None`: they are as the ledger says, or the file was moved meanwhile.
-fn contents_finding(
-    spool: &Spool<RealDisk>,
-    batch: &Batch,
-    file: &SpoolFile,
-) -> Result<Option<Finding>, DiskError> {
-    let (kind, detail) = match spool.compare_file(batch, file.clone())? {
-        None | Some(FileFault::Missing) => return Ok(None),
-        Some(FileFault::Size { bytes, .. }) => {
+/// A file's contents are not as the ledger says.
+fn contents_finding(batch: &Batch, file: &SpoolFile, fault: FileFault) -> Finding {
+    let (kind, detail) = match fault {
+        FileFault::Missing => (FindingKind::Missing, "it is gone".to_owned()),
+        FileFault::Size { bytes, .. } => {
             let expected = batch.contents.bytes;
             let detail = format!("{bytes} bytes, where the ledger says {expected}");
             (FindingKind::Size, detail)
         }
-        Some(FileFault::Content { .. }) => {
+        FileFault::Content { .. } => {
             let detail = "its checksum is not the ledger's: bytes have changed";
             (FindingKind::Contents, detail.to_owned())
         }
-        Some(FileFault::Undecodable { reason, .. }) => {
+        FileFault::Undecodable { reason, .. } => {
             let detail = format!("it cannot be decompressed: {reason}");
             (FindingKind::Contents, detail)
         }
     };
     let detail = format!("{detail}; restore it from a backup");
-    Ok(Some(Finding::new(kind, &file.path, Some(batch), detail)))
+    Finding::new(kind, &file.path, Some(batch), detail)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_durable::LockFile;
-use logferry_ledger::{BatchState, Ledger};
+use logferry_ledger::{BatchState, FailureKind, Ledger};
 use logferry_spool::gzip_encoder;
 use logferry_testkit::batches::{add_batch, new_batch};
 use proptest::prelude::*;
@@ -287,4 +287,23 @@ proptest! {
         prop_assert!(left.iter().all(|(kind, _)| *kind != FindingKind::Misplaced), "{:?}", left);
         prop_assert_eq!(report.fine, left.is_empty());
     }
+}
+
+#[test]
+fn a_damaged_file_that_the_forwarder_moves_meanwhile_is_found() {
+    let host = Host::new();
+    let ready = host.put("ready", &file_name(2), b"damaged");
+    let failed = host.path("failed", &file_name(2));
+    let report = check_twice(host.dir.path(), || {
+        let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
+        let batch = ledger.batches_in(BatchState::Ready).expect("read")[0].id;
+        let (edw, refused) = ("edw".parse().expect("a name"), (FailureKind::Refused, "damaged"));
+        ledger
+            .record_failure(batch, &edw, refused, now(), true)
+            .expect("noted");
+        fs::rename(&ready, &failed).expect("moved");
+    });
+    let report = report.expect("checked");
+    assert!(!report.fine);
+    assert_eq!(kinds_and_paths(report.findings), [(FindingKind::Size, failed)]);
 }
