@@ -74,44 +74,40 @@ pub fn sidecars(
 /// The files that should be beside one batch.
 fn beside(batch: &Batch, delivery: &Delivery, destination: &Destination) -> Vec<Sidecar> {
     let names = RemotePaths::of_batch(batch, destination);
-    let Some(published) = published(batch, delivery).filter(|it| it.path == names.published) else {
+    let is_there = delivery.delivered_at.is_some() && delivery.path.as_ref() == Some(&names.published);
+    if !is_there {
         return Vec::new();
-    };
-    let sidecar = |kind, path, content: &[u8]| Sidecar {
+    }
+    // `None`: nobody knows its content.
+    let sidecar = |kind, path, content: Option<&[u8]>| Sidecar {
         kind,
         batch: Some(batch.name()),
         source: Some(batch.source.to_string()),
         file: DeliveredFile {
             path,
-            bytes: content.len() as u64,
-            sha256: Some(FileHash::of(Sha256::new_with_prefix(content)).hex()),
+            bytes: content.map_or(1, |content| content.len() as u64),
+            sha256: content.map(|content| FileHash::of(Sha256::new_with_prefix(content)).hex()),
         },
     };
     let publish = &destination.publish;
     let manifest = publish.manifest.then(|| {
-        sidecar(
-            SidecarKind::Manifest,
-            names.manifest,
-            &batch_manifest::text(batch, &published),
-        )
+        let text = published(batch, delivery).map(|published| batch_manifest::text(batch, &published));
+        sidecar(SidecarKind::Manifest, names.manifest, text.as_deref())
     });
     let marker = publish
         .marker
         .is_some()
-        .then(|| sidecar(SidecarKind::Marker, names.marker, b""));
+        .then(|| sidecar(SidecarKind::Marker, names.marker, Some(b"")));
     manifest.into_iter().chain(marker).collect()
 }
 
 /// A delivery as the ledger has it, if complete.
 fn published(batch: &Batch, delivery: &Delivery) -> Option<PublishedBatch> {
-    delivery.delivered_at?;
-    let sha256 = batch.sha256.clone()?;
     Some(PublishedBatch {
         certainty: DeliveryCertainty::Published,
         path: delivery.path.clone()?,
         bytes: delivery.bytes?,
-        // Deliveries without a recorded hash are from before compression existed.
-        file_sha256: delivery.file_sha256.clone().unwrap_or_else(|| sha256.clone()),
-        sha256,
+        file_sha256: delivery.file_hash(batch)?,
+        sha256: batch.sha256.clone()?,
     })
 }

@@ -171,10 +171,10 @@ pub struct AuditedDelivery {
 
 impl AuditedDelivery {
     fn new(delivery: Delivery, batch: &Batch) -> Option<Self> {
+        let sha256 = delivery.file_hash(batch);
         Some(Self {
-            bytes: delivery.bytes,
-            // An older version recorded only the batch's SHA-256. It compressed no file.
-            sha256: delivery.file_sha256.or_else(|| batch.sha256.clone()),
+            bytes: delivery.bytes.filter(|_| sha256.is_some()),
+            sha256,
             delivered_at: delivery.delivered_at?,
             name: delivery.destination,
             path: delivery.path,

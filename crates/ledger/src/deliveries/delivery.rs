@@ -95,7 +95,7 @@ pub struct Delivery {
     /// Size of the file there, once delivered.
     pub bytes: Option<u64>,
     /// SHA-256 in hex of the file there, once delivered; `None` for a file that was delivered before this was recorded,
-    /// which is uncompressed.
+    /// which is uncompressed, or that a rebuilt ledger takes for delivered. [`Self::file_hash`] tells them apart.
     pub file_sha256: Option<String>,
     /// When it was delivered; `None` before.
     pub delivered_at: Option<Timestamp>,
@@ -111,6 +111,14 @@ impl Delivery {
     /// Whether the batch is delivered and no resend is pending.
     pub fn is_done(&self) -> bool {
         self.delivered_at.is_some() && self.resend_requested_at.is_none()
+    }
+
+    /// SHA-256 in hex of the file there, if it is known; then [`Self::bytes`] counts too. It is not known of a compressed file
+    /// of which a rebuilt ledger knows the lines only.
+    pub fn file_hash(&self, batch: &Batch) -> Option<String> {
+        let is_compressed = self.path.as_ref().is_some_and(|path| path.ends_with(".gz"));
+        let of_lines = || batch.sha256.clone().filter(|_| !is_compressed);
+        self.file_sha256.clone().or_else(of_lines)
     }
 
     fn from_row(row: &Row<'_>) -> SqlResult<Self> {
