@@ -157,19 +157,15 @@ impl<'a, D: Disk> HousekeeperRun<'a, D> {
 
 /// What became of the delivered batches on a disk that is still too full. `kept`: they are to be sent again.
 fn what_is_left(deleted: usize, failed: usize, kept: usize) -> String {
-    let mut text = if failed + kept == 0 {
-        ", and no delivered batch is left to delete".to_owned()
-    } else {
-        String::new()
-    };
-    text += &format!(": {deleted} went before their age");
-    if failed > 0 {
-        text += &format!(", {failed} could not be deleted");
-    }
-    if kept > 0 {
-        text += &format!(", {kept} are kept, to be sent again");
-    }
-    text
+    let none_left = (failed + kept == 0).then_some(", and no delivered batch is left to delete");
+    let failed = (failed > 0).then(|| format!(", {failed} could not be deleted"));
+    let kept = (kept > 0).then(|| format!(", {kept} are kept, to be sent again"));
+    format!(
+        "{}: {deleted} went before their age{}{}",
+        none_left.unwrap_or_default(),
+        failed.unwrap_or_default(),
+        kept.unwrap_or_default()
+    )
 }
 
 impl HousekeeperReport {

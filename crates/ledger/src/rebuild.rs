@@ -13,6 +13,7 @@ use logferry_protocol::stream::{Offset, StreamId};
 use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::batches::{self, BatchContents, BatchState, NewBatch};
+use crate::deliveries::is_compressed;
 use crate::row::{self, millis, signed, to_text};
 use crate::streams::{StreamRecord, note_contact};
 use crate::{Ledger, LedgerError};
@@ -223,7 +224,7 @@ fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
     })?;
     for (destination, path) in &found.delivered {
         // The size of a compressed file is not known: the lines have another.
-        let bytes = (!path.ends_with(".gz")).then_some(signed(contents.bytes));
+        let bytes = (!is_compressed(path)).then_some(signed(contents.bytes));
         sql.prepare_cached(
             "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?

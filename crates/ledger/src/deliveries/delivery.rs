@@ -1,6 +1,7 @@
 //! Deliveries: which batch is at which destination, failed attempts, resend requests, and the state of destinations.
 
 use std::fmt;
+use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_protocol::names::DestinationName;
@@ -116,7 +117,7 @@ impl Delivery {
     /// SHA-256 in hex of the file there, if it is known; then [`Self::bytes`] counts too. It is not known of a compressed file
     /// of which a rebuilt ledger knows the lines only.
     pub fn file_hash(&self, batch: &Batch) -> Option<String> {
-        let is_compressed = self.path.as_ref().is_some_and(|path| path.ends_with(".gz"));
+        let is_compressed = self.path.as_deref().is_some_and(is_compressed);
         let of_lines = || batch.sha256.clone().filter(|_| !is_compressed);
         self.file_sha256.clone().or_else(of_lines)
     }
@@ -139,6 +140,13 @@ impl Delivery {
             resent_at: row::optional_time(row, "resent_at")?,
         })
     }
+}
+
+/// Whether the file at this path of a destination is compressed: the forwarder then adds `.gz` to its name.
+pub(crate) fn is_compressed(path: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "gz")
 }
 
 /// The result of a resend request.

@@ -9,6 +9,7 @@ mod in_flight;
 mod manifests;
 mod subscriptions;
 
+pub(crate) use delivery::is_compressed;
 pub use delivery::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, PublishedBatch, PublishedFile,
     PublishingNote, ResendRequestOutcome,
