@@ -67,7 +67,7 @@ pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, REPORT_GRACE, ReportedStream, SENDERS_KEPT,
     SenderRecord, SourceLineTotals, SourceLogs, SourceReach, SourceRecord, StreamMove, StreamRecord,
-    UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, live_together,
+    UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, is_sender_live, live_together,
 };
 pub use summaries::{MailPart, SourceWindowSum, SummaryKey};
 

@@ -11,6 +11,7 @@ use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
 use crate::monitor::disk_history::DISK_HISTORY_STEP;
 use crate::requests::REQUESTS_STEP;
+use crate::streams::SENDER_REPORTS_STEP;
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -384,6 +385,8 @@ CREATE TABLE housekeeper_run (
     // Of millions of batches few still have a file in the spool. A search of all time lists these.
     "
 CREATE INDEX batches_spooled ON batches (window_start) WHERE expired_at IS NULL;",
+    // The last report of each sender: several may have one source.
+    SENDER_REPORTS_STEP,
 ];
 
 /// The ledger's tables.

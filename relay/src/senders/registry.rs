@@ -16,14 +16,12 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_ledger::{SENDERS_KEPT, SenderRecord, live_together};
+use logferry_ledger::{SENDERS_KEPT, SenderRecord, is_sender_live, live_together};
 use logferry_protocol::names::{GroupName, SourceId};
 use logferry_protocol::sender::{SenderId, SenderName, SenderRun};
 
 /// A connected process that made no contact for so long is gone: senders report every 10 s.
 const SILENT: SignedDuration = SignedDuration::from_secs(25);
-/// How long after its last contact a sender keeps its own address for itself.
-const LIVE: SignedDuration = SignedDuration::from_mins(2);
 /// Earlier, waiting and refused processes remembered of an id, of each kind.
 const RUNS_MAX: usize = 8;
 
@@ -174,7 +172,7 @@ impl SenderRegistry {
         self.senders.iter().any(|(id, other)| {
             *id != contact.name.id
                 && SourceId::from(other.address) == *source
-                && now.duration_since(other.last_contact) < LIVE
+                && is_sender_live(other.last_contact, now)
                 && other
                     .in_group(contact.group)
                     .is_some_and(|there| there.source == *source)

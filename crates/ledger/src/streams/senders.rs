@@ -60,6 +60,11 @@ impl SenderRecord {
 /// How long after its last contact a sender counts as live. It reports every 10 s.
 const LIVE: SignedDuration = SignedDuration::from_mins(2);
 
+/// Whether a sender whose last contact was then is live now.
+pub fn is_sender_live(last_contact: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(last_contact) <= LIVE
+}
+
 /// The senders that send for `source` at the same time, if there are at least two; else none. Each once, whatever groups it
 /// uses.
 ///
@@ -72,7 +77,7 @@ pub fn live_together<'a>(
 ) -> Vec<&'a SenderRecord> {
     let mut live: Vec<&SenderRecord> = Vec::new();
     for sender in senders {
-        if sender.source != *source || now.duration_since(sender.last_contact) > LIVE {
+        if sender.source != *source || !is_sender_live(sender.last_contact, now) {
             continue;
         }
         match live.iter_mut().find(|other| other.id == sender.id) {

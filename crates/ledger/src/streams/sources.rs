@@ -4,10 +4,12 @@ use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, StreamProgress};
 use logferry_protocol::names::{GroupName, SourceId};
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::Offset;
-use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row};
+use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row};
 
-use super::gaps;
+use super::sender_reports::SourceReports;
+use super::{gaps, sender_reports};
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
@@ -28,14 +30,18 @@ pub struct SourceRecord {
     pub last_contact: Timestamp,
     /// When lines of it were last committed.
     pub last_lines: Option<Timestamp>,
-    /// Bytes that its last report counted on its disk and that are not stored here.
+    /// Bytes that its senders' last reports counted on their disks and that are not stored here.
     pub lag_bytes: u64,
-    /// The streams of its last report.
+    /// The streams of their last reports.
     pub streams: Vec<ReportedStream>,
-    /// Its last report; `None` if it never sent one, or an old version wrote it.
+    /// The last report, with the files of all its senders; `None` if it never sent one, or an old version wrote it.
     pub heartbeat: Option<Heartbeat>,
-    /// When the report came, by this host's clock; `None` if an old version of the relay received it.
+    /// When the last report came, by this host's clock; `None` if an old version of the relay received it.
     pub heartbeat_at: Option<Timestamp>,
+    /// When the last report came of the sender that was silent for the longest time.
+    pub oldest_report_at: Option<Timestamp>,
+    /// How many senders report for it at the same time.
+    pub senders: usize,
 }
 
 /// A stream as its sender last reported it, with its progress here.
@@ -47,6 +53,8 @@ pub struct ReportedStream {
     pub committed: Offset,
     /// Lines since the stream began.
     pub lines: LineCounts,
+    /// The latest time of its lines here, in seconds since 1970; `None` if none has a time.
+    pub last_line_time: Option<i64>,
 }
 
 impl SourceRecord {
@@ -87,16 +95,16 @@ impl Ledger {
     /// All sources, in the order of their names.
     pub fn sources(&self) -> Result<Vec<SourceRecord>, LedgerError> {
         self.read("list sources", |sql| {
-            let mut query = sql.prepare_cached(
-                "SELECT sources.source, grp, first_seen, last_contact, last_lines,
-                     reports.heartbeat AS heartbeat, reports.heartbeat_at AS heartbeat_at
-                 FROM sources LEFT JOIN source_reports AS reports ON reports.source = sources.source",
-            )?;
+            let mut query =
+                sql.prepare_cached("SELECT source, grp, first_seen, last_contact, last_lines FROM sources")?;
             let sources = query.query_map([], |row| {
                 let source: SourceId = row::text(row, "source")?;
-                let heartbeat: Option<String> = row.get("heartbeat")?;
-                let heartbeat: Option<Heartbeat> =
-                    heartbeat.and_then(|text| serde_json::from_str(&text).ok());
+                let SourceReports {
+                    heartbeat,
+                    newest_at,
+                    oldest_at,
+                    senders,
+                } = sender_reports::of_source(sql, &source)?;
                 let streams = reported(sql, &source, heartbeat.as_ref())?;
                 Ok(SourceRecord {
                     group: row::text(row, "grp")?,
@@ -108,7 +116,9 @@ impl Ledger {
                         .fold(0, |sum, stream| stream.lag_bytes().saturating_add(sum)),
                     streams,
                     heartbeat,
-                    heartbeat_at: row::optional_time(row, "heartbeat_at")?,
+                    heartbeat_at: newest_at,
+                    oldest_report_at: oldest_at,
+                    senders,
                     source,
                 })
             })?;
@@ -128,7 +138,7 @@ impl Ledger {
         self.write("note a contact", |sql| note_contact(sql, source, group, now))
     }
 
-    /// Notes a source's report on itself, and the gaps in it.
+    /// Notes the report of a sender that does not name itself, and the gaps in it.
     pub fn note_heartbeat(
         &mut self,
         source: &SourceId,
@@ -136,15 +146,21 @@ impl Ledger {
         heartbeat: &Heartbeat,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
+        self.note_report((source, None), group, heartbeat, now)
+    }
+
+    /// Notes the report of a source's sender on itself, and the gaps in it.
+    pub fn note_report(
+        &mut self,
+        sender: (&SourceId, Option<SenderId>),
+        group: &GroupName,
+        heartbeat: &Heartbeat,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.write("note a heartbeat", |sql| {
-            note_contact(sql, source, group, now)?;
-            let text = serde_json::to_string(heartbeat)
-                .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-            sql.prepare_cached(
-                "INSERT OR REPLACE INTO source_reports (source, heartbeat, heartbeat_at) VALUES (?1, ?2, ?3)",
-            )?
-            .execute((source.as_str(), text, millis(now)))?;
-            gaps::note(sql, source, heartbeat, now)
+            note_contact(sql, sender.0, group, now)?;
+            sender_reports::note(sql, sender, heartbeat, now)?;
+            gaps::note(sql, sender.0, heartbeat, now)
         })
     }
 
@@ -191,23 +207,28 @@ fn reported(
     heartbeat: Option<&Heartbeat>,
 ) -> SqlResult<Vec<ReportedStream>> {
     let mut query = sql.prepare_cached(
-        "SELECT committed, lines_sent, lines_excluded FROM streams WHERE source = ?1 AND stream = ?2",
+        "SELECT committed, lines_sent, lines_excluded, last_line_time FROM streams WHERE source = ?1 AND stream = ?2",
     )?;
     let here = |row: &Row<'_>| {
         let lines = LineCounts {
             sent: row.get("lines_sent")?,
             excluded: row.get("lines_excluded")?,
         };
-        Ok((Offset::new(row.get("committed")?), lines))
+        Ok((
+            Offset::new(row.get("committed")?),
+            lines,
+            row.get("last_line_time")?,
+        ))
     };
     let mut streams = Vec::new();
     for progress in heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams) {
         let key = (source.as_str(), progress.stream.to_string());
-        let (committed, lines) = query.query_row(key, here).optional()?.unwrap_or_default();
+        let (committed, lines, last_line_time) = query.query_row(key, here).optional()?.unwrap_or_default();
         streams.push(ReportedStream {
             progress: progress.clone(),
             committed,
             lines,
+            last_line_time,
         });
     }
     Ok(streams)

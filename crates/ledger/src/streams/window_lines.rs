@@ -21,13 +21,16 @@ pub struct SourceReach {
     pub first_seen: Option<Timestamp>,
     /// The last contact.
     pub last_contact: Option<Timestamp>,
-    /// The last report of its sender, by this host's clock.
+    /// The last report of its sender, by this host's clock; of several senders, of the one that was silent for the longest time.
     pub reported_at: Option<Timestamp>,
-    /// Bytes that the sender had at that report and that are not here; `None`: it has files that it cannot read or has not
+    /// Bytes that the senders had at their reports and that are not here; `None`: it has files that it cannot read or has not
     /// resolved yet, so nobody knows which lines are in them.
     pub lag_bytes: Option<u64>,
     /// The time that all its logs have reached, in seconds since 1970.
     pub reached: Option<i64>,
+    /// If it has several senders: the time up to which the streams with unread bytes are here. The lines of one sender say
+    /// nothing about those of another in a log of the same name.
+    pub unread_from: Option<i64>,
 }
 
 impl SourceReach {
@@ -36,9 +39,10 @@ impl SourceReach {
         Self {
             first_seen: Some(source.first_seen),
             last_contact: Some(source.last_contact),
-            reported_at: source.heartbeat_at,
+            reported_at: source.oldest_report_at,
             lag_bytes: source.known_lag_bytes(),
             reached,
+            unread_from: unread_from(source),
         }
     }
 
@@ -62,7 +66,8 @@ impl SourceReach {
             Duration::try_from(at.duration_since(end)).is_ok_and(|after| after >= REPORT_GRACE)
         });
         let has_nothing_left = self.lag_bytes == Some(0) && has_reported;
-        let has_gone_past = self.reached.is_some_and(|reached| reached >= window.end());
+        let is_past = |reached: i64| reached >= window.end();
+        let has_gone_past = self.reached.is_some_and(is_past) && self.unread_from.is_none_or(is_past);
         has_nothing_left || (has_gone_past && self.lag_bytes.is_some())
     }
 
@@ -70,6 +75,12 @@ impl SourceReach {
     pub fn may_have_lines(&self, window: Window) -> bool {
         self.is_expected(window) && !self.has_passed(window)
     }
+}
+
+fn unread_from(source: &SourceRecord) -> Option<i64> {
+    let unread = source.streams.iter().filter(|stream| stream.lag_bytes() > 0);
+    let reached = unread.map(|stream| stream.last_line_time.unwrap_or(i64::MIN));
+    reached.min().filter(|_| source.senders > 1)
 }
 
 #[cfg(test)]
@@ -94,6 +105,7 @@ mod tests {
             reported_at: Some(after(seconds)),
             lag_bytes: Some(0),
             reached: None,
+            unread_from: None,
         }
     }
 

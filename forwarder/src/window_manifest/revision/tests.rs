@@ -50,6 +50,7 @@ fn reported(seconds: i64) -> WindowSource {
             reported_at: Some(after(seconds)),
             lag_bytes: Some(0),
             reached: None,
+            unread_from: None,
         },
     }
 }

@@ -88,6 +88,8 @@ fn record(name: &SourceId, now: Timestamp) -> SourceRecord {
         streams: Vec::new(),
         heartbeat: None,
         heartbeat_at: Some(now),
+        oldest_report_at: Some(now),
+        senders: 1,
     }
 }
 
@@ -205,6 +207,7 @@ fn troubled(sources: usize) -> SummaryFacts {
     }
     facts.sources[2].last_contact = later(facts.period.end, SignedDuration::from_mins(-12));
     facts.sources[2].heartbeat_at = Some(facts.sources[2].last_contact);
+    facts.sources[2].oldest_report_at = facts.sources[2].heartbeat_at;
     facts.sources[2].lag_bytes = 1_400_000;
     facts.line_totals = vec![SourceLineTotals {
         source: facts.sources[3].source.clone(),

@@ -7,6 +7,7 @@ fn a_source_that_may_have_lines_makes_a_window_not_whole() {
     let mut facts = facts(hour(), 2);
     let text = |facts: &SummaryFacts| composed(facts).mail.text;
     facts.sources[0].heartbeat_at = Some(at("2026-11-21T08:50+06:00"));
+    facts.sources[0].oldest_report_at = facts.sources[0].heartbeat_at;
     assert!(
         text(&facts).contains("2 of 3 windows are whole"),
         "{}",

@@ -94,7 +94,7 @@ impl<D: Disk, R> Committer<D, R> {
             return Ok(());
         }
         self.ledger
-            .note_heartbeat(&sender.0, &self.group, &heartbeat, now.wall)?;
+            .note_report((&sender.0, sender.1), &self.group, &heartbeat, now.wall)?;
         let report = SenderReport {
             heartbeat,
             received_at,
