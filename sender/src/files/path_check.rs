@@ -123,7 +123,11 @@ impl PathWalk {
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| pattern.matches(name)) {
+            if !pattern.matches(&name.to_string_lossy()) {
+                continue;
+            }
+            if name.to_str().is_none() {
+                self.not_text(&entry.path(), rest);
                 continue;
             }
             let file_type = entry.file_type().ok();
@@ -132,6 +136,15 @@ impl PathWalk {
             } else {
                 self.enter(&entry.path(), rest, true);
             }
+        }
+    }
+
+    /// A name that is no UTF-8: no log can have it, in no configuration and no report.
+    fn not_text(&mut self, path: &Path, rest: &[&OsStr]) {
+        let is_meant = fs::metadata(path).is_ok_and(|found| found.is_dir() != rest.is_empty());
+        if is_meant {
+            let reason = "its name is no UTF-8, so its lines are not shipped; rename it";
+            self.push(PathFinding::new(path, LogProblemKind::Unreadable, reason));
         }
     }
 
@@ -292,6 +305,7 @@ fn group_name(gid: Gid) -> String {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -375,6 +389,25 @@ mod tests {
         );
         let kinds: Vec<_> = told("*").into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, [LogProblemKind::NotAFile], "only the link to a device");
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let odd = |name: &[u8]| dir.path().join(OsStr::from_bytes(name));
+        fs::write(odd(b"caf\xe9.log"), "line\n").expect("a file");
+        fs::write(odd(b"caf\xe9.txt"), "line\n").expect("a file");
+        fs::create_dir(odd(b"\xe9")).expect("a folder");
+        fs::write(dir.path().join("a.log"), "line\n").expect("a file");
+        let told = |pattern: &str| {
+            let findings = check_pattern(&format!("{}/{pattern}", dir.path().display()));
+            let told = findings.iter().map(|found| (found.path.clone(), found.kind));
+            told.collect::<Vec<_>>()
+        };
+        let unread = LogProblemKind::Unreadable;
+        assert_eq!(told("*.log"), [(odd(b"caf\xe9.log"), unread)]);
+        assert_eq!(told("*/*.log"), [(odd(b"\xe9"), unread)]);
+        assert_eq!(told("a*.log"), []);
     }
 
     #[test]
