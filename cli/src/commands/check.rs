@@ -47,6 +47,7 @@ pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
     report.add_all(text_items(&config))?;
     report.add_all(files_items(file, &config))?;
     report.add_all(host::disks(&config))?;
+    report.add_all(host::ledger(&config))?;
     if options.connect {
         reach::all(&config, file, &mut report)?;
     }

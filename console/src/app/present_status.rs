@@ -41,10 +41,10 @@ impl AppState {
                 min_free_disk: shared.host.min_free_disk,
                 roles: &roles,
             };
-            let disk = disk_space(state.host.data_dir())?;
-            state
-                .host
-                .with_ledger(|ledger| Ok(read(ledger, disk, &scope, now)?))
+            state.host.with_ledger(|ledger| {
+                let disk = disk_space(state.host.data_dir())?;
+                Ok(read(ledger, disk, &scope, now)?)
+            })
         })
         .await
     }

@@ -2,6 +2,8 @@
 //!
 //! A program refuses a ledger whose version is higher than its own newest one ([`LedgerError::TooNew`]).
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use logferry_sqlite_file::versions;
@@ -31,7 +33,22 @@ pub fn found(data_dir: &Path) -> Result<Option<usize>, LedgerError> {
     }
 }
 
+/// Whether the file of the ledger in `data_dir` is no database. Only reads its first bytes: who opens a database as another
+/// user than its owner leaves files beside it that the owner cannot use.
+pub fn is_no_database(data_dir: &Path) -> io::Result<bool> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let path = data_dir.join(FILE_NAME);
+    if create_guard::is_blank(&path) {
+        return Ok(false);
+    }
+    let mut beginning = Vec::new();
+    let file = File::open(&path)?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut beginning)?;
+    Ok(beginning != MAGIC)
+}
+
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
     use std::error::Error;
 
@@ -50,6 +67,17 @@ mod tests {
             drop(sqlite);
             assert_eq!(found(dir.path())?, Some(written));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_told_without_opening_it() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        assert!(!is_no_database(dir.path())?);
+        drop(Ledger::open_or_create(dir.path())?);
+        assert!(!is_no_database(dir.path())?);
+        std::fs::write(dir.path().join(FILE_NAME), "garbage")?;
+        assert!(is_no_database(dir.path())?);
         Ok(())
     }
 

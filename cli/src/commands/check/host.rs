@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use logferry_config::Config;
 use logferry_durable::{DiskSpace, disk_space};
+use logferry_ledger::schema_version;
 use logferry_text::{count_of, duration, size};
 
 use crate::host_command::output_within;
@@ -61,6 +62,20 @@ fn disk(folder: &Path, space: DiskSpace, config: &Config) -> CheckItem {
         );
     }
     CheckItem::ok(name, text)
+}
+
+/// The ledger's file, if it is no ledger. One that is not there yet is no problem.
+pub(super) fn ledger(config: &Config) -> Option<CheckItem> {
+    let (_, data_dir) = config.data_dirs().next()?;
+    if !schema_version::is_no_database(data_dir).unwrap_or(false) {
+        return None;
+    }
+    let problem = format!(
+        "{} is no database, so no role of this host can start; restore it from a backup, or make a new one from the spool with \
+         `logferry fsck --rebuild`",
+        data_dir.join(logferry_ledger::FILE_NAME).display()
+    );
+    Some(CheckItem::problem("ledger", &problem))
 }
 
 /// The folders that the sender watches and the limits on that, which are enough.

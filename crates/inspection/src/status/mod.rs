@@ -183,8 +183,9 @@ pub fn status(
     scope: &StatusScope<'_>,
     now: Timestamp,
 ) -> Result<StatusReport, InspectionError> {
-    let disk = disk_space(data_dir)?;
-    Ok(read(&Ledger::open(data_dir)?, disk, scope, now)?)
+    // The ledger first: before the first run of the relay there may be no folder, and this error says what to do.
+    let ledger = Ledger::open(data_dir)?;
+    Ok(read(&ledger, disk_space(data_dir)?, scope, now)?)
 }
 
 /// The present state by an open ledger.
