@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::chunks::line_marks::LineMarks;
 use crate::files::FileStat;
 
+/// Its name in the state folder.
+pub(crate) const FILE_NAME: &str = "checkpoint";
 const VERSION: u32 = 1;
 
 /// The acknowledged offsets of all streams, the shipped compressed files, and the state for finding losses.
@@ -71,6 +73,9 @@ pub(crate) struct UnsentFile {
     pub(crate) file: FileKey,
     pub(crate) head: Head,
     pub(crate) size: Offset,
+    /// The bytes before `size`, if they could be read; earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tail: Option<Tail>,
 }
 
 /// A name that a log had before: the relay has streams of the log under that name.
@@ -181,13 +186,6 @@ impl Checkpoint {
     }
 }
 
-/// The checkpoint of the sender that may be running; empty if there is none, or it is unusable.
-pub(crate) fn read(disk: &impl Disk, state_dir: &Path) -> Checkpoint {
-    let bytes = disk.read(&state_dir.join("checkpoint")).ok().flatten();
-    let saved = bytes.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
-    saved.unwrap_or_default()
-}
-
 #[derive(Debug)]
 pub(crate) struct CheckpointStore<D> {
     disk: D,
@@ -200,7 +198,7 @@ impl<D: Disk> CheckpointStore<D> {
     pub(crate) fn new(disk: D, state_dir: &Path) -> Self {
         Self {
             disk,
-            path: state_dir.join("checkpoint"),
+            path: state_dir.join(FILE_NAME),
             failing: false,
         }
     }
@@ -321,6 +319,7 @@ mod tests {
                 file,
                 head,
                 size: Offset::new(7),
+                tail: Some(Tail::of(b"line\n")),
             }],
             gaps: vec![ReportedGap {
                 stream,

@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use logferry_config as config;
-use logferry_durable::RealDisk;
+use logferry_durable::{Disk, RealDisk};
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{FileQuery, ResolveRequest, ResolveResponse};
@@ -21,7 +21,7 @@ use crate::backfill::BackfillError;
 use crate::backfill::file::BackfillFile;
 use crate::backfill::plan::{BackfillPlan, PlannedFile};
 use crate::backfill::report::{BackfillEvent, FileOutcome, FileRefusal, FileReport};
-use crate::checkpoint::{self, HeldBeside};
+use crate::checkpoint::{self, Checkpoint, HeldBeside};
 use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
@@ -35,6 +35,16 @@ use crate::streams::tracked_stream::ShippedAmount;
 
 /// A chunk is not halved below this when the relay answers that it is too large.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
+
+/// The checkpoint of the sender that may be running; empty if there is none, or it is unusable.
+fn saved_checkpoint(state_dir: &Path) -> Checkpoint {
+    let bytes = RealDisk
+        .read(&state_dir.join(checkpoint::FILE_NAME))
+        .ok()
+        .flatten();
+    let saved = bytes.and_then(|bytes| Checkpoint::from_bytes(&bytes).ok());
+    saved.unwrap_or_default()
+}
 
 pub(super) struct BackfillDriver {
     logs: Vec<LogRules>,
@@ -84,7 +94,7 @@ impl BackfillDriver {
             logs: logs.collect(),
             pending: plan.files.into(),
             current: None,
-            held: checkpoint::read(&RealDisk, &config.state_dir).held,
+            held: saved_checkpoint(&config.state_dir).held,
             dry_run,
             pool: BufferPool::new(config.in_flight + SPARE_BUFFERS, config.chunk.max_bytes, events),
             retry: RelayBackoff::new(config.retry),

@@ -11,13 +11,14 @@
 
 use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::KnownStream;
-use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
+use logferry_protocol::resolve::{KnownStream, StreamPosition};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
 use crate::checkpoint::UnsentFile;
 use crate::clock::Now;
-use crate::files::FileHandle;
+use crate::files::compressed::LogText;
 use crate::files::discovery::FileRole;
+use crate::files::{self, FileHandle};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
@@ -39,6 +40,13 @@ impl MissingFile {
 
     pub(crate) fn ask(&self) -> Option<Head> {
         self.known.is_none().then_some(self.file.head)
+    }
+
+    /// The end of what was seen of it. Other files may begin with the same line.
+    fn end(&self) -> Option<StreamPosition> {
+        let tail = self.file.tail?;
+        let offset = self.file.size;
+        Some(StreamPosition { offset, tail })
     }
 
     /// The id that the stream got, or would have got, when it was first sent.
@@ -103,6 +111,7 @@ impl OrphanStream {
             file: self.file,
             head: self.stream.head,
             size: self.extent,
+            tail: None,
         }
     }
 }
@@ -154,7 +163,26 @@ impl<H: FileHandle> TrackedFile<H> {
             file: self.stat.key,
             head,
             size: self.extent,
+            tail: self.tail_at_extent(head),
         })
+    }
+
+    /// The bytes before the extent, if they can be read at once.
+    fn tail_at_extent(&self, head: Head) -> Option<Tail> {
+        let is_plain = |text: &&LogText<H>| !text.is_compressed() && text.begins_with(head);
+        let text = self.handle.as_ref().filter(is_plain)?;
+        let before = files::ending_at(text, self.extent).ok()??;
+        Some(Tail::of(&before))
+    }
+
+    /// Whether it may hold the bytes before `end`: it does, or is shorter, or cannot be read now.
+    fn may_hold(&self, end: StreamPosition) -> bool {
+        let Some(text) = self.handle.as_ref().filter(|_| self.size() >= end.offset) else {
+            return true;
+        };
+        let holds = text.holds(end).unwrap_or(true);
+        text.release_decoder();
+        holds
     }
 
     /// The file's size if it has this head: then it may be the missing file, or a copy of it.
@@ -234,14 +262,17 @@ impl<H: FileHandle> TailedLog<H> {
                 .filter(|file| matches!(file.state, FileState::Unopened));
             unopened.any(|file| file.stat.key == key)
         };
-        let held = |head| {
-            let sizes = files.iter().filter_map(|file| file.size_if_alike(head));
-            sizes.max().unwrap_or(Offset::ZERO)
+        let held = |head, end: Option<StreamPosition>| {
+            let alike = files
+                .iter()
+                .filter_map(|file| Some((file, file.size_if_alike(head)?)));
+            let may_hold = alike.filter(|(file, _)| end.is_none_or(|end| file.may_hold(end)));
+            may_hold.map(|(_, size)| size).max().unwrap_or(Offset::ZERO)
         };
         self.orphans.retain(|orphan| {
             let is_kept = is_unreadable(orphan.file);
             if !is_kept {
-                found.extend(orphan.gap(&self.name, held(orphan.stream.head), now));
+                found.extend(orphan.gap(&self.name, held(orphan.stream.head, None), now));
                 let known = &orphan.stream;
                 remember(
                     former,
@@ -254,7 +285,8 @@ impl<H: FileHandle> TailedLog<H> {
         self.missing.retain(|missing| {
             let known = missing.known.as_ref();
             let known = known.filter(|_| !is_unreadable(missing.file.file));
-            found.extend(known.and_then(|known| missing.gap(known, held(missing.file.head), now)));
+            let gap = known.and_then(|known| missing.gap(known, held(missing.file.head, missing.end()), now));
+            found.extend(gap);
             known.is_none()
         });
     }

@@ -170,6 +170,29 @@ fn a_file_unknown_to_the_relay_is_not_missed_under_another_name_or_compressed() 
 }
 
 #[test]
+fn a_file_that_begins_alike_does_not_hide_that_an_unsent_one_is_gone() {
+    for is_kept in [false, true] {
+        let mut sim = super::sim();
+        sim.write_text("#Fields: date time\n");
+        sim.write(20);
+        look_without_relay(&mut sim);
+        let seen = size(&sim, LIVE);
+        sim.stop();
+        if is_kept {
+            sim.rotate_by_rename();
+        } else {
+            sim.remove(LIVE);
+        }
+        sim.write_text("#Fields: date time\n");
+        sim.write(60);
+        sim.start_again();
+        sim.settle();
+        let lost = if is_kept { vec![] } else { vec![(0, Some(seen))] };
+        assert_eq!(sim.gaps(), lost, "kept: {is_kept}");
+    }
+}
+
+#[test]
 fn lines_left_out_by_start_end_are_not_missed() {
     let mut sim = starting_at_end();
     sim.write(20);
