@@ -21,6 +21,9 @@ use crate::messages::SenderEvent;
 use crate::relay_client::{self, ClientRole, RelayConnections};
 use crate::tail::Tailer;
 
+/// The lock of the sender in its state folder.
+pub(crate) const LOCK_FILE: &str = "lock";
+
 /// Least time between two checkpoints: a checkpoint is a hint, and each write is synced.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -128,7 +131,7 @@ fn lock(state_dir: &Path) -> Result<Option<LockFile>, SenderError> {
         );
         return Ok(None);
     }
-    match LockFile::acquire(&state_dir.join("lock")) {
+    match LockFile::acquire(&state_dir.join(LOCK_FILE)) {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ LockError::Held { .. }) => Err(SenderError::Locked(error)),
         Err(error) => {

@@ -9,14 +9,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_durable::{Disk, DiskFile, LinkOutcome, LockError, LockFile, RealDisk};
 use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
-use logferry_spool::{FileForm, Measure, Spool, SpoolFile};
+use logferry_spool::{FileForm, HOUSEKEEPER_LOCK, Measure, Spool, SpoolFile};
 use serde::Serialize;
 
 use crate::file_copy::{copy_bytes, copy_file};
 use crate::{BackupError, BackupManifest};
-
-/// The housekeeper's lock in the data folder.
-const HOUSEKEEPER_LOCK: &str = "housekeeper.lock";
 
 /// So long a backup waits for a run of the housekeeper to end.
 const LOCK_WAIT: Duration = Duration::from_mins(5);

@@ -30,8 +30,9 @@ pub use self::error::AdoptError;
 pub use self::location::FoundBy;
 use self::log_files::{LogFiles, end_marks};
 use self::offset_file::OffsetFile;
-use crate::checkpoint::{Checkpoint, SkippedStart};
+use crate::checkpoint::{self, Checkpoint, SkippedStart};
 use crate::files::discovery::LogPatterns;
+use crate::runner::LOCK_FILE;
 
 /// What to take over.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +125,7 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeo
         next.skipped.retain(|mark| !is_of_these(mark));
         next.skipped.extend(files.marks(location.index, left.offset)?);
         // A crash before the rename leaves the state folder as it was.
-        RealDisk.replace(&state_dir.join("checkpoint"), &next.to_bytes())?;
+        RealDisk.replace(&state_dir.join(checkpoint::FILE_NAME), &next.to_bytes())?;
     }
     files.takeover(location, left.offset)
 }
@@ -166,14 +167,14 @@ fn chosen_log<'a>(
 }
 
 fn lock(state_dir: &Path) -> Result<LockFile, AdoptError> {
-    LockFile::acquire(&state_dir.join("lock")).map_err(|error| match error {
+    LockFile::acquire(&state_dir.join(LOCK_FILE)).map_err(|error| match error {
         LockError::Held { .. } => AdoptError::SenderRuns(error),
         LockError::Io { .. } => AdoptError::Lock(error),
     })
 }
 
 fn saved_checkpoint(state_dir: &Path) -> Result<Option<Checkpoint>, AdoptError> {
-    let path = state_dir.join("checkpoint");
+    let path = state_dir.join(checkpoint::FILE_NAME);
     let Some(bytes) = RealDisk.read(&path)? else {
         return Ok(None);
     };

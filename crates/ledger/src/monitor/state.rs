@@ -38,12 +38,6 @@ impl Ledger {
         })
     }
 
-    /// Notes that the hour that begins at `hour` gets no summary. The next hours to sum up are those after it.
-    pub fn skip_summary(&mut self, hour: Timestamp, now: Timestamp) -> Result<(), LedgerError> {
-        let change = "INSERT OR IGNORE INTO summaries (hour, queued_at) VALUES (?1, ?2)";
-        self.execute("skip a summary", change, (millis(hour), millis(now)))
-    }
-
     /// Queues the summary of the hour that begins at `hour`. False, without a change, if it was queued before.
     pub fn queue_summary(
         &mut self,
