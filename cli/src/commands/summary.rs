@@ -1,10 +1,7 @@
 //! `logferry summary`: the mail of an hour or a day once more: printed, as a page, or sent.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_monitor::{SummaryPeriod, summarize, summary_page};
@@ -12,21 +9,12 @@ use logferry_monitor::{SummaryPeriod, summarize, summary_page};
 use crate::args::SummaryArgs;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::output::result_file::ResultFile;
 use crate::roles::oneshot;
 
 /// Makes the mail from what is known now.
 pub(crate) fn run(file: &Path, options: &SummaryArgs) -> Result {
-    // Before root takes the rights of the spool's owner, who may not write there.
-    let page = options.html.as_ref().map(|path| {
-        // Made again by the same command if it is lost.
-        let page = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path);
-        page.with_context(|| format!("cannot write {}", path.display()))
-    });
-    let page = page.transpose()?;
+    let page = options.html.as_deref().map(ResultFile::open).transpose()?;
     let config = oneshot::monitor_section(file)?;
     let now = Timestamp::now();
     let asked = options.hour.or(options.day);
@@ -37,9 +25,8 @@ pub(crate) fn run(file: &Path, options: &SummaryArgs) -> Result {
         oneshot::send_summary(&config, &summary)?;
         let to = config.smtp.to.join(", ");
         console::print(&format!("sent to {to}: {subject}\n"))?;
-    } else if let Some(mut page) = page {
-        let written = page.write_all(summary_page(&summary).as_bytes());
-        written.context("cannot write the page")?;
+    } else if let Some(page) = page {
+        page.write(summary_page(&summary).as_bytes())?;
         console::print(&format!("{subject}\n"))?;
     } else {
         console::print(&summary.mail.text)?;

@@ -13,9 +13,10 @@ use logferry_text::{count, count_of};
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
+use crate::output::result_file::ResultFile;
 
 /// Writes the records of the window that the filter selects.
-pub(super) fn write_record(to: &Path, data_dir: &Path, filter: &BatchFilter) -> Result {
+pub(super) fn write_record(to: ResultFile, data_dir: &Path, filter: &BatchFilter) -> Result {
     let ledger = Ledger::open(data_dir)?;
     let proof = ledger.at_one_moment(|ledger| {
         let records = ledger.window_records()?.into_iter();
@@ -39,15 +40,14 @@ pub(super) fn write_record(to: &Path, data_dir: &Path, filter: &BatchFilter) -> 
     // What is told of it is what the file says, not what the ledger does.
     let proven = WindowProof::check(text.as_bytes())
         .context("the ledger's record of this window is not as it was signed; `logferry audit` tells more")?;
-    RealDisk
-        .replace(to, text.as_bytes())
-        .with_context(|| format!("cannot write the record to {}", to.display()))?;
-    console::print(&format!(
+    let wrote = format!(
         "wrote {}: {}, signed by key {}\n",
-        to.display(),
+        to.path().display(),
         contents(&proven),
         proven.key
-    ))?;
+    );
+    to.write(text.as_bytes())?;
+    console::print(&wrote)?;
     Ok(CommandOutcome::Fine)
 }
 

@@ -227,8 +227,9 @@ fn a_page_says_what_was_found_and_no_name_becomes_markup() {
     let facts = page::PageFacts {
         ledger: "ledger.db <b>".to_owned(),
         period: "all windows".to_owned(),
-        covers_all_times: true,
-        is_verified: false,
+        filter: BatchFilter::default(),
+        read_back: None,
+        key: "the key".to_owned(),
         version: "1".to_owned(),
         made_at: at(NOW),
     };
@@ -238,5 +239,6 @@ fn a_page_says_what_was_found_and_no_name_becomes_markup() {
         page.contains("its streams sent 17 lines, its batches hold 12") || page.contains("its streams sent")
     );
     assert!(page.contains("3 windows were signed"));
+    assert!(page.contains("key <code>the key</code>"));
     assert!(!page.contains("<script>") && !page.contains("<b>"));
 }
