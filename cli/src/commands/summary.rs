@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_monitor::{SummaryPeriod, summarize, summary_page};
+use logferry_text::wrapped;
 
 use crate::args::SummaryArgs;
 use crate::output::console;
@@ -19,6 +20,9 @@ pub(crate) fn run(file: &Path, options: &SummaryArgs) -> Result {
     let now = Timestamp::now();
     let asked = options.hour.or(options.day);
     let period = asked.unwrap_or_else(|| SummaryPeriod::last_hour(&TimeZone::system(), now));
+    if period.end() > now {
+        console::print_hint(&not_over(period.end(), now, &TimeZone::system()));
+    }
     let summary = summarize(&config, period, now)?;
     let subject = &summary.mail.subject;
     if options.send {
@@ -32,4 +36,27 @@ pub(crate) fn run(file: &Path, options: &SummaryArgs) -> Result {
         console::print(&summary.mail.text)?;
     }
     Ok(CommandOutcome::Fine)
+}
+
+/// Its numbers are not those of the mail that the monitor will send.
+fn not_over(end: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let [end, now] = [end, now].map(|at| at.to_zoned(zone.clone()).strftime("%F %T").to_string());
+    wrapped(&format!(
+        "this time is not over: it ends at {end}, and now it is {now}; the numbers are those until now"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_not_over_is_told() {
+        let at = |second| Timestamp::from_second(1_795_250_000 + second).unwrap();
+        assert_eq!(
+            not_over(at(600), at(0), &TimeZone::UTC),
+            "this time is not over: it ends at 2026-11-21 08:43:20, and now it is 2026-11-21\n  08:33:20; the numbers are those until \
+             now\n"
+        );
+    }
 }
