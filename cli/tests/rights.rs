@@ -142,6 +142,40 @@ fn commands_of_root_leave_no_file_that_the_roles_cannot_write() {
 }
 
 #[test]
+fn root_gets_the_result_of_an_audit_in_a_folder_of_its_own() {
+    if ran_as_root("root_gets_the_result_of_an_audit_in_a_folder_of_its_own") {
+        return;
+    }
+    let host = Host::new();
+    let own = host.path("own");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, Permissions::from_mode(0o700)).unwrap();
+    let page = own.join("page.html").display().to_string();
+    let output = host.run(None, &["audit", "--html", &page]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let written = fs::read_to_string(&page).unwrap();
+    let key = fs::read_to_string(host.path("data/audit.pub")).unwrap();
+    let named = format!("key <code>{}</code>", key.trim_end());
+    assert!(
+        written.contains(&named),
+        "the first page names the key: {written}"
+    );
+    assert_eq!(foreign_files(&host.path("data")), Vec::<PathBuf>::new());
+
+    // Nothing is read before it is known that the result can be written.
+    let nowhere = host.path("none/page.html").display().to_string();
+    for arguments in [
+        &["audit", "--html", &nowhere][..],
+        &["audit", "--window", "2026-11-21T03:05:00Z", "--record", &nowhere],
+    ] {
+        let output = host.run(None, arguments);
+        let (out, error) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!((output.status.code(), out.as_str()), (Some(3), ""), "{error}");
+        assert!(error.contains(&format!("cannot write {nowhere}")), "{error}");
+    }
+}
+
+#[test]
 fn relay_that_root_starts_leaves_no_file_that_the_unit_cannot_write() {
     if ran_as_root("relay_that_root_starts_leaves_no_file_that_the_unit_cannot_write") {
         return;

@@ -26,6 +26,9 @@ pub enum HousekeeperError {
         duration(*.0)
     )]
     Busy(Duration, LockError),
+    /// A backup or a run of the housekeeper is at work, and the ledger is not written anew beside it.
+    #[error("a backup or a run of the housekeeper ({}) is at work; let it finish, then run this again", holder(.0))]
+    AtWork(LockError),
     /// The spool's folders could not be read.
     #[error(transparent)]
     Disk(#[from] DiskError),

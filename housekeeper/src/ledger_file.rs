@@ -30,7 +30,11 @@ pub struct ShrunkLedger {
 pub fn shrink_ledger(config: &HousekeeperSettings) -> Result<ShrunkLedger, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
     let mut ledger = Ledger::open(data_dir)?;
-    let _housekeeper = LockFile::acquire(&data_dir.join(HOUSEKEEPER_LOCK))?;
+    let housekeeper = LockFile::acquire(&data_dir.join(HOUSEKEEPER_LOCK));
+    let _housekeeper = housekeeper.map_err(|error| match error {
+        held @ LockError::Held { .. } => HousekeeperError::AtWork(held),
+        other => other.into(),
+    })?;
     let _relay = LockFile::acquire(&data_dir.join(RELAY_LOCK)).map_err(|error| match error {
         held @ LockError::Held { .. } => HousekeeperError::RelayRuns(held),
         other => other.into(),

@@ -91,8 +91,8 @@ fn rebuilt_text(rebuilt: &RebuildReport, data_dir: &Path, destinations: &str) ->
     text + &table.section()
 }
 
-/// The path below the data folder, with control characters escaped: a file can have any name.
+/// The path below the data folder.
 fn relative_path(finding: &Finding, data_dir: &Path) -> String {
     let path = finding.path.strip_prefix(data_dir).unwrap_or(&finding.path);
-    path.display().to_string().escape_debug().to_string()
+    path.display().to_string()
 }

@@ -7,4 +7,5 @@ pub(crate) mod console;
 pub(crate) mod exit;
 pub(crate) mod list;
 pub(crate) mod paint;
+pub(crate) mod result_file;
 pub(crate) mod terminal;

@@ -74,3 +74,35 @@ fn record_of_a_window_is_checked_elsewhere_with_the_public_key() {
         "{stdout}"
     );
 }
+
+#[test]
+fn record_of_a_window_whose_rows_were_deleted_for_their_age_accuses_nobody() {
+    let mut host = RelayHost::new();
+    let (start, now) = ("2026-11-21T03:00:00Z", at("2026-11-21T06:00:00Z"));
+    // The newest batch is never forgotten.
+    for start in [start, "2026-11-21T03:20:00Z"] {
+        let open = host.take("198.51.100.1", start, "one\ntwo\n", at(start));
+        let ready = host.seal(&open, at(start));
+        let sent = host.deliver(&ready, "edw", at(start));
+        host.ledger.mark_expired(sent.id, now).unwrap();
+    }
+    let data_dir = host.data_dir().to_owned();
+    sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, now, || true).unwrap();
+    let later = now + jiff::SignedDuration::from_hours(1);
+    assert_eq!(host.ledger.forget_window(later).unwrap(), Some(1));
+    let config = data_dir.join("logferry.yaml");
+    std::fs::write(
+        &config,
+        format!("housekeeper:\n  data_dir: {}\n", data_dir.display()),
+    )
+    .unwrap();
+    let record = data_dir.join("window.json");
+    let record = record.to_str().unwrap();
+    let (code, _, stderr) = audit(&config, &["--window", start, "--record", record]);
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("the rows of this window were deleted for their age (housekeeper.keep_ledger)"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("not as it was signed"), "{stderr}");
+}

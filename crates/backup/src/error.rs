@@ -23,6 +23,17 @@ pub enum BackupError {
     /// The folder for the backup has files.
     #[error("{} is not empty; a backup needs a folder of its own, such as one named by the date", .0.display())]
     TargetNotEmpty(PathBuf),
+    /// The folder for the backup is in the data folder.
+    #[error(
+        "{} is in the data folder {}: a backup there would be lost with it. Name a folder of its own outside of it, such as \
+         /var/backups/logferry-2026-11-21", .target.display(), .data_dir.display()
+    )]
+    TargetInDataDir {
+        /// The folder for the backup.
+        target: PathBuf,
+        /// The data folder.
+        data_dir: PathBuf,
+    },
     /// The folder to restore into has a ledger or a spool.
     #[error(
         "{} exists: a backup is restored into an empty data folder only. Move the whole data folder away first; if an \

@@ -24,6 +24,6 @@ mod restore;
 mod tests;
 
 pub use error::BackupError;
-pub use make::{BackupReport, BatchFault, make};
+pub use make::{BackupReport, BatchFault, make, refuse_inside};
 pub use manifest::BackupManifest;
 pub use restore::{RestoreReport, restore};

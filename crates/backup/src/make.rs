@@ -50,6 +50,7 @@ pub struct BackupReport {
 ///
 /// It is whole and on stable storage when this returns. A crash before leaves a folder without `backup.json`.
 pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupReport, BackupError> {
+    refuse_inside(data_dir, target)?;
     let ledger = Ledger::open(data_dir)?;
     RealDisk.create_dir_all(target)?;
     if !RealDisk.list(target)?.is_empty() {
@@ -80,6 +81,27 @@ pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupRepo
     // 3. The mark that it is whole.
     saving.report.manifest.write(target)?;
     Ok(saving.report)
+}
+
+/// Refuses a folder for a backup that is in the data folder, or is it. Neither needs to exist.
+pub fn refuse_inside(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
+    if real_path(target).starts_with(real_path(data_dir)) {
+        return Err(BackupError::TargetInDataDir {
+            target: target.to_owned(),
+            data_dir: data_dir.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The path without symbolic links, as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.ancestors().find_map(|existing| {
+        let rest = path.strip_prefix(existing).ok()?;
+        Some(existing.canonicalize().ok()?.join(rest))
+    });
+    real.unwrap_or(path)
 }
 
 fn lock_out_housekeeper(data_dir: &Path) -> Result<LockFile, BackupError> {

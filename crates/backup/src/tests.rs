@@ -103,6 +103,20 @@ fn is_fine(data_dir: &Path) -> TestResult {
 }
 
 #[test]
+fn a_backup_is_not_made_in_the_folder_that_it_is_of() -> TestResult {
+    let host = Host::new();
+    std::os::unix::fs::symlink(host.data_dir(), host.path("link"))?;
+    for target in ["data", "data/backup", "data/backup/of/today", "link/backup"] {
+        let error = make(&host.data_dir(), &host.path(target), now()).expect_err(target);
+        assert!(matches!(error, BackupError::TargetInDataDir { .. }), "{error}");
+        assert!(error.to_string().contains("outside of it, such as"), "{error}");
+    }
+    assert!(!host.path("data/backup").exists(), "nothing was made");
+    make(&host.data_dir(), &host.path("data-backup"), now())?;
+    Ok(())
+}
+
+#[test]
 fn restored_folder_has_the_bytes_of_every_batch_that_its_ledger_names() -> TestResult {
     let host = Host::new();
     let made = make(&host.data_dir(), &host.path("backup"), now())?;

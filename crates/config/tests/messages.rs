@@ -101,7 +101,37 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
     );
     check_sender(
         "  'odd `, expected key': 1\n",
-        &["4: sender.odd `, expected key: unknown key; did you mean `local_address`?"],
+        &[
+            "4: sender.odd `, expected key: unknown key; there are relay, source, local_address, state_dir, logs, captures, chunk, \
+           in_flight, compression, retry, token_file, tls, metrics",
+        ],
+    );
+}
+
+#[test]
+fn yaml_that_is_not_for_configurations_is_told_as_what_it_is() {
+    check_relay(
+        "  limits: &base {max_connections: 5}\n  batch:\n    <<: *base\n",
+        &[
+            "5: relay.batch.<<: mappings are not merged here; write the settings of the other mapping out instead",
+        ],
+    );
+    check(
+        "sender:\n  relay: http://r:5001\n  logs: [{path: ${P}}]\n",
+        &["3: has `${P}` between brackets, where it needs quotes; write `\"${P}\"`"],
+    );
+    check(
+        "housekeeper:\n  data_dir: *spool\n",
+        &[
+            "2: `*spool` stands for the value that is marked `&spool`, and none above it is; mark it, or write the value in \
+             quotes if the `*` belongs to it",
+        ],
+    );
+    check(
+        "# one\n---\nhousekeeper: {}\n---\nrelay: {}\n",
+        &[
+            "4: `---` begins a second document, and a configuration is one; write all sections in one, without this line",
+        ],
     );
 }
 

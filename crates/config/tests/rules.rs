@@ -157,7 +157,7 @@ fn wrong_rule_is_told_with_its_key_and_what_would_be_right() {
         ),
         (
             "counter: lines, above: 1, channels: [slack]",
-            ".channels[0]: there is no channel `slack` in monitor.channels; did you mean `mail`?",
+            ".channels[0]: there is no channel `slack` in monitor.channels; there is only `mail`",
         ),
         (
             "counter: lines, above: 1, severity: high",

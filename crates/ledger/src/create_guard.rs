@@ -9,6 +9,26 @@ use std::path::{Path, PathBuf};
 
 use crate::{BatchState, FILE_NAME, LedgerError, WAL_EXTENSION};
 
+/// What to do about a ledger that is lost or damaged. A `ledger.db` of a backup does not know what came to the spool since, so
+/// it goes back with its spool only.
+pub(crate) const REMEDY: &str = "make a new one from the spool with `logferry fsck --rebuild`, or, if the spool is gone too, \
+    restore a whole backup with `logferry restore` (docs/trouble/ledger-lost.md)";
+
+/// What to say of a ledger that is not there. `trace`: what shows that there was one.
+pub(crate) fn missing_text(ledger: &Path, trace: Option<&Path>) -> String {
+    let ledger = ledger.display();
+    let Some(trace) = trace else {
+        return format!(
+            "ledger {ledger} does not exist, or is empty: start the relay once, or correct data_dir"
+        );
+    };
+    format!(
+        "ledger {ledger} is missing or empty, but there was one: {} exists. A new, empty ledger would make all senders ship \
+         delivered lines again, so the relay makes none: {REMEDY}. To start from nothing, move the whole data folder away",
+        trace.display()
+    )
+}
+
 /// Whether the ledger's file is missing or blank: SQLite accepts an empty file, and one of a single byte, as a database
 /// without tables.
 pub(crate) fn is_blank(ledger: &Path) -> bool {

@@ -106,17 +106,15 @@ pub enum LedgerError {
         source: rusqlite::Error,
     },
     /// The file does not exist, and this role must not create it.
-    #[error("ledger {} does not exist, or is empty: start the relay once, or correct data_dir", .path.display())]
+    #[error("{}", create_guard::missing_text(.path, .trace.as_deref()))]
     Missing {
         /// The ledger's file.
         path: PathBuf,
+        /// A file that a lost ledger or its relay has left, as in [`Self::Lost`].
+        trace: Option<PathBuf>,
     },
     /// The file is missing or empty, but there was a ledger before. A new one would forget which lines were stored.
-    #[error(
-        "ledger {} is missing or empty, but there was one: {} exists. A new ledger would make all senders ship delivered \
-         lines again. Restore ledger.db from a backup, or make a new one from the spool with `logferry fsck --rebuild`. \
-         To start from nothing, move the whole data folder away", .path.display(), .trace.display()
-    )]
+    #[error("{}", create_guard::missing_text(.path, Some(.trace)))]
     Lost {
         /// The ledger's file.
         path: PathBuf,
@@ -140,8 +138,8 @@ pub enum LedgerError {
     },
     /// The file is damaged.
     #[error(
-        "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then restore \
-         ledger.db from a backup, or make a new one from the spool with `logferry fsck --rebuild`", .path.display()
+        "ledger {} is damaged ({detail}); do not delete it: keep a copy of the whole data folder, then {}", .path.display(),
+        create_guard::REMEDY
     )]
     Damaged {
         /// The ledger's file.
@@ -235,7 +233,7 @@ impl Ledger {
         let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let opened = Self::connect(path, create, trace.is_none(), Arc::default());
         let ledger = match (opened, trace) {
-            (Err(LedgerError::Missing { path }), Some(trace)) => Err(LedgerError::Lost { path, trace }),
+            (Err(LedgerError::Missing { path, .. }), Some(trace)) => Err(LedgerError::Lost { path, trace }),
             (opened, _) => opened,
         }?;
         ledger.check_at_start(file_check::WHOLE_AT_START_MAX)?;
@@ -244,21 +242,31 @@ impl Ledger {
 
     /// Opens the ledger in `data_dir`, which must exist. For every role except the relay.
     pub fn open(data_dir: &Path) -> Result<Self, LedgerError> {
-        let path = data_dir.join(FILE_NAME);
-        if create_guard::is_blank(&path) {
-            return Err(LedgerError::Missing { path });
-        }
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, false, Arc::default())
+        Self::open_existing(data_dir, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
 
     /// Opens the ledger in `data_dir` without the right to change it, for the indexer, which runs as another user. While no
     /// role of the relay host has the ledger open, SQLite may refuse such a user; then try again later.
     pub fn open_read_only(data_dir: &Path) -> Result<Self, LedgerError> {
+        Self::open_existing(data_dir, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    fn open_existing(data_dir: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
         let path = data_dir.join(FILE_NAME);
-        if create_guard::is_blank(&path) {
-            return Err(LedgerError::Missing { path });
+        // SQLite deletes the log when it opens a blank file.
+        let is_blank = create_guard::is_blank(&path);
+        let log = create_guard::log(data_dir).filter(|_| is_blank);
+        let missing = |path| LedgerError::Missing {
+            path,
+            trace: create_guard::spool_file(data_dir).ok().flatten().or(log),
+        };
+        if is_blank {
+            return Err(missing(path));
         }
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, false, Arc::default())
+        match Self::connect(path, flags, false, Arc::default()) {
+            Err(LedgerError::Missing { path, .. }) => Err(missing(path)),
+            connected => connected,
+        }
     }
 
     /// Opens the same ledger once more, for another thread. Both share a lock for writing, so one waits until

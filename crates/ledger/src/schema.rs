@@ -402,7 +402,7 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path, may_begin: bool)
     let path = path.to_owned();
     match state {
         SchemaState::Current => Ok(()),
-        SchemaState::Blank => Err(LedgerError::Missing { path }),
+        SchemaState::Blank => Err(LedgerError::Missing { path, trace: None }),
         SchemaState::Foreign => Err(LedgerError::Foreign { path }),
         SchemaState::Other(found) => Err(LedgerError::TooNew {
             path,

@@ -8,6 +8,7 @@ mod numbers;
 mod table;
 mod wrap;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write};
 
@@ -15,6 +16,9 @@ pub use natural_order::natural_order;
 pub use numbers::{about, count, count_of, duration, noun_for, size};
 pub use table::Table;
 pub use wrap::{TERMINAL_COLUMNS, wrapped, wrapped_to};
+
+/// Slips of the documented keys and names are more like them than this; other words are not.
+const SLIP: f64 = 0.75;
 
 /// An error and its causes on one line: `cannot read a: permission denied`. A cause that is in the text already, since some
 /// errors repeat theirs, is not repeated.
@@ -44,10 +48,31 @@ pub fn escape_html(text: &str) -> String {
     text.replace('\'', "&#39;")
 }
 
-/// The candidate that is most like `word`, for "did you mean".
+/// The candidate that is most like `word`, however little that is.
 pub fn nearest<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let likeness = |candidate: &&str| strsim::jaro_winkler(word, candidate);
     candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+/// The candidate that `word` may be a slip of, for "did you mean"; `None` if it is like none of them.
+pub fn slip_of<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    nearest(word, candidates).filter(|near| strsim::jaro_winkler(word, near) >= SLIP)
+}
+
+/// Text for a terminal: a control character in it does nothing, and is seen as `\u{1b}`.
+pub fn escape_controls(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(2 * text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// Whether two names are so alike that one may be a slip of the other.
@@ -58,6 +83,29 @@ pub fn is_similar(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    #[test]
+    fn a_word_that_is_like_no_candidate_is_no_slip() {
+        let keys = || ["listen", "sources", "name", "tls", "max_connections"].into_iter();
+        for (slip, key) in [
+            ("listne", "listen"),
+            ("source", "sources"),
+            ("nmae", "name"),
+            ("max_conn", "max_connections"),
+        ] {
+            assert_eq!(slip_of(slip, keys()), Some(key), "{slip}");
+        }
+        for other in ["<<", "timeout", "x", "compression", ""] {
+            assert_eq!(slip_of(other, keys()), None, "{other}");
+        }
+        assert!(nearest("x", keys()).is_some());
+    }
+
+    #[test]
+    fn control_characters_are_seen_and_do_nothing() {
+        assert_eq!(escape_controls("/log/\u{e9} b"), "/log/\u{e9} b");
+        assert_eq!(escape_controls("\u{1b}[2J\u{9b}a\r\n"), r"\u{1b}[2J\u{9b}a\r\n");
+    }
 
     use super::*;
 

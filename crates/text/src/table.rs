@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use crate::escape_controls;
+
 /// Rows under a row of titles.
 #[derive(Debug, Clone)]
 pub struct Table<const N: usize> {
@@ -19,9 +21,10 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Adds a row.
+    /// Adds a row. A name in it may be of a file, which can have any: control characters are escaped.
     pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows
+            .push(cells.map(|cell| escape_controls(&cell).into_owned()));
     }
 
     /// The table after an empty line; nothing if it has no row.
@@ -69,5 +72,12 @@ mod tests {
             table.section(),
             "\nsource          lines  note\n127.0.0.11          7\nb           1,234,567  late\n"
         );
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        let mut table = Table::new(["file", "note"]);
+        table.row(["a\u{1b}[2J\n".to_owned(), "x".to_owned()]);
+        assert_eq!(table.to_string(), "file          note\na\\u{1b}[2J\\n  x\n");
     }
 }

@@ -1,5 +1,7 @@
 //! Text that fits a terminal.
 
+use crate::escape_controls;
+
 /// Columns of a terminal, unless a person made it wider.
 pub const TERMINAL_COLUMNS: usize = 80;
 
@@ -9,10 +11,11 @@ pub fn wrapped(text: &str) -> String {
     wrapped_to(TERMINAL_COLUMNS, text)
 }
 
-/// The same for so many columns.
+/// The same for so many columns. A word in it may be the name of a file, which can have any: control characters are escaped.
 pub fn wrapped_to(columns: usize, text: &str) -> String {
     let (mut lines, mut line) = (String::new(), String::new());
-    for word in text.split_whitespace() {
+    let text = text.split_whitespace().map(escape_controls);
+    for word in text {
         let is_full = line.chars().count() + 1 + word.chars().count() > columns;
         if is_full && !line.trim_start().is_empty() {
             lines.push_str(&line);
@@ -22,7 +25,7 @@ pub fn wrapped_to(columns: usize, text: &str) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     lines + &line + "\n"
 }
@@ -35,6 +38,7 @@ mod tests {
     fn long_text_continues_indented_and_no_word_is_broken() {
         let (word, path) = ("word ".repeat(15), "/p".repeat(50));
         assert_eq!(wrapped("short"), "short\n");
+        assert_eq!(wrapped("a\u{1b}[2J\nb"), "a\\u{1b}[2J b\n");
         let text = wrapped(&format!("{word}end {path} x"));
         assert_eq!(text, format!("{word}end\n  {path}\n  x\n"));
         let fits = "w".repeat(80);

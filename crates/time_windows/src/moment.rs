@@ -81,8 +81,8 @@ fn full_time(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
         return start_of(text.parse().map_err(reason)?, zone);
     }
     let local: DateTime = text.parse().map_err(reason)?;
-    let zoned = local.to_zoned(zone.clone()).map_err(reason)?;
-    Ok(zoned.timestamp())
+    let zoned = local.to_zoned(zone.clone());
+    zoned.map(|zoned| zoned.timestamp()).map_err(|_| too_far(text))
 }
 
 /// The last `08:00` that has been, today or yesterday.
@@ -104,7 +104,12 @@ fn start_of(date: Date, zone: &TimeZone) -> Result<Timestamp, String> {
     let start = date.to_zoned(zone.clone());
     start
         .map(|start| start.timestamp())
-        .map_err(|error| format!("{date} is no day here: {error}"))
+        .map_err(|_| too_far(&date.to_string()))
+}
+
+/// Of a valid date whose time is not between the first and the last one that can be told.
+fn too_far(text: &str) -> String {
+    format!("`{text}` is too far away: the last day is 9999-12-30")
 }
 
 #[cfg(test)]
@@ -165,6 +170,10 @@ mod tests {
             ("2026-11-21T08:61", "`2026-11-21T08:61` is no time: "),
             ("999999999999999w", "`999999999999999w` is no time; "),
             ("99999999d", "`99999999d` ago is before all time; "),
+            (
+                "9999-12-31T08:00",
+                "`9999-12-31T08:00` is too far away: the last day is 9999-12-30; ",
+            ),
         ] {
             let error = read(text).expect_err("no time");
             assert!(error.starts_with(reason), "{text}: {error}");
@@ -173,5 +182,8 @@ mod tests {
                 "{error}"
             );
         }
+        let far = moment("9999-12-31", at(NOW), &TimeZone::UTC).expect_err("after the last time");
+        let told = "`9999-12-31` is too far away: the last day is 9999-12-30; write an age";
+        assert!(far.to_string().starts_with(told), "{far}");
     }
 }

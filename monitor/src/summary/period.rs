@@ -34,6 +34,11 @@ impl SummaryPeriod {
         }
     }
 
+    /// The first instant after it.
+    pub const fn end(&self) -> Timestamp {
+        self.end
+    }
+
     /// The hour of the local clock that a time lies in.
     pub fn hour_of(at: Timestamp, zone: &TimeZone) -> Self {
         let offset = i64::from(zone.to_offset(at).seconds());

@@ -324,11 +324,15 @@ fn page_incidents(facts: &SummaryFacts, zone: &TimeZone) -> Vec<PageIncident> {
 
 fn page_audit(facts: &SummaryFacts) -> PageAudit {
     let audit = &facts.audit;
-    let checked = count_of(audit.batches, "file");
+    // It looks whether each file is there; `logferry audit` reads them.
+    let files = count_of(audit.batches, "file");
     let text = match (audit.discrepancies.len() as u64, audit.batches) {
         (0, 0) => "complete: there was nothing to check".to_owned(),
-        (0, _) => format!("complete: nothing is missing, doubled or different ({checked} checked)"),
-        (faults, _) => format!("NOT complete: {} ({checked} checked)", count_of(faults, "fault")),
+        (0, _) => format!("complete: nothing is missing or doubled ({files} looked for, not read)"),
+        (faults, _) => format!(
+            "NOT complete: {} ({files} looked for, not read)",
+            count_of(faults, "fault")
+        ),
     };
     let findings = audit.discrepancies.iter().chain(&audit.warnings);
     let mut findings: Vec<_> = findings.take(ITEMS_SHOWN).cloned().collect();

@@ -45,7 +45,7 @@ pub(super) fn text(
 fn open_incident(it: &ListedIncident, zone: &TimeZone, now: Timestamp) -> String {
     let incident = &it.incident;
     let (severity, rule, subject) = (incident.severity.as_str(), &incident.rule, &incident.subject);
-    let (since, lasts) = (local(incident.since, zone), age(incident.since, now));
+    let (since, lasts) = (local(incident.since, zone), lasting(incident.since, now));
     let mut text = format!(
         "\n{}",
         wrapped(&format!("{severity}: {rule} {subject}, since {since} ({lasts})"))
@@ -68,7 +68,7 @@ fn past_incident(it: &ListedIncident, zone: &TimeZone, now: Timestamp) -> String
     let incident = &it.incident;
     let (rule, subject) = (&incident.rule, &incident.subject);
     let until = it.until.unwrap_or(now);
-    let lasted = age(incident.since, until);
+    let lasted = lasting(incident.since, until);
     let (since, until) = (local(incident.since, zone), local(until, zone));
     wrapped(&format!(
         "- {since} to {until} ({lasted}): {rule} {subject}: {}",
@@ -76,7 +76,7 @@ fn past_incident(it: &ListedIncident, zone: &TimeZone, now: Timestamp) -> String
     ))
 }
 
-fn age(since: Timestamp, until: Timestamp) -> String {
+fn lasting(since: Timestamp, until: Timestamp) -> String {
     duration(Duration::try_from(until.duration_since(since)).unwrap_or_default())
 }
 

@@ -19,6 +19,7 @@ use crate::args::AuditArgs;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
+use crate::output::result_file::ResultFile;
 use verify_remote::verify_remote;
 
 /// Batches not delivered yet that the text names. The JSON has all.
@@ -31,13 +32,15 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     }
     let filter = options.filter();
     let config = configuration::load(file)?;
+    let page = options.html.as_deref().map(ResultFile::open).transpose()?;
+    let record = options.record.as_deref().map(ResultFile::open).transpose()?;
     let data_dir = configuration::data_dir(file, &config)?;
-    if let Some(to) = &options.record {
+    if let Some(to) = record {
         return signed::write_record(to, &data_dir, &filter);
     }
     configuration::require_source(&config, &Ledger::open(&data_dir)?, filter.source.as_ref())?;
     // Text needs only sums; the rest names batches.
-    let names_batches = options.json || options.depth.verify || options.depth.index || options.html.is_some();
+    let names_batches = options.json || options.depth.verify || options.depth.index || page.is_some();
     let subscribers = configuration::subscribers(&config);
     let scope = AuditScope {
         listing: if names_batches {
@@ -53,16 +56,17 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
         ..AuditScope::of(&subscribers)
     };
     let mut audit = audit::audit(&data_dir, &filter, scope)?;
-    let mut unread = Vec::new();
+    let (mut unread, mut read_back) = (Vec::new(), None);
     if options.depth.verify {
-        unread = verify_remote(&config, &data_dir, &filter, &mut audit)?;
+        let verified = verify_remote(&config, &data_dir, &filter, &mut audit)?;
+        (unread, read_back) = (verified.errors, Some(verified.read_back));
     }
     if options.depth.index {
         unread.extend(index::count_documents(file, &config, &mut audit)?);
     }
     console::print_result(options.json, &audit, text)?;
-    if let Some(to) = &options.html {
-        page::write(to, &audit, &data_dir, options)?;
+    if let Some(to) = page {
+        page::write(to, &audit, &data_dir, filter, read_back)?;
     }
     if !unread.is_empty() {
         return Err(anyhow!(unread.join("; ")).into());

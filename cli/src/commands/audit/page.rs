@@ -4,37 +4,37 @@ use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_durable::{Disk, RealDisk};
-use logferry_inspection::audit::{Audit, PageFacts, page};
+use logferry_inspection::audit::{Audit, PageFacts, ReadBack, page};
 use logferry_inspection::sign_off::{SigningKeyFile, sign_page};
 use logferry_ledger::{BatchFilter, Ledger};
 
-use crate::args::AuditArgs;
 use crate::output::console;
+use crate::output::result_file::ResultFile;
 
-/// Writes the page.
-pub(super) fn write(to: &Path, audit: &Audit, data_dir: &Path, options: &AuditArgs) -> anyhow::Result<()> {
+/// Writes the page. `read_back`: what was read from the destinations, if that was asked for.
+pub(super) fn write(
+    to: ResultFile,
+    audit: &Audit,
+    data_dir: &Path,
+    filter: BatchFilter,
+    read_back: Option<ReadBack>,
+) -> anyhow::Result<()> {
     let key = SigningKeyFile::open_or_create(data_dir)
         .context("cannot sign the page; run this as root or as the monitor's user")?;
     let ledger = Ledger::open(data_dir)?;
-    let filter = options.filter();
     let facts = PageFacts {
         ledger: format!("{} {}", ledger.path().display(), ledger.id()?),
         period: period(&filter),
-        covers_all_times: filter.since.is_none() && filter.until.is_none(),
-        is_verified: options.depth.verify,
+        filter,
+        read_back,
+        key: key.public().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: Timestamp::now(),
     };
     let page = sign_page(&page(audit, &facts), &key);
-    RealDisk
-        .replace(to, page.as_bytes())
-        .with_context(|| format!("cannot write the page to {}", to.display()))?;
-    console::print(&format!(
-        "wrote {}, signed by key {}\n",
-        to.display(),
-        key.public()
-    ))?;
+    let wrote = format!("wrote {}, signed by key {}\n", to.path().display(), key.public());
+    to.write(page.as_bytes())?;
+    console::print(&wrote)?;
     Ok(())
 }
 

@@ -6,29 +6,34 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use logferry_durable::{Disk, RealDisk};
-use logferry_inspection::sign_off::{ProvenWindow, PublicKey, WindowProof, check_page};
+use logferry_inspection::sign_off::{ProofFault, ProvenWindow, PublicKey, WindowProof, check_page};
 use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
 use logferry_text::{count, count_of};
 
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
+use crate::output::result_file::ResultFile;
 
 /// Writes the records of the window that the filter selects.
-pub(super) fn write_record(to: &Path, data_dir: &Path, filter: &BatchFilter) -> Result {
+pub(super) fn write_record(to: ResultFile, data_dir: &Path, filter: &BatchFilter) -> Result {
     let ledger = Ledger::open(data_dir)?;
-    let proof = ledger.at_one_moment(|ledger| {
-        let records = ledger.window_records()?.into_iter();
+    let (proof, is_forgotten) = ledger.at_one_moment(|ledger| {
+        let records = ledger.window_records(filter)?.into_iter();
         let records: Vec<_> = records.filter(|record| is_of(record, filter)).collect();
+        let mut is_forgotten = false;
         let with_rows = |record: SignedRecord| {
             let rows = ledger.covered_batches(&record.covers)?;
+            is_forgotten |=
+                ledger.is_forgotten((record.covers.window_start, record.covers.window_seconds))?;
             Ok::<_, anyhow::Error>((record, rows))
         };
         let records: Vec<_> = records
             .into_iter()
             .map(with_rows)
             .collect::<anyhow::Result<_>>()?;
-        anyhow::Ok((!records.is_empty()).then(|| WindowProof::new(records)))
+        let proof = (!records.is_empty()).then(|| WindowProof::new(records));
+        anyhow::Ok((proof, is_forgotten))
     })?;
     let Some(proof) = proof else {
         return Err(Failure::Work(anyhow!(
@@ -37,17 +42,25 @@ pub(super) fn write_record(to: &Path, data_dir: &Path, filter: &BatchFilter) -> 
     };
     let text = proof.to_text();
     // What is told of it is what the file says, not what the ledger does.
-    let proven = WindowProof::check(text.as_bytes())
-        .context("the ledger's record of this window is not as it was signed; `logferry audit` tells more")?;
-    RealDisk
-        .replace(to, text.as_bytes())
-        .with_context(|| format!("cannot write the record to {}", to.display()))?;
-    console::print(&format!(
+    let proven = match WindowProof::check(text.as_bytes()) {
+        Err(ProofFault::Rows) if is_forgotten => {
+            return Err(Failure::Work(anyhow!(
+                "the rows of this window were deleted for their age (housekeeper.keep_ledger), so no record with them can be \
+                 written; its sums and its signature stay, and `logferry audit --window` with the same time compares them"
+            )));
+        }
+        checked => checked.context(
+            "the ledger's record of this window is not as it was signed; `logferry audit` tells more",
+        )?,
+    };
+    let wrote = format!(
         "wrote {}: {}, signed by key {}\n",
-        to.display(),
+        to.path().display(),
         contents(&proven),
         proven.key
-    ))?;
+    );
+    to.write(text.as_bytes())?;
+    console::print(&wrote)?;
     Ok(CommandOutcome::Fine)
 }
 

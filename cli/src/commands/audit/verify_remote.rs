@@ -7,7 +7,7 @@ use logferry_config::{Config, Destination};
 use logferry_forwarder::{
     DeliveredFile, DeliveryDifference, DeliveryError, Sidecar, SidecarKind, VerifyProgress, sidecars,
 };
-use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind};
+use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind, ReadBack};
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::DestinationName;
 use logferry_text::{count, count_of, error_chain, size};
@@ -16,35 +16,60 @@ use tokio_util::sync::CancellationToken;
 use crate::output::console::{PROGRESS_INTERVAL, ProgressLine, ShowInterval};
 use crate::output::exit::Result;
 
+/// What came of the reading.
+#[derive(Debug, Default)]
+pub(crate) struct VerifiedRemote {
+    /// What was read, and what was not.
+    pub(crate) read_back: ReadBack,
+    /// One error text for each destination that could not be read.
+    pub(crate) errors: Vec<String>,
+}
+
 /// Reads back every file that the audit counts as delivered, and its manifests and markers. Adds the differences to the
-/// audit. Returns one error text for each destination that could not be read.
+/// audit.
 pub(crate) fn verify_remote(
     config: &Config,
     data_dir: &Path,
     filter: &BatchFilter,
     audit: &mut Audit,
-) -> Result<Vec<String>> {
+) -> Result<VerifiedRemote> {
     let forwarder = config.forwarder.iter();
     let destinations: Vec<_> = forwarder.flat_map(|section| &section.destinations).collect();
-    let mut unread = Vec::new();
+    let mut verified = VerifiedRemote::default();
     for destination in &destinations {
         let sidecars = sidecars(data_dir, destination, filter)?;
+        let (recorded, all) = deliveries_to(&destination.name, &audit.batches);
+        verified.read_back.unrecorded += all - recorded;
         let expected = expected_files(destination, &audit.batches, sidecars);
         match compare(destination, &expected) {
             Ok((discrepancies, warnings)) => {
                 audit.add(discrepancies);
                 audit.warnings.extend(warnings);
+                verified.read_back.deliveries += recorded;
             }
             Err(error) => {
                 let (name, cause) = (&destination.name, error_chain(&error));
                 let text = format!("cannot read back the files delivered to {name}: {cause}");
                 audit.add([Discrepancy::new(DiscrepancyKind::RemoteUnread, text.clone())]);
-                unread.push(text);
+                verified.read_back.unread.push(name.to_string());
+                verified.errors.push(text);
             }
         }
     }
-    audit.warnings.extend(unconfigured(&destinations, &audit.batches));
-    Ok(unread)
+    let unknown = unconfigured(&destinations, &audit.batches);
+    verified.read_back.unknown = unknown.iter().map(ToString::to_string).collect();
+    audit.warnings.extend(unknown.into_iter().map(not_configured));
+    Ok(verified)
+}
+
+/// How many deliveries to a destination have all that is compared, and how many there are.
+fn deliveries_to(name: &DestinationName, batches: &[AuditedBatch]) -> (u64, u64) {
+    let is_there = |batch: &&AuditedBatch| batch.destinations.iter().any(|it| it.name == *name);
+    let there = batches.iter().filter(is_there);
+    there.fold((0, 0), |(recorded, all), batch| {
+        let is_recorded = delivered_file(batch, name).is_some();
+        (recorded + u64::from(is_recorded), all + 1)
+    })
 }
 
 /// A file that must be at a destination.
@@ -190,16 +215,17 @@ fn discrepancy(
     }
 }
 
-/// One warning for each destination that has deliveries and is not configured any more.
-fn unconfigured(destinations: &[&Destination], batches: &[AuditedBatch]) -> Vec<Discrepancy> {
+/// The destinations that have deliveries and are not configured any more.
+fn unconfigured<'a>(destinations: &[&Destination], batches: &'a [AuditedBatch]) -> Vec<&'a DestinationName> {
     let deliveries = batches.iter().flat_map(|batch| &batch.destinations);
     let mut names: Vec<_> = deliveries.map(|delivery| &delivery.name).collect();
     names.sort_unstable();
     names.dedup();
     names.retain(|name| destinations.iter().all(|destination| destination.name != **name));
-    let warning = |name| {
-        let detail = format!("the files delivered to {name} were not read: it is not configured any more");
-        Discrepancy::new(DiscrepancyKind::RemoteUnknown, detail)
-    };
-    names.into_iter().map(warning).collect()
+    names
+}
+
+fn not_configured(name: &DestinationName) -> Discrepancy {
+    let detail = format!("the files delivered to {name} were not read: it is not configured any more");
+    Discrepancy::new(DiscrepancyKind::RemoteUnknown, detail)
 }

@@ -20,6 +20,7 @@ pub(crate) fn run(file: &Path, options: &BackupArgs) -> Result {
     let config = configuration::load(file)?;
     let outside = outside_files::named_in(file);
     if let Some((_, data_dir)) = config.data_dirs().next() {
+        logferry_backup::refuse_inside(data_dir, &options.folder)?;
         owner::create_for_owner_of(data_dir, &options.folder)
             .with_context(|| format!("cannot create {}", options.folder.display()))?;
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use logferry_text::nearest;
+use logferry_text::slip_of;
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
@@ -21,6 +21,9 @@ use crate::ownership;
 use crate::yaml::secret::Secret;
 use crate::yaml::units::{format_size, parse_duration, parse_size};
 use crate::yaml::yaml_locate::{Step, locate};
+
+/// Of many names only so many are listed.
+const CANDIDATES_SHOWN: usize = 30;
 
 /// The file that is checked, and its problems so far.
 pub(crate) struct Diagnostics<'a> {
@@ -451,10 +454,22 @@ pub(crate) fn is_host(text: &str) -> bool {
         || (text.bytes().all(name) && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()))
 }
 
-/// `; did you mean …?`, or nothing without a candidate.
+/// `; did you mean …?`, or all that can be meant; nothing without a candidate.
 pub(crate) fn nearest_hint<'n>(word: &str, candidates: impl Iterator<Item = &'n str>) -> String {
-    let near = nearest(word, candidates);
-    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+    let candidates: Vec<_> = candidates.collect();
+    if let Some(near) = slip_of(word, candidates.iter().copied()) {
+        return format!("; did you mean `{near}`?");
+    }
+    let shown: Vec<_> = candidates.iter().copied().take(CANDIDATES_SHOWN).collect();
+    let more = match candidates.len() - shown.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    match shown.as_slice() {
+        [] => String::new(),
+        [only] => format!("; there is only `{only}`"),
+        _ => format!("; there are {}{more}", shown.join(", ")),
+    }
 }
 
 /// The error of the system, without its number.

@@ -102,9 +102,12 @@ impl<T: DeserializeOwned> Structure<T> {
         let known = || known.iter().map(String::as_str);
         // The nearest key is not missing too: it is the one that was meant.
         self.meant
-            .extend(logferry_text::nearest(key, known()).map(|near| join(path, near)));
+            .extend(logferry_text::slip_of(key, known()).map(|near| join(path, near)));
         let message = match key.strip_prefix('-') {
             Some(rest) => format!("has no space after its dash; write `- {rest}:`"),
+            None if key == "<<" => {
+                "mappings are not merged here; write the settings of the other mapping out instead".to_owned()
+            }
             None => format!("unknown key{}", nearest_hint(key, known())),
         };
         self.report(position.map(|at| at.line), join(path, key), message);

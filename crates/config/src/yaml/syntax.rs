@@ -10,12 +10,16 @@ pub(crate) fn explain(text: &str, position: Option<Position>, said: &str) -> (Op
     let explained = position.and_then(|position| {
         let begun = begun_line(said);
         tab(&lines, position)
+            .or_else(|| variable(&lines, position, said))
+            .or_else(|| anchor(&lines, position, said))
             .or_else(|| unclosed(&lines, said, begun))
             .or_else(|| reserved(&lines, position, said))
             .or_else(|| no_colon(&lines, said, begun))
             .or_else(|| misplaced(&lines, position))
             .or_else(|| unquoted(&lines, position, said))
     });
+    // The reader gives no position for this.
+    let explained = explained.or_else(|| documents(&lines, said));
     explained.map_or_else(
         || {
             (
@@ -81,6 +85,54 @@ fn unclosed(lines: &[&str], said: &str, begun: Option<usize>) -> Explained {
         "`{shown}` opens a `{open}` whose `{close}` is not found; close it, and put a comma between its entries"
     );
     Some((begun, message))
+}
+
+/// The name of an environment variable inside of `{…}` or `[…]`, where its braces are YAML's.
+fn variable(lines: &[&str], position: Position, said: &str) -> Explained {
+    if !said.contains("while parsing a flow ") {
+        return None;
+    }
+    let wrong = line(lines, position.line)?;
+    let variable = wrong.match_indices("${").find_map(|(at, _)| {
+        let (before, from) = wrong.split_at_checked(at)?;
+        let is_quoted = |quote: char| before.matches(quote).count() % 2 == 1;
+        let end = from.find('}')?;
+        from.get(..=end).filter(|_| !is_quoted('"') && !is_quoted('\''))
+    })?;
+    let message = format!("has `{variable}` between brackets, where it needs quotes; write `\"{variable}\"`");
+    Some((position.line, message))
+}
+
+/// A value that begins with `*`: to YAML it is the name of another value.
+fn anchor(lines: &[&str], position: Position, said: &str) -> Explained {
+    if !said.contains("unknown anchor") {
+        return None;
+    }
+    let wrong = line(lines, position.line)?;
+    let at = wrong.find('*')?;
+    let name: String = wrong
+        .get(at + 1..)?
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+        .collect();
+    let message = format!(
+        "`*{name}` stands for the value that is marked `&{name}`, and none above it is; mark it, or write the value in quotes \
+         if the `*` belongs to it"
+    );
+    Some((position.line, message))
+}
+
+/// A second document after a line `---`.
+fn documents(lines: &[&str], said: &str) -> Explained {
+    if !said.contains("more than one document") {
+        return None;
+    }
+    let mut numbered = lines.iter().enumerate().skip_while(|(_, line)| is_silent(line));
+    // The first document may begin with such a line of its own.
+    numbered.next()?;
+    let (at, _) = numbered.find(|(_, line)| line.starts_with("---"))?;
+    let message = "`---` begins a second document, and a configuration is one; write all sections in one, without this line";
+    Some((at + 1, message.to_owned()))
 }
 
 /// A value that begins with a character that YAML uses for itself.

@@ -28,7 +28,7 @@ use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 use logferry_text::{count, count_of, natural_order};
 
-pub use self::page::{PageFacts, page};
+pub use self::page::{PageFacts, ReadBack, page};
 pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, AuditedSource, Discrepancy, DiscrepancyKind,
     SignedWindows, Totals,
@@ -141,6 +141,7 @@ struct LedgerMoment {
     /// The lines of each source's streams.
     lines: Vec<(SourceId, LineCounts)>,
     survey: Survey,
+    /// Of the windows that match the filter, and the record before each.
     records: Vec<SignedRecord>,
     /// The batches that the result lists.
     batches: Vec<AuditedBatch>,
@@ -174,7 +175,7 @@ impl LedgerMoment {
         Ok(Self {
             lines,
             survey,
-            records: ledger.window_records()?,
+            records: ledger.window_records(filter)?,
             batches,
             undelivered,
         })

@@ -2,15 +2,20 @@
 //!
 //! Every text from the ledger is escaped. The page refers to nothing outside of itself.
 
+mod how_checked;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use logferry_ledger::BatchState;
-use logferry_text::{count, count_of, size};
+use logferry_ledger::{BatchFilter, BatchState};
+use logferry_text::{count, size};
 
+use super::covers_all_times;
 use super::report::{Audit, AuditedBatch, Discrepancy};
 use logferry_text::escape_html;
+
+pub use self::how_checked::ReadBack;
 
 /// Rows of windows and sources at most. A page of more batches has a row a day and source.
 const WINDOW_ROWS_MAX: usize = 5_000;
@@ -22,10 +27,12 @@ pub struct PageFacts {
     pub ledger: String,
     /// The period asked for, as people read it.
     pub period: String,
-    /// Whether that is all times. The senders count the lines that they read over all times only.
-    pub covers_all_times: bool,
-    /// Whether files were read back from the destinations.
-    pub is_verified: bool,
+    /// The filter that the audit had: with it, less was compared.
+    pub filter: BatchFilter,
+    /// What was read back from the destinations, if that was asked for.
+    pub read_back: Option<ReadBack>,
+    /// The public key that signs the page.
+    pub key: String,
     /// The version of logferry.
     pub version: String,
     /// When the audit was made.
@@ -59,7 +66,7 @@ pub fn page(audit: &Audit, facts: &PageFacts) -> String {
     page += &findings("What is wrong", &audit.discrepancies);
     page += &findings("To look at", &audit.warnings);
     page += &windows(&audit.batches);
-    page += &how_checked(audit, facts);
+    page += &how_checked::section(audit, facts);
     page + "</body></html>\n"
 }
 
@@ -80,7 +87,10 @@ fn head(audit: &Audit, facts: &PageFacts) -> String {
         ("received", totals.lines_received),
         ("delivered to every destination", totals.lines_delivered),
     ];
-    let rows = rows.into_iter().skip(if facts.covers_all_times { 0 } else { 2 });
+    // The senders count the lines that they read over all times only.
+    let rows = rows
+        .into_iter()
+        .skip(if covers_all_times(&facts.filter) { 0 } else { 2 });
     let rows = rows.map(|(name, lines)| [name.to_owned(), count(lines)]);
     format!(
         "<h1>Audit of log lines</h1>\n<p class=\"soft\">{period}; made at {made_at:.0}</p>\n\
@@ -214,37 +224,6 @@ fn windows(batches: &[AuditedBatch]) -> String {
             [first, "source", "#batches", "#lines", "#size", "state", "SHA-256"],
             rows
         )
-    )
-}
-
-fn how_checked(audit: &Audit, facts: &PageFacts) -> String {
-    let signed = &audit.signed;
-    let windows = match signed.windows {
-        0 => "No window of this period was signed before this audit.".to_owned(),
-        windows => format!(
-            "{} {} signed when all batches of it were delivered. Every signature and the sums of each such \
-             window were compared with the ledger, {} of them row by row.",
-            count_of(windows, "window"),
-            if windows == 1 { "was" } else { "were" },
-            count(signed.row_by_row)
-        ),
-    };
-    let remote = if facts.is_verified {
-        "Every delivered file was read back from its destination and compared by SHA-256."
-    } else {
-        "Files at the destinations were verified when they were delivered; this audit did not read them again \
-         (`logferry audit --verify` does)."
-    };
-    let key = signed.key.as_deref().unwrap_or("none");
-    format!(
-        "<h2>How it was checked</h2>\n<p>The lines that each source's senders reported were compared with the lines in its \
-         batches; every batch that is still in the spool was read whole and compared by CRC-32C; every delivery that the \
-         configuration asks for was looked up.</p>\n<p>{windows}</p>\n<p>{}</p>\n\
-         <p class=\"soft\">logferry {}; ledger <code>{}</code>; key <code>{key}</code>. The last line of this file signs \
-         it: <code>logferry audit --check FILE</code>.</p>\n",
-        escape_html(remote),
-        escape_html(&facts.version),
-        escape_html(&facts.ledger)
     )
 }
 

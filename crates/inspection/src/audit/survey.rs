@@ -10,7 +10,7 @@ use logferry_ledger::{
 
 use super::deliveries::{CheckedBatch, DeliveryCheck, DeliveryFinding};
 use super::report::{AuditedDestination, AuditedSource};
-use super::{covers_all_times, includes_source, includes_window};
+use super::{covers_all_times, includes_source};
 use crate::expected_deliveries::ExpectedDeliveries;
 
 /// What the pass found.
@@ -83,14 +83,12 @@ impl Survey {
                 self.sources.entry(source).or_default().add_forgotten(sums);
             }
         }
-        for (window, sums) in ledger.forgotten_windows()? {
-            if includes_window(filter, window) {
-                let found = self.windows.entry(window).or_default();
-                found.batches += sums.batches;
-                found.lines += sums.lines;
-                found.bytes += sums.bytes;
-                self.forgotten.insert(window);
-            }
+        for (window, sums) in ledger.forgotten_windows(filter)? {
+            let found = self.windows.entry(window).or_default();
+            found.batches += sums.batches;
+            found.lines += sums.lines;
+            found.bytes += sums.bytes;
+            self.forgotten.insert(window);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The signed records of windows against the ledger's rows.
 //!
-//! Every signature is checked, and the sums of every signed window. The rows themselves are read for the newest windows and
-//! for some drawn by lot, so that the audit of millions of batches takes seconds; with `--full` for all.
+//! Of the windows that match the filter every signature is checked, and the sums. The rows themselves are read for the newest
+//! windows and for some drawn by lot, so that the audit of millions of batches takes seconds; with `--full` for all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +40,8 @@ pub enum RowCheck {
 }
 
 /// Compares the records of the windows that match the filter. `survey`: of these windows; with a source in the filter its sums
-/// are not the windows' own, and are not compared. `records`: all, read at the same moment as the sums.
+/// are not the windows' own, and are not compared. `records`: of these windows, each after the one before it in the ledger, read
+/// at the same moment as the sums.
 pub(super) fn check(
     ledger: &Ledger,
     data_dir: &Path,
@@ -74,34 +75,34 @@ pub(super) fn check(
         }
         let is_drawn = number + NEWEST >= last || rand::random_range(0..last.max(1)) < DRAWN;
         if rows == RowCheck::Full || is_drawn || has_more {
-            check.signed.row_by_row += 1;
-            for record in records {
-                check
-                    .discrepancies
-                    .extend(row_difference(ledger, *window, record)?);
-            }
+            let differences = row_differences(ledger, *window, records)?;
+            check.signed.row_by_row += u64::from(differences.is_some());
+            check.discrepancies.extend(differences.into_iter().flatten());
         }
     }
     Ok(check)
 }
 
-type Windows = BTreeMap<(i64, u32), Vec<(SignedRecord, WindowRecord)>>;
+/// Each record with the text that was signed, read.
+type Windows<'r> = BTreeMap<(i64, u32), Vec<(&'r SignedRecord, WindowRecord)>>;
 
 /// The genuine records by window. What is not genuine is told.
-fn read(
-    records: &[SignedRecord],
+fn read<'r>(
+    records: &'r [SignedRecord],
     key: Option<&PublicKey>,
     filter: &BatchFilter,
     check: &mut RecordCheck,
-) -> Windows {
+) -> Windows<'r> {
     let (mut windows, mut before, mut other_keys) = (Windows::new(), None, BTreeMap::new());
     for signed in records {
         let window = (signed.covers.window_start, signed.covers.window_seconds);
+        // It is there only for the hash in the next one.
+        if !includes_window(filter, window) {
+            before = Some(signed);
+            continue;
+        }
         match WindowRecord::read(signed, before, key) {
-            Ok(record) if includes_window(filter, window) => {
-                windows.entry(window).or_default().push((signed.clone(), record));
-            }
-            Ok(_) => {}
+            Ok(record) => windows.entry(window).or_default().push((signed, record)),
             Err(RecordFault::OtherKey(key)) => *other_keys.entry(key).or_insert(0_u64) += 1,
             Err(fault) => {
                 let number = signed.number;
@@ -132,7 +133,7 @@ fn read(
     windows
 }
 
-fn add_up(records: &[(SignedRecord, WindowRecord)]) -> WindowSums {
+fn add_up(records: &[(&SignedRecord, WindowRecord)]) -> WindowSums {
     let mut sums = WindowSums::default();
     for (_, record) in records {
         sums.batches += record.batches;
@@ -154,22 +155,30 @@ fn sums_differ(found: &WindowSums, signed: &WindowSums) -> String {
     )
 }
 
-fn row_difference(
+/// How the rows of a window differ from its records. `None`: there are none to compare, since the housekeeper has deleted them
+/// for their age. It may do that after the sums were read: the files of the spool are read between, which takes minutes.
+fn row_differences(
     ledger: &Ledger,
     window: (i64, u32),
-    (signed, record): &(SignedRecord, WindowRecord),
-) -> Result<Option<Discrepancy>, InspectionError> {
-    let rows = ledger.covered_batches(&signed.covers)?;
-    if rows_digest(&rows) == record.rows {
-        return Ok(None);
-    }
-    let detail = format!(
-        "rows of its batches (numbers {} to {}) are not as they were signed at {}",
-        record.after + 1,
-        record.last,
-        record.signed_at
-    );
-    Ok(Some(differs(window, &detail)))
+    records: &[(&SignedRecord, WindowRecord)],
+) -> Result<Option<Vec<Discrepancy>>, InspectionError> {
+    ledger.at_one_moment(|ledger| {
+        let mut found = Vec::new();
+        for (signed, record) in records {
+            let rows = ledger.covered_batches(&signed.covers)?;
+            if rows_digest(&rows) != record.rows {
+                let detail = format!(
+                    "rows of its batches (numbers {} to {}) are not as they were signed at {}",
+                    record.after + 1,
+                    record.last,
+                    record.signed_at
+                );
+                found.push(differs(window, &detail));
+            }
+        }
+        let is_forgotten = !found.is_empty() && ledger.is_forgotten(window)?;
+        Ok((!is_forgotten).then_some(found))
+    })
 }
 
 fn differs((start, seconds): (i64, u32), detail: &str) -> Discrepancy {

@@ -238,6 +238,15 @@ impl BatchFilter {
         }
         (conditions.join(" AND "), values)
     }
+
+    /// The same for a table of windows of all sources.
+    pub(crate) fn condition_on_windows(&self) -> (String, Vec<Value>) {
+        let times = Self {
+            source: None,
+            ..self.clone()
+        };
+        times.condition()
+    }
 }
 
 fn name_of_part(base_name: &str, part: u32) -> String {

@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Row, params, params_from_iter};
 
-use super::batch::{Batch, BatchId};
+use super::batch::{Batch, BatchFilter, BatchId};
 use crate::row::signed;
 use crate::{Ledger, LedgerError};
 
@@ -110,10 +110,19 @@ impl Ledger {
         })
     }
 
-    /// Every record, in the order of their numbers.
-    pub fn window_records(&self) -> Result<Vec<SignedRecord>, LedgerError> {
-        let query = "SELECT * FROM window_records ORDER BY number";
-        self.list("list signed windows", query, [], from_row)
+    /// The records of the windows that match the times of the filter, each after the record before it, whose hash it has; in the
+    /// order of their numbers. Records are never deleted: after years all of them are many.
+    pub fn window_records(&self, filter: &BatchFilter) -> Result<Vec<SignedRecord>, LedgerError> {
+        let (condition, values) = filter.condition_on_windows();
+        let query = format!(
+            "WITH wanted AS (SELECT number FROM window_records b WHERE {condition})
+            SELECT * FROM window_records WHERE number IN (
+                SELECT number FROM wanted
+                UNION SELECT (SELECT max(earlier.number) FROM window_records earlier WHERE earlier.number < wanted.number)
+                FROM wanted)
+            ORDER BY number"
+        );
+        self.list("list signed windows", &query, params_from_iter(values), from_row)
     }
 
     /// The records of the windows that start at a time, in the order of their numbers.

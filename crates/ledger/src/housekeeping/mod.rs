@@ -11,10 +11,10 @@ mod file_use;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Result as SqlResult};
+use rusqlite::{Connection, Result as SqlResult, params_from_iter};
 
 use crate::row::{self, millis, signed};
-use crate::{FORGOTTEN_PARTS, Ledger, LedgerError};
+use crate::{BatchFilter, FORGOTTEN_PARTS, Ledger, LedgerError};
 
 pub use file_use::FileUse;
 pub(crate) use file_use::make_new_file_give_back;
@@ -83,13 +83,31 @@ impl Ledger {
         })
     }
 
-    /// The sums of all forgotten windows, by first second and length.
-    pub fn forgotten_windows(&self) -> Result<Vec<(WindowKey, ForgottenSums)>, LedgerError> {
-        let query = "SELECT window_start, window_seconds, batches, lines, bytes FROM forgotten_windows";
-        self.list("list forgotten windows", query, [], |row| {
-            let window = (row.get("window_start")?, row.get("window_seconds")?);
-            Ok((window, sums(row)?))
-        })
+    /// The sums of the forgotten windows that match the times of the filter, by first second and length.
+    pub fn forgotten_windows(
+        &self,
+        filter: &BatchFilter,
+    ) -> Result<Vec<(WindowKey, ForgottenSums)>, LedgerError> {
+        let (condition, values) = filter.condition_on_windows();
+        let query = format!(
+            "SELECT window_start, window_seconds, batches, lines, bytes FROM forgotten_windows b WHERE {condition}"
+        );
+        self.list(
+            "list forgotten windows",
+            &query,
+            params_from_iter(values),
+            |row| {
+                let window = (row.get("window_start")?, row.get("window_seconds")?);
+                Ok((window, sums(row)?))
+            },
+        )
+    }
+
+    /// Whether rows of a window were forgotten.
+    pub fn is_forgotten(&self, window: WindowKey) -> Result<bool, LedgerError> {
+        let query = "SELECT 1 FROM forgotten_windows WHERE window_start = ?1 AND window_seconds = ?2";
+        let found = self.find("look for a forgotten window", query, window, |_| Ok(()))?;
+        Ok(found.is_some())
     }
 
     /// Notes the last run of the housekeeper.

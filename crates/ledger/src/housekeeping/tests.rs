@@ -91,7 +91,10 @@ fn window_is_forgotten_as_a_whole_and_its_sums_and_names_stay() -> TestResult {
         ledger.forgotten_sources()?,
         [("198.51.100.1".to_owned(), one), ("198.51.100.2".to_owned(), one)]
     );
-    assert_eq!(ledger.forgotten_windows()?, [((old, 1200), both)]);
+    assert_eq!(
+        ledger.forgotten_windows(&BatchFilter::default())?,
+        [((old, 1200), both)]
+    );
     assert_eq!(
         ledger.source_line_totals()?,
         totals,
@@ -117,7 +120,10 @@ fn late_part_of_a_forgotten_window_is_forgotten_too_and_its_name_is_not_given_ag
     assert_eq!(ledger.forget_window(later())?, Some(1));
     assert_eq!(ledger.open_batch(&window, now())?.part, FORGOTTEN_PARTS + 2);
     assert_eq!(
-        ledger.forgotten_windows()?.first().map(|(_, sums)| sums.batches),
+        ledger
+            .forgotten_windows(&BatchFilter::default())?
+            .first()
+            .map(|(_, sums)| sums.batches),
         Some(2)
     );
     Ok(())

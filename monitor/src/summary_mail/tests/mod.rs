@@ -282,7 +282,7 @@ fn an_hour_in_which_all_is_well_says_so_first() {
     for part in [
         "3 of 3 windows are whole\n08:00-08:20: whole\n",
         "open incidents: none\n",
-        "audit: complete: nothing is missing, doubled or different (6 files checked)\n",
+        "audit: complete: nothing is missing or doubled (6 files looked for, not read)\n",
         "attached: files-2026-11-21T08.csv, the lines of each file\n",
     ] {
         assert!(mail.text.contains(part), "{part}\n{}", mail.text);

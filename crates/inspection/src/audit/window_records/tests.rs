@@ -3,6 +3,7 @@ use logferry_ledger::{BatchFilter, Ledger};
 use rusqlite::Connection;
 
 use crate::audit::page;
+use crate::audit::survey::survey;
 use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
 use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
 use logferry_testkit::relay_host::{RelayHost, at, subscriber};
@@ -96,6 +97,75 @@ fn sums_of_a_window_whose_rows_left_the_ledger_stay_true() {
     change(1);
     deliver(&mut host, "198.51.100.1", "2026-11-21T03:00:00Z");
     assert_eq!(kinds(&check(&host)), [], "a late line of it opens a part");
+}
+
+#[test]
+fn a_window_that_is_forgotten_during_the_audit_is_no_difference() {
+    let mut host = signed_host();
+    let filter = BatchFilter::default();
+    let survey = survey(&host.ledger, &filter, &[subscriber("edw")]).expect("read");
+    let records = host.ledger.window_records(&filter).expect("read");
+    for batch in host.ledger.batches(&filter).expect("read") {
+        host.ledger.mark_expired(batch.id, at(NOW)).expect("marked");
+    }
+    let later = at(NOW) + SignedDuration::from_hours(1);
+    assert_eq!(host.ledger.forget_window(later).expect("forgotten"), Some(2));
+    let compare = || {
+        let (ledger, dir) = (&host.ledger, host.data_dir());
+        super::check(ledger, dir, &filter, &survey, &records, RowCheck::Full).expect("compared")
+    };
+    let found = compare();
+    assert_eq!(found.discrepancies, []);
+    assert_eq!((found.signed.windows, found.signed.row_by_row), (3, 2));
+
+    let sqlite = Connection::open(host.ledger.path()).expect("opened");
+    sqlite
+        .execute("DELETE FROM forgotten_windows", [])
+        .expect("deleted");
+    let kinds: Vec<_> = compare().discrepancies.iter().map(|it| it.kind).collect();
+    assert_eq!(
+        kinds,
+        [DiscrepancyKind::RecordDiffers],
+        "rows that nobody forgot are missing"
+    );
+}
+
+#[test]
+fn an_audit_of_a_period_checks_the_records_of_its_windows_only() {
+    let host = signed_host();
+    let of = |since: &str, until: &str| {
+        let filter = BatchFilter {
+            since: Some(at(since)),
+            until: Some(at(until)),
+            ..BatchFilter::default()
+        };
+        let records = host.ledger.window_records(&filter).expect("read");
+        let audit = audit(host.data_dir(), &filter, AuditScope::of(&[subscriber("edw")])).expect("audited");
+        let numbers: Vec<_> = records.iter().map(|record| record.number).collect();
+        (numbers, audit.signed.windows, kinds(&audit))
+    };
+    let middle = || of("2026-11-21T03:20:01Z", "2026-11-21T03:30:00Z");
+    let first = || of("2026-11-21T02:00:00Z", "2026-11-21T03:20:00Z");
+    assert_eq!(middle(), (vec![1, 2], 1, vec![]), "with the record before it");
+    assert_eq!(first(), (vec![1], 1, vec![]));
+    assert_eq!(
+        of("2026-11-21T04:00:00Z", "2026-11-21T05:00:00Z"),
+        (vec![], 0, vec![])
+    );
+
+    let sqlite = Connection::open(host.ledger.path()).expect("opened");
+    let change = |change: &str| sqlite.execute(change, []).expect("changed");
+    change("UPDATE window_records SET content = replace(content, 'lines', 'Lines') WHERE number = 1");
+    let differs = DiscrepancyKind::RecordDiffers;
+    assert_eq!(first().2, [differs]);
+    assert_eq!(middle().2, [differs], "the hash in it is of another text");
+    change("DELETE FROM window_records WHERE number = 2");
+    let last = of("2026-11-21T03:40:01Z", "2026-11-21T03:50:00Z");
+    assert_eq!(
+        last,
+        (vec![1, 3], 0, vec![differs]),
+        "the record before it was removed"
+    );
 }
 
 #[test]
@@ -227,8 +297,9 @@ fn a_page_says_what_was_found_and_no_name_becomes_markup() {
     let facts = page::PageFacts {
         ledger: "ledger.db <b>".to_owned(),
         period: "all windows".to_owned(),
-        covers_all_times: true,
-        is_verified: false,
+        filter: BatchFilter::default(),
+        read_back: None,
+        key: "the key".to_owned(),
         version: "1".to_owned(),
         made_at: at(NOW),
     };
@@ -238,5 +309,6 @@ fn a_page_says_what_was_found_and_no_name_becomes_markup() {
         page.contains("its streams sent 17 lines, its batches hold 12") || page.contains("its streams sent")
     );
     assert!(page.contains("3 windows were signed"));
+    assert!(page.contains("key <code>the key</code>"));
     assert!(!page.contains("<script>") && !page.contains("<b>"));
 }
