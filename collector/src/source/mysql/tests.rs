@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use logferry_config::{MysqlSettings, Secret};
 use logferry_test_servers::{MARIADB_PASSWORD, MARIADB_USER, MariaDb};
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -185,6 +186,43 @@ async fn crash_between_capture_and_mark_doubles_nothing() {
     until_marked(&server).await;
     let (records, _) = second.stop().await;
     assert_eq!(messages(&records), ["c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_that_another_has_locked_holds_up_no_stop_and_is_marked_by_the_next_start() {
+    let server = started().await;
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('a')");
+    let settings = settings(&server);
+    let opts = mysql_async::OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(server.port)
+        .user(Some(MARIADB_USER))
+        .pass(Some(MARIADB_PASSWORD))
+        .prefer_socket(false);
+    let mut other = mysql_async::Conn::new(opts).await.expect("connected");
+    for statement in ["START TRANSACTION", "SELECT * FROM clientdb.logs FOR UPDATE"] {
+        other.query_drop(statement).await.expect("locked");
+    }
+    let first = start(&settings, None);
+    first.until_captured(1).await;
+    // It waits for the row now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(6), first.stop()).await;
+    let (records, position) = stopped.expect("soon");
+    assert_eq!(messages(&records), ["a"]);
+    other.query_drop("ROLLBACK").await.expect("unlocked");
+    // The server may still think that the first one is there; as in the worker, it is tried again.
+    let second = loop {
+        let second = start(&settings, position.clone());
+        let is_running = || second.context.status.report().state == crate::source::SourcePhase::Running;
+        until(|| is_running() || second.task.is_finished()).await;
+        if is_running() {
+            break second;
+        }
+    };
+    until_marked(&server).await;
+    let (records, _) = second.stop().await;
+    assert_eq!(messages(&records), Vec::<&str>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -271,6 +271,21 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn look_at_the_newest_entry_that_hangs_holds_up_no_stop() {
+    let journal = Journal::new(0..0);
+    let script = SCRIPT.replace(
+        "[ -n \"$last\" ] || echo",
+        "[ -z \"$last\" ] || { echo > \"$dir/looks\"; exec sleep 30; }; echo",
+    );
+    write(&journal.path("journalctl"), &script);
+    let world = context(Some(position(9)));
+    let (journalctl, settings) = (journal.journalctl(), JournalSettings::default());
+    let run = run(&journalctl, &settings, &world, |_| journal.path("looks").exists());
+    let ended = tokio::time::timeout(Duration::from_secs(10), run).await;
+    ended.expect("soon").expect("stopped");
+}
+
+#[tokio::test]
 async fn journalctl_that_fails_is_an_error_with_its_words() {
     let journal = Journal::new(1..2);
     write(&journal.path("broken"), "");
