@@ -134,6 +134,10 @@ impl RowReader<'_> {
                 self.pause().await;
                 continue;
             }
+            if !is_all {
+                // How many more there are nobody has counted.
+                self.context.status.behind(None);
+            }
             progress.captured(rows.into_iter().map(|row| (row.id, row.key)));
             if self.append(&records, &progress.position()).await.is_err() {
                 return Ok(());

@@ -226,6 +226,28 @@ async fn row_that_another_has_locked_holds_up_no_stop_and_is_marked_by_the_next_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn backlog_that_nobody_has_counted_is_not_shown_as_none() {
+    let server = started().await;
+    let settings = MysqlSettings {
+        sent: None,
+        ..settings(&server)
+    };
+    let source = start(&settings, None);
+    until(|| source.context.status.report().behind == Some(0)).await;
+    // The first round is read, and waits for the disk.
+    source.kept.is_full.store(true, Ordering::Relaxed);
+    server.sql(
+        "SET max_recursive_iterations = 2500; INSERT INTO clientdb.logs (message) WITH RECURSIVE numbers AS (SELECT 1 AS n \
+         UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500) SELECT CONCAT('row ', n) FROM numbers",
+    );
+    until(|| source.context.status.report().behind.is_none()).await;
+    source.kept.is_full.store(false, Ordering::Relaxed);
+    source.until_captured(2500).await;
+    until(|| source.context.status.report().behind == Some(0)).await;
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_come_late_and_ids_that_come_back_are_captured() {
     let server = started().await;
     let source = start(&settings(&server), None);
