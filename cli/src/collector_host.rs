@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_collector::{CollectedSource, CollectedState, CollectorState};
+use logferry_durable::{Disk, RealDisk};
 use logferry_inspection::time::age;
 use logferry_telemetry::read_status_file;
 use logferry_text::{Table, count, count_of, duration, wrapped_to};
@@ -19,6 +20,9 @@ use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
 
 /// An error is shown as what needs a look for so long after it was.
 const ERROR_SHOWN: Duration = Duration::from_hours(1);
+
+/// Of a disk with less free bytes it is said that it is full.
+const FULL: u64 = 1 << 20;
 
 /// Characters of a name in a narrow table.
 const NAME_MAX: usize = 24;
@@ -42,6 +46,12 @@ impl CollectorHost {
         let mut host = Self::of(state, state_dir, is_alive, Timestamp::now());
         if host.state.is_none() {
             host.problems.extend(find());
+        }
+        // A full disk takes no account either, so the one that is there is from before.
+        if host.process == RoleProcess::Unknown
+            && let Ok(free) = RealDisk.free_bytes(state_dir)
+        {
+            host.problems.extend(full_disk(state_dir, free));
         }
         Ok(host)
     }
@@ -178,6 +188,17 @@ fn problems(
     process.into_iter().chain(sources).collect()
 }
 
+/// That the disk is full, if it is.
+fn full_disk(state_dir: &Path, free: u64) -> Option<String> {
+    (free < FULL).then(|| {
+        format!(
+            "the disk of {} is full ({free} bytes free): no records are taken, and the collector cannot even say so here; make \
+             room, and no record is lost",
+            state_dir.display()
+        )
+    })
+}
+
 fn source_problems(source: &CollectedSource, now: Timestamp) -> Vec<String> {
     let name = &source.name;
     let refusing = source
@@ -302,6 +323,13 @@ mod tests {
             ..source()
         };
         assert!(host(old, true).is_healthy(), "what was an hour ago is over");
+    }
+
+    #[test]
+    fn full_disk_on_which_the_collector_cannot_even_say_so_is_named() {
+        let text = full_disk(Path::new("/state"), 4096).unwrap();
+        assert!(text.starts_with("the disk of /state is full (4096 bytes free): no records are taken"));
+        assert_eq!(full_disk(Path::new("/state"), FULL), None);
     }
 
     #[test]

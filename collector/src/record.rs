@@ -7,6 +7,7 @@
 //! - The message of a record that was cut ends in [`CUT_MARK`], and the record has the field `cut_bytes`.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -18,6 +19,15 @@ const OWN_KEYS: [&str; 5] = ["time", "level", "source", "id", "message"];
 
 /// The level of a record that has none, or one that nobody knows.
 pub const UNKNOWN_LEVEL: &str = "UNKNOWN";
+
+/// Most fields of a record that is cut to its limit: as many as an entry of the journal may have. A row of a table has fewer.
+const FIELDS_MAX: usize = 1024;
+
+/// Most of them whose names are the same but for `_` at the end. So their names do not grow much.
+const SAME_NAME_MAX: usize = 16;
+
+/// The field that has the further ones, as the text of a JSON object.
+const MORE_FIELDS: &str = "more_fields";
 
 /// What a message ends in of which a part was cut off.
 pub const CUT_MARK: &str = "…";
@@ -63,14 +73,15 @@ impl Record {
         line.text("source", &self.source);
         line.value("id", &self.id);
         line.text("message", &self.message);
-        let mut taken: Vec<Cow<'_, str>> = Vec::with_capacity(self.fields.len());
+        // Looked up in a set: a client decides how many fields there are.
+        let mut taken: HashSet<Cow<'_, str>> = HashSet::with_capacity(self.fields.len());
         for (name, value) in &self.fields {
             let mut name = Cow::Borrowed(name.as_str());
             while OWN_KEYS.contains(&&*name) || taken.contains(&name) {
                 name.to_mut().push('_');
             }
             line.value(&name, value);
-            taken.push(name);
+            taken.insert(name);
         }
         out.extend_from_slice(b"}\n");
     }
@@ -78,10 +89,14 @@ impl Record {
     /// Cuts the record so that its line has at most `max` bytes; whether it had more. `max` is at least 4 KiB.
     ///
     /// The longest texts are cut first: the message, then fields; what stands in a field that goes is lost. The record says
-    /// how many bytes were cut, so that nobody takes it for whole.
+    /// how many bytes were cut, so that nobody takes it for whole. Fields that are too many become one before that:
+    /// [`Self::fold_fields`].
+    ///
+    /// The work is about in proportion to the record: one client must not hold up the others.
     pub fn cut_to(&mut self, max: usize) -> bool {
         /// What the keys, the time and the field `cut_bytes` need.
         const OVERHEAD: usize = 512;
+        self.fold_fields();
         let len = self.line_len();
         if len <= max {
             return false;
@@ -93,43 +108,99 @@ impl Record {
         if let Value::String(id) = &mut self.id {
             cut_text(id, room / 8);
         }
-        // Written out, a byte takes up to six: `\u0000`.
-        while self.line_len() > room && !self.fields.is_empty() {
-            let lengths = self
-                .fields
-                .iter()
-                .map(|(name, value)| name.len() + value_len(value));
-            let longest = lengths.enumerate().max_by_key(|(_, len)| *len);
-            let Some((at, longest)) = longest else { break };
-            let over = self.line_len() - room;
-            // The message is cut rather than a field that is shorter.
-            if longest < self.message.len() {
-                break;
+        // At least the length of the line: a name gets shorter if the field goes that had it first.
+        let mut line = self.line_len();
+        self.cut_fields(&mut line, room);
+        self.cut_message(&mut line, room);
+        while line > room
+            && let Some(field) = self.fields.pop()
+        {
+            line = line.saturating_sub(field_len(&field));
+        }
+        let cut = len.saturating_sub(self.line_len());
+        self.fields.push(("cut_bytes".to_owned(), Value::from(cut)));
+        true
+    }
+
+    /// Puts the fields over [`FIELDS_MAX`] and [`SAME_NAME_MAX`] into one, [`MORE_FIELDS`], in their order: nothing is lost.
+    fn fold_fields(&mut self) {
+        if self.fields.len() <= SAME_NAME_MAX {
+            return;
+        }
+        let mut of_name: HashMap<&str, usize> = HashMap::new();
+        let stays = self.fields.iter().enumerate().map(|(at, (name, _))| {
+            let same = of_name.entry(name.trim_end_matches('_')).or_default();
+            *same += 1;
+            at < FIELDS_MAX && *same <= SAME_NAME_MAX
+        });
+        let stays: Vec<bool> = stays.collect();
+        if stays.iter().all(|stays| *stays) {
+            return;
+        }
+        let mut more = vec![b'{'];
+        let mut object = RecordLine {
+            out: &mut more,
+            is_empty: true,
+        };
+        let mut stays = stays.into_iter();
+        self.fields.retain(|(name, value)| {
+            let stays = stays.next().unwrap_or(true);
+            if !stays {
+                object.value(name, value);
             }
+            stays
+        });
+        more.push(b'}');
+        let more = String::from_utf8(more).expect("JSON is text");
+        self.fields.push((MORE_FIELDS.to_owned(), Value::String(more)));
+    }
+
+    /// Cuts or removes fields, the longest first, while the line is over the room. The message is cut rather than a field that is
+    /// shorter.
+    fn cut_fields(&mut self, line: &mut usize, room: usize) {
+        /// What is cut besides: the mark, and a little.
+        const SPARE: usize = 64;
+        let lengths = self
+            .fields
+            .iter()
+            .map(|(name, value)| name.len() + value_len(value));
+        let mut lengths: Vec<usize> = lengths.collect();
+        while *line > room {
+            let longest = lengths.iter().copied().enumerate().max_by_key(|(_, len)| *len);
+            let Some((at, _)) = longest.filter(|(_, len)| *len >= self.message.len()) else {
+                break;
+            };
+            let cut = *line - room + SPARE;
             match self.fields.get_mut(at) {
-                Some((_, Value::String(text))) if longest > over + 64 => {
-                    let keep = text.len().saturating_sub(over + 64);
-                    cut_text(text, keep);
+                Some((name, Value::String(text))) if text.len() > cut => {
+                    let before = written_len(text);
+                    cut_text(text, text.len() - cut);
+                    *line = line.saturating_sub(before.saturating_sub(written_len(text)));
+                    if let Some(len) = lengths.get_mut(at) {
+                        *len = name.len() + text.len();
+                    }
                 }
-                _ => drop(self.fields.remove(at)),
+                _ => {
+                    lengths.remove(at);
+                    *line = line.saturating_sub(field_len(&self.fields.remove(at)));
+                }
             }
         }
-        while self.line_len() > room && !self.message.is_empty() {
-            let over = self.line_len() - room;
-            let keep = self
-                .message
-                .len()
-                .saturating_sub(over.div_ceil(6).max(1) + CUT_MARK.len());
-            let before = self.message.len();
+    }
+
+    /// Cuts the message while the line is over the room.
+    fn cut_message(&mut self, line: &mut usize, room: usize) {
+        while *line > room && !self.message.is_empty() {
+            let written = written_len(&self.message);
+            let (over, before) = (*line - room, self.message.len());
+            // Written out, a byte takes up to six: `\u0000`.
+            let keep = before.saturating_sub(over.div_ceil(6).max(1) + CUT_MARK.len());
             cut_text(&mut self.message, keep);
             if self.message.len() >= before {
                 self.message.clear();
             }
+            *line = line.saturating_sub(written.saturating_sub(written_len(&self.message)));
         }
-        while self.line_len() > room && self.fields.pop().is_some() {}
-        let cut = len.saturating_sub(self.line_len());
-        self.fields.push(("cut_bytes".to_owned(), Value::from(cut)));
-        true
     }
 
     fn line_len(&self) -> usize {
@@ -154,6 +225,22 @@ fn value_len(value: &Value) -> usize {
         Value::String(text) => text.len(),
         other => other.to_string().len(),
     }
+}
+
+/// Bytes of a text in a line.
+fn written_len(text: &str) -> usize {
+    let mut written = Vec::with_capacity(text.len() + 2);
+    write_text(&mut written, text);
+    written.len()
+}
+
+/// Bytes of a field in a line that needs no other name for it, with its colon and comma.
+fn field_len((name, value): &(String, Value)) -> usize {
+    let value = match value {
+        Value::String(text) => written_len(text),
+        other => other.to_string().len(),
+    };
+    written_len(name) + value + 2
 }
 
 /// A line that is being written.
@@ -279,6 +366,65 @@ mod tests {
         assert!(line.contains(r#""time_":1,"a":2,"a_":3,"a__":4}"#), "{line}");
     }
 
+    fn many(count: usize, name: impl Fn(usize) -> String) -> Record {
+        let fields = (0..count).map(|at| (name(at), Value::from(at)));
+        Record {
+            fields: fields.collect(),
+            ..record("x", &[])
+        }
+    }
+
+    #[test]
+    fn fields_over_the_limit_stand_in_one_and_none_is_lost() {
+        let mut distinct = many(1500, |at| format!("f{at}"));
+        assert!(!distinct.cut_to(1 << 20));
+        let line = line(&distinct);
+        let read: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["f1023"], 1023);
+        let more: Value = serde_json::from_str(read["more_fields"].as_str().expect("text")).expect("JSON");
+        assert_eq!((&more["f1024"], &more["f1499"]), (&1024.into(), &1499.into()));
+        assert_eq!(more.as_object().expect("an object").len(), 1500 - 1024);
+    }
+
+    #[test]
+    fn fields_of_one_name_are_few_and_the_others_keep_their_order_and_their_name() {
+        let mut equal = many(20, |at| format!("a{}", "_".repeat(at % 2)));
+        assert!(!equal.cut_to(1 << 20));
+        let line = line(&equal);
+        let read: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read["more_fields"], r#"{"a":16,"a_":17,"a":18,"a_":19}"#);
+        assert_eq!(read.as_object().expect("an object").len(), 5 + 16 + 1);
+    }
+
+    /// A quadratic step takes minutes here.
+    #[test]
+    fn client_that_writes_a_great_many_fields_costs_no_more_than_its_bytes() {
+        for mut record in [
+            many(200_000, |_| "a".to_owned()),
+            many(200_000, |at| format!("f{at}")),
+            many(200_000, |at| "_".repeat(at % 1000)),
+            many(1000, |at| format!("{}{at}", "n".repeat(10_000))),
+        ] {
+            assert!(record.cut_to(256 << 10));
+            assert!(line(&record).len() <= 256 << 10);
+        }
+    }
+
+    #[test]
+    fn long_name_of_a_short_text_is_cut_away() {
+        let name = "n".repeat(5000);
+        let mut record = record("", &[(&name, "x".into())]);
+        assert!(record.cut_to(4096));
+        assert_eq!(
+            record
+                .fields
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>(),
+            ["cut_bytes"]
+        );
+    }
+
     #[test]
     fn ids_are_random_uuids() {
         let (one, other) = (new_id(), new_id());
@@ -332,9 +478,13 @@ mod tests {
             escaped: bool,
             field in "[a-z\n]{0,30}",
             field_times in 0usize..2000,
+            name_times in 0usize..2000,
+            small in 0usize..1100,
         ) {
             let text = if escaped { format!("\u{1}{message}") } else { message };
-            let mut record = record(&text.repeat(times), &[("f", field.repeat(field_times).into())]);
+            let name = "n\"".repeat(name_times);
+            let mut record = record(&text.repeat(times), &[("f", field.repeat(field_times).into()), (&name, 1.into())]);
+            record.fields.extend((0..small).map(|at| (format!("a{}", at % 40), Value::from(at))));
             let before = line(&record).len();
             let is_cut = record.cut_to(4096);
             prop_assert_eq!(is_cut, before > 4096);

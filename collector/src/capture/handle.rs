@@ -1,6 +1,5 @@
 //! What a source sees of its capture.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -82,8 +81,6 @@ pub(crate) struct CaptureShared {
     position: Mutex<Option<Position>>,
     confirmed: Mutex<Vec<RequestKey>>,
     report: Mutex<CaptureReport>,
-    /// Requests that wait for the writer.
-    waiting: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,14 +125,9 @@ impl CaptureHandle {
 
     /// Appends records, in this order, and the position that the source has after them; without a new one it stays.
     ///
-    /// Returns when they are on stable storage, or refused. It waits while many requests are before it, which is how a source
-    /// is slowed. Not cancel safe: the records of a dropped call may be kept or not.
-    pub async fn append(&self, records: Vec<Record>, position: Option<Position>) -> Result<(), Refused> {
-        self.append_once(&records, position, None).await.map(|_| ())
-    }
-
-    /// Appends records as [`Self::append`] does, and tries again for as long as it has to: for a source whose records nobody
-    /// sends again. Ends with [`Refused::Stopped`] only, soon after `stop`.
+    /// Returns when they are on stable storage, and tries again for as long as it has to: for a source whose records nobody sends
+    /// again. It waits while many requests are before it, which is how a source is slowed. Not cancel safe: the records of a
+    /// dropped call may be kept, with the position, or not. Ends with [`Refused::Stopped`] only, soon after `stop`.
     pub async fn append_waiting(
         &self,
         records: &[Record],
@@ -153,7 +145,8 @@ impl CaptureHandle {
         }
     }
 
-    /// Appends records as [`Self::append`] does, unless a request with the key of the receipt was answered before.
+    /// Appends records as [`Self::append_waiting`] does, unless a request with the key of the receipt was answered before. It does
+    /// not try again.
     pub(crate) async fn append_once(
         &self,
         records: &[Record],
@@ -173,9 +166,7 @@ impl CaptureHandle {
             done,
         };
         let request = WriterRequest::Append(request);
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let sent = self.requests.send(request).await;
-        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
         sent.map_err(|_| Refused::Stopped)?;
         answer.await.unwrap_or(Err(Refused::Stopped))
     }
@@ -213,7 +204,7 @@ impl CaptureHandle {
 pub(crate) mod testing {
     //! A capture in memory, for the tests of sources.
 
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! records a sync.
 //!
 //! Invariants:
-//! - [`CaptureHandle::append`] succeeds only when the records and the position are on stable storage, both or neither.
+//! - [`CaptureHandle::append_waiting`] succeeds only when the records and the position are on stable storage, both or neither.
 //! - After a crash [`CaptureHandle::position`] is that of the last records that are kept: a source that goes on from it loses
 //!   and doubles nothing.
 

@@ -84,7 +84,7 @@ fn complete(
     let found = disk.len(&live)?.unwrap_or(0);
     if found < begun {
         tracing::error!(
-            source = %paths.source, path = %live.display(), bytes = begun - found,
+            source = %paths.source, path = %live.display(), bytes = state.len - found,
             "records are missing that were on stable storage: somebody has shortened or removed the file; what the sender had \
              not shipped of them is lost"
         );

@@ -87,7 +87,7 @@ pub(super) struct CaptureStore<D: Disk> {
     files: Option<OpenFiles<D::File>>,
     /// After an error: where the commit log has to be cut, as what stands behind it was refused.
     refused_from: Option<u64>,
-    /// Confirmations that were written and not synced: an error may have taken them away.
+    /// Confirmations that are not known to be synced, or could not be written. The state knows them; the disk may not.
     unsynced: Vec<RequestKey>,
 }
 
@@ -111,23 +111,42 @@ impl<D: Disk> CaptureStore<D> {
         &self.state
     }
 
-    /// Makes a round durable. After an error nothing of it is kept, and the next call repairs the files first.
-    pub(super) fn commit(&mut self, mut round: Round) -> Result<(), CaptureError> {
+    /// Makes a round durable. After an error nothing of it is kept but its confirmations, as nobody says them again, and the next
+    /// call repairs the files first.
+    pub(super) fn commit(&mut self, round: Round) -> Result<(), CaptureError> {
+        let confirmed = round.confirmed.clone();
+        let committed = self.try_commit(round);
+        if committed.is_err() {
+            // Else an equal request that is a new one would meet its old receipt.
+            for key in &confirmed {
+                self.state.receipts.confirm(key);
+            }
+            self.unsynced.extend(confirmed);
+        }
+        committed
+    }
+
+    /// Repairs the files after an error, if they are not yet.
+    pub(super) fn repair(&mut self) -> Result<(), CaptureError> {
         if self.files.is_none() {
             self.recover()?;
         }
+        Ok(())
+    }
+
+    fn try_commit(&mut self, mut round: Round) -> Result<(), CaptureError> {
+        self.repair()?;
         let Some(files) = &mut self.files else {
             return Ok(());
         };
         let is_awaited = round.is_awaited();
         let lines = std::mem::take(&mut round.lines);
-        let mut confirmed = round.confirmed;
         let entry = Entry {
             file: self.state.file,
             at: self.state.len,
             position: round.position,
             receipts: round.receipts,
-            confirmed: std::mem::take(&mut confirmed),
+            confirmed: round.confirmed,
         };
         let bytes = entry_bytes(&entry, &lines).ok_or(CaptureError::TooLarge)?;
         // 1.
@@ -137,7 +156,6 @@ impl<D: Disk> CaptureStore<D> {
         }
         if let Err(error) = written {
             self.refused_from = Some(files.synced_len);
-            self.unsynced.extend(entry.confirmed);
             self.files = None;
             return Err(error.into());
         }
@@ -197,10 +215,12 @@ impl<D: Disk> CaptureStore<D> {
         }
         self.refused_from = None;
         self.state = recovery::recover(&self.disk, &self.paths)?;
-        for key in std::mem::take(&mut self.unsynced) {
-            self.state.receipts.confirm(&key);
+        for key in &self.unsynced {
+            self.state.receipts.confirm(key);
         }
         self.begin_log()?;
+        // Not before: it is this log that has forgotten them.
+        self.unsynced.clear();
         Ok(())
     }
 

@@ -99,7 +99,7 @@ impl<D: Disk> CaptureWriter<D> {
     }
 
     /// Does this and all that waits behind it, up to a round.
-    fn work(&mut self, first: WriterRequest) {
+    pub(super) fn work(&mut self, first: WriterRequest) {
         let (mut appends, mut bytes, mut next) = (Vec::new(), 0, Some(first));
         let mut looks_for_shipped = false;
         while let Some(request) = next.take() {
@@ -117,7 +117,27 @@ impl<D: Disk> CaptureWriter<D> {
         }
         self.commit(appends);
         if looks_for_shipped {
+            self.look_again();
             self.remove_shipped();
+        }
+    }
+
+    /// After records were refused: whether they would be taken now. Clients that obey the health page send none before it says so.
+    fn look_again(&mut self) {
+        if self.shared.report().refusing.is_none() {
+            return;
+        }
+        let checked = self.check(true);
+        let repaired = checked.and_then(|()| self.store.as_mut().map_or(Ok(()), CaptureStore::repair));
+        match repaired {
+            Ok(()) => self.taken_again(),
+            Err(error) => self.refuse(std::iter::empty(), &error),
+        }
+    }
+
+    fn taken_again(&self) {
+        if self.shared.report().refusing.take().is_some() {
+            tracing::info!(source = %self.source, "records are taken again");
         }
     }
 
@@ -136,7 +156,8 @@ impl<D: Disk> CaptureWriter<D> {
     }
 
     fn commit(&mut self, appends: Vec<AppendRequest>) {
-        if let Err(error) = self.check(!appends.is_empty()) {
+        let has_records = !appends.is_empty();
+        if let Err(error) = self.check(has_records) {
             self.refuse(appends.into_iter().map(|request| request.done), &error);
             return;
         }
@@ -188,10 +209,11 @@ impl<D: Disk> CaptureWriter<D> {
                 } else {
                     report.last_record_at
                 };
-                if report.refusing.take().is_some() {
-                    tracing::info!(source = %self.source, "records are taken again");
-                }
                 drop(report);
+                // What was only confirmed says nothing about the free space.
+                if has_records {
+                    self.taken_again();
+                }
                 answer(answers);
             }
             Err(error) => self.refuse(answers.into_iter().map(|(done, _)| done), &error),

@@ -355,6 +355,28 @@ fn confirmed_request_is_new_though_the_disk_failed_in_between() {
     );
 }
 
+/// A round is durable and cannot be finished; its client has its answer, and the disk stays bad for so many more changes.
+#[test]
+fn confirmation_that_comes_while_the_disk_is_bad_is_not_forgotten() {
+    for changes in 0..8 {
+        let mut world = World::new();
+        assert!(world.append(1, &[]));
+        // The entry and its sync; then the capture refuses its lines.
+        world.disk.fail_after(2);
+        world.append_and_post(0, 1);
+        assert_eq!(world.acked_posts, 1);
+        world.confirmed.push(post_key(0));
+        world.disk.fail_after(changes);
+        let is_taken = world.append(1, &[]);
+        assert!(changes > 0 || !is_taken);
+        // The client waits for its answer, so that the next equal request is another one.
+        world.disk.heal();
+        assert!(world.append(1, &[0]));
+        let posts = world.lines().iter().filter(|line| *line == "post 0").count();
+        assert_eq!(posts, 2, "it was posted twice; {changes} changes");
+    }
+}
+
 #[test]
 fn confirmation_survives_a_kill_though_nothing_was_synced_after_it() {
     let mut world = World::new();

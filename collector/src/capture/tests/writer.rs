@@ -5,9 +5,11 @@ use std::path::Path;
 use logferry_captures::{ShippedCapture, ShippedCaptures, write_shipped};
 use logferry_durable::RealDisk;
 use logferry_protocol::names::LogName;
+use logferry_testkit::SimDisk;
 
+use crate::capture::handle::{AppendRequest, WriterRequest};
 use crate::capture::receipts::{RequestKey, RequestReceipt};
-use crate::capture::{Appended, CaptureHandle, CaptureSettings, CaptureWriter, Refused};
+use crate::capture::{Appended, CaptureHandle, CaptureSettings, CaptureWriter, Position, Refused};
 use crate::record::Record;
 
 fn settings(dir: &Path) -> CaptureSettings {
@@ -33,6 +35,14 @@ fn record(number: usize) -> Record {
     Record::of_text(now, "test", format!("record {number}"))
 }
 
+async fn append(
+    handle: &CaptureHandle,
+    records: &[Record],
+    position: Option<Position>,
+) -> Result<(), Refused> {
+    handle.append_once(records, position, None).await.map(|_| ())
+}
+
 fn receipt(request: &str, answer: &str) -> RequestReceipt {
     RequestReceipt {
         key: RequestKey::of(&[request.as_bytes()]),
@@ -53,8 +63,7 @@ async fn records_of_many_handles_are_there_once_after_a_restart() {
         tasks.spawn(async move {
             for number in 0..10 {
                 let position = (task == 0).then(|| number.into());
-                handle
-                    .append(vec![record(task * 10 + number)], position)
+                append(&handle, &[record(task * 10 + number)], position)
                     .await
                     .expect("taken");
             }
@@ -123,7 +132,7 @@ async fn disk_with_too_little_room_refuses_and_says_when_to_come_again() {
         ..settings(dir.path())
     };
     let (handle, thread) = start(&settings);
-    let Err(Refused::Wait { retry_after, reason }) = handle.append(vec![record(1)], None).await else {
+    let Err(Refused::Wait { retry_after, reason }) = append(&handle, &[record(1)], None).await else {
         panic!("not taken")
     };
     assert!(
@@ -135,6 +144,48 @@ async fn disk_with_too_little_room_refuses_and_says_when_to_come_again() {
     thread.join().expect("no panic");
 }
 
+#[test]
+fn disk_that_is_well_again_is_told_before_the_next_record_comes() {
+    let disk = SimDisk::new();
+    let settings = CaptureSettings {
+        min_free_disk: 1000,
+        ..settings(Path::new("/state"))
+    };
+    let (handle, mut writer) = CaptureWriter::open(disk.clone(), &settings, &source()).expect("opened");
+    let is_refusing = || handle.report().refusing.is_some();
+    let append = |writer: &mut CaptureWriter<SimDisk>| {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let lines = b"{}\n".to_vec();
+        let (position, receipt) = (None, None);
+        writer.work(WriterRequest::Append(AppendRequest {
+            lines,
+            records: 1,
+            position,
+            receipt,
+            done,
+        }));
+        answer.blocking_recv().expect("answered").is_ok()
+    };
+    // Too little room.
+    disk.set_free_bytes(999);
+    assert!(!append(&mut writer) && is_refusing());
+    writer.work(WriterRequest::RemoveShipped);
+    assert!(is_refusing());
+    disk.set_free_bytes(1 << 30);
+    writer.work(WriterRequest::RemoveShipped);
+    assert!(!is_refusing());
+    // A disk that fails.
+    assert!(append(&mut writer));
+    disk.fail_after(0);
+    assert!(!append(&mut writer));
+    writer.work(WriterRequest::RemoveShipped);
+    assert!(is_refusing());
+    disk.heal();
+    writer.work(WriterRequest::RemoveShipped);
+    assert!(!is_refusing());
+    assert!(append(&mut writer));
+}
+
 #[tokio::test]
 async fn rotated_capture_goes_when_the_sender_says_that_the_relay_has_all_of_it() {
     use std::os::unix::fs::MetadataExt;
@@ -143,7 +194,7 @@ async fn rotated_capture_goes_when_the_sender_says_that_the_relay_has_all_of_it(
     std::fs::create_dir_all(&settings.sender_state_dir).expect("a folder");
     let (handle, thread) = start(&settings);
     let records: Vec<_> = (0..1000).map(record).collect();
-    handle.append(records, None).await.expect("taken");
+    append(&handle, &records, None).await.expect("taken");
     let rotated = logferry_captures::rotated_path(&settings.state_dir, &source(), 1);
     let metadata = std::fs::metadata(&rotated).expect("rotated");
     let beginning = std::fs::read(&rotated).expect("a file");
@@ -162,14 +213,14 @@ async fn rotated_capture_goes_when_the_sender_says_that_the_relay_has_all_of_it(
     say(metadata.len() - 1);
     handle.remove_shipped();
     // A later request is worked on after it.
-    handle.append(vec![record(1)], None).await.expect("taken");
-    handle.append(vec![record(2)], None).await.expect("taken");
+    append(&handle, &[record(1)], None).await.expect("taken");
+    append(&handle, &[record(2)], None).await.expect("taken");
     assert!(rotated.exists());
     assert_eq!(handle.report().rotated_files, 1);
     say(metadata.len());
     handle.remove_shipped();
-    handle.append(vec![record(3)], None).await.expect("taken");
-    handle.append(vec![record(4)], None).await.expect("taken");
+    append(&handle, &[record(3)], None).await.expect("taken");
+    append(&handle, &[record(4)], None).await.expect("taken");
     assert!(!rotated.exists());
     drop(handle);
     thread.join().expect("no panic");

@@ -14,8 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::source::http::rejection::Rejection;
 use crate::source::record_memory::{HeldRecords, RecordMemory};
 
-/// Memory of all bodies of a source together, in KiB.
-const MEMORY_KIB: usize = 64 << 10;
+/// Memory of all bodies of a source together, at least and by the largest body: one that is compressed needs its own bytes and
+/// those that come out of it. Any body that is allowed must fit, else its client would be told to wait for ever.
+const MEMORY_MIN: usize = 64 << 20;
+const MEMORY_FACTOR: usize = 2;
 
 /// Memory of the records of these bodies, at least and by the largest body: lines of 64 bytes need eight times as much.
 const RECORDS_MIN: usize = 256 << 20;
@@ -61,14 +63,17 @@ pub(super) struct BodyMemory {
 #[derive(Debug)]
 pub(super) struct HeldBody {
     pub(super) bytes: Vec<u8>,
-    held: Vec<OwnedSemaphorePermit>,
+    /// In KiB.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyMemory {
     /// For bodies of at most `max_body` bytes.
     pub(super) fn new(max_body: usize) -> Self {
+        let memory = MEMORY_MIN.max(max_body.saturating_mul(MEMORY_FACTOR));
         Self {
-            bodies: Arc::new(Semaphore::new(MEMORY_KIB)),
+            // What is held is rounded up.
+            bodies: Arc::new(Semaphore::new(memory / 1024 + 1)),
             records: RecordMemory::new(RECORDS_MIN.max(max_body.saturating_mul(RECORDS_FACTOR))),
         }
     }
@@ -87,11 +92,20 @@ impl BodyMemory {
 
     /// Takes memory for so many bytes more. A body that only begins holds none, so that clients that stall keep no others away.
     async fn hold(&self, body: &mut HeldBody, bytes: usize) -> Result<(), Rejection> {
-        let needed = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let held = body.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        // By what it holds altogether: a body of small pieces needs no more than another.
+        let needed = (body.bytes.len() + bytes).div_ceil(1024).saturating_sub(held);
+        if needed == 0 {
+            return Ok(());
+        }
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.bodies).acquire_many_owned(needed);
         match tokio::time::timeout(MEMORY_TIMEOUT, permit).await {
             Ok(Ok(permit)) => {
-                body.held.push(permit);
+                match &mut body.held {
+                    Some(held) => held.merge(permit),
+                    none => *none = Some(permit),
+                }
                 Ok(())
             }
             _ => Err(too_busy()),
@@ -111,7 +125,7 @@ impl BodyMemory {
         }
         let mut body = HeldBody {
             bytes: Vec::new(),
-            held: Vec::new(),
+            held: None,
         };
         let mut progress = BodyTimeout::new(PROGRESS_INTERVAL, std::time::Instant::now());
         loop {
@@ -224,6 +238,31 @@ mod tests {
             assert_eq!(error.status, StatusCode::BAD_REQUEST);
             assert!(decompress(b"not compressed", coding, 100).is_err());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn largest_body_fits_into_memory_with_what_comes_out_of_it_in_whatever_pieces() {
+        const MAX: usize = 64 << 20;
+        let memory = BodyMemory::new(MAX);
+        let mut body = HeldBody {
+            bytes: Vec::new(),
+            held: None,
+        };
+        for piece in [1, 1000, 24, 1].into_iter().chain([1 << 20; 63]) {
+            memory.hold(&mut body, piece).await.expect("memory");
+            body.bytes.resize(body.bytes.len() + piece, 0);
+        }
+        let left = MAX - body.bytes.len();
+        memory.hold(&mut body, left).await.expect("memory");
+        body.bytes.resize(MAX, 0);
+        memory.hold(&mut body, MAX).await.expect("memory");
+        let mut other = HeldBody {
+            bytes: Vec::new(),
+            held: None,
+        };
+        assert!(memory.hold(&mut other, 1 << 20).await.is_err(), "it is bounded");
+        drop(body);
+        memory.hold(&mut other, MAX).await.expect("memory");
     }
 
     #[test]

@@ -39,8 +39,8 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlots, ListenerSlot, RenewalProblem, SHUTDOWN_TIMEOUT, ServerCertificates, accept, handshake,
-    listen, renew,
+    ConnectionSlots, ListenerSlot, RenewalProblem, SHUTDOWN_TIMEOUT, ServerCertificates, SlottedStream,
+    accept, handshake, listen, renew,
 };
 use crate::source::{SourceContext, SourceError};
 
@@ -164,15 +164,15 @@ async fn serve_connection(
         },
     };
     let unconfirmed = Arc::new(UnconfirmedAnswer::on(addresses));
+    let slot = Arc::new(slot);
     let connection = ClientConnection::new(transport, Arc::clone(&unconfirmed));
+    let connection = SlottedStream::new(connection, Arc::clone(&slot));
     let client = Arc::new(ConnectedClient {
         address: peer.ip(),
         unconfirmed,
     });
-    let (context, slot) = (&context, &slot);
     let service = service_fn(move |request| {
-        slot.was_read();
-        let (context, client) = (Arc::clone(context), Arc::clone(&client));
+        let (context, client) = (Arc::clone(&context), Arc::clone(&client));
         async move { Ok::<_, Infallible>(context.respond(&client, request).await) }
     });
     let mut http = http1::Builder::new();

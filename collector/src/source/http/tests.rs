@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod bounds;
+mod equal;
 mod predecessors;
 mod secured;
 
@@ -30,6 +31,8 @@ struct RunningSource {
     address: SocketAddr,
     stop: CancellationToken,
     runtime: Option<tokio::runtime::Runtime>,
+    /// Stores nothing before it runs.
+    held: Option<CaptureWriter<RealDisk>>,
     writer: Option<JoinHandle<()>>,
     handle: Option<CaptureHandle>,
     status: SourceAccount,
@@ -55,6 +58,13 @@ impl RunningSource {
     }
 
     fn start_in(dir: TempDir, more: &str, min_free_disk: u64) -> Self {
+        let mut source = Self::start_held(dir, more, min_free_disk);
+        source.store();
+        source
+    }
+
+    /// What is posted waits until [`Self::store`].
+    fn start_held(dir: TempDir, more: &str, min_free_disk: u64) -> Self {
         let captures = CaptureSettings {
             state_dir: dir.path().join("collector"),
             sender_state_dir: dir.path().join("sender"),
@@ -62,7 +72,6 @@ impl RunningSource {
             min_free_disk,
         };
         let (handle, writer) = CaptureWriter::open(RealDisk, &captures, &name()).expect("opened");
-        let writer = std::thread::spawn(|| writer.run());
         let runtime = tokio::runtime::Runtime::new().expect("threads");
         let listener = runtime
             .block_on(TcpListener::bind("127.0.0.1:0"))
@@ -87,10 +96,16 @@ impl RunningSource {
             address,
             stop,
             runtime: Some(runtime),
-            writer: Some(writer),
+            held: Some(writer),
+            writer: None,
             handle: Some(handle),
             status,
         }
+    }
+
+    fn store(&mut self) {
+        let writer = self.held.take().expect("held");
+        self.writer = Some(std::thread::spawn(|| writer.run()));
     }
 
     /// Ends it at once, as a kill does: nothing is said to clients, and nothing is done later.

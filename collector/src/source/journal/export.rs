@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - How the bytes are divided into reads changes nothing.
-//! - At most about `entry_max` bytes of an entry are kept; the others are counted, never stored.
+//! - At most about `entry_max` bytes of an entry are kept, beside names and the beginnings of small fields; the others are
+//!   counted, never stored.
 
 use std::mem;
 
@@ -63,6 +64,10 @@ enum ExportState {
 
 /// The longest name of a field in bytes (`sd_journal_print(3)`), and its `=`.
 const NAME_MAX: usize = 65;
+
+/// So much of each field is kept, also of an entry that is over the limit: entries are chosen by the names of units and hosts,
+/// which may come after a long message.
+const FIELD_MIN: usize = 256;
 
 impl JournalEntry {
     /// The first value of a field.
@@ -137,7 +142,7 @@ impl ExportDecoder {
             Some(at) => (&input[..at], &input[at + 1..]),
             None => (input, &[][..]),
         };
-        let room = NAME_MAX + self.room();
+        let room = NAME_MAX + self.field_room();
         self.lost += keep(&mut self.line, piece, room);
         if newline.is_none() {
             return Ok(rest);
@@ -174,7 +179,7 @@ impl ExportDecoder {
     fn value<'a>(&mut self, input: &'a [u8], left: u64) -> &'a [u8] {
         let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
         let (piece, rest) = input.split_at(taken);
-        let room = self.room();
+        let room = self.field_room();
         self.lost += keep(&mut self.value, piece, room);
         self.state = after_value(left - taken as u64);
         rest
@@ -182,7 +187,7 @@ impl ExportDecoder {
 
     fn field(&mut self, name: &[u8], mut value: Vec<u8>) -> Result<(), ExportError> {
         let name = check_name(name)?;
-        let kept = value.len().min(self.room());
+        let kept = value.len().min(self.field_room());
         self.entry.lost += mem::take(&mut self.lost) + (value.len() - kept) as u64;
         value.truncate(kept);
         self.kept += kept + name.len();
@@ -198,8 +203,8 @@ impl ExportDecoder {
         }
     }
 
-    fn room(&self) -> usize {
-        self.entry_max.saturating_sub(self.kept)
+    fn field_room(&self) -> usize {
+        self.entry_max.saturating_sub(self.kept).max(FIELD_MIN)
     }
 }
 

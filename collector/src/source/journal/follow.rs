@@ -97,7 +97,12 @@ impl EntryReader<'_> {
                     if let Some(messages) = following.messages() {
                         self.context.status.problem(format!("journalctl says: {messages}"));
                     }
-                    if self.is_lost(journalctl).await? {
+                    let is_lost = self.context.shutdown.run_until_cancelled(self.is_lost(journalctl)).await;
+                    let Some(is_lost) = is_lost else {
+                        following.stop().await;
+                        return Ok(Next::Stop);
+                    };
+                    if is_lost? {
                         following.stop().await;
                         return Ok(Next::FromBeginning);
                     }
@@ -109,7 +114,8 @@ impl EntryReader<'_> {
                 read = following.read(&mut buffer) => read?,
             };
             if len == 0 {
-                return Err(following.ended().await.into());
+                let ended = self.context.shutdown.run_until_cancelled(following.ended()).await;
+                return ended.map_or(Ok(Next::Stop), |error| Err(error.into()));
             }
             let mut records = Vec::new();
             decoder.push(buffer.get(..len).unwrap_or_default(), |entry| {

@@ -1,5 +1,7 @@
 //! The record of an entry of the journal.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -36,24 +38,28 @@ pub(super) fn record(entry: &JournalEntry, cursor: &str) -> Record {
 
 /// The fields in their order. One that comes more than once, or a message that says more than one text, is a list.
 fn fields(entry: &JournalEntry) -> Vec<(String, Value)> {
-    let mut fields: Vec<(String, Value)> = Vec::new();
-    for (name, _) in &entry.fields {
-        if fields.iter().any(|(earlier, _)| earlier == name) {
-            continue;
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entry.fields.len());
+    let mut fields: Vec<(&str, Vec<Value>)> = Vec::with_capacity(entry.fields.len());
+    for (name, bytes) in &entry.fields {
+        let place = *places.entry(name).or_insert(fields.len());
+        match fields.get_mut(place) {
+            Some((_, values)) => values.push(value(bytes)),
+            None => fields.push((name, vec![value(bytes)])),
         }
-        let mut values: Vec<_> = entry.values(name).map(value).collect();
+    }
+    let fields = fields.into_iter().filter_map(|(name, mut values)| {
         let is_single = values.len() == 1;
         let is_told = is_single && values.first().is_some_and(Value::is_string);
-        if TAKEN.contains(&name.as_str()) && is_told {
-            continue;
+        if TAKEN.contains(&name) && is_told {
+            return None;
         }
         let value = match values.pop() {
             Some(value) if is_single => value,
             last => Value::Array(values.into_iter().chain(last).collect()),
         };
-        fields.push((name.clone(), value));
-    }
-    fields
+        Some((name.to_owned(), value))
+    });
+    fields.collect()
 }
 
 /// Text, or the numbers of its bytes, as `journalctl -o json` has it.

@@ -21,7 +21,7 @@ use logferry_config::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub(crate) use self::slots::{ConnectionSlots, ListenerSlot};
+pub(crate) use self::slots::{ConnectionSlots, ListenerSlot, SlottedStream};
 pub(crate) use self::tls::{ServerCertificates, handshake, wrong_certificate};
 
 use self::connection::{Client, serve_client};

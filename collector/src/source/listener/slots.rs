@@ -2,9 +2,13 @@
 //! been silent for longest has to go.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +112,60 @@ impl ListenerSlot {
     }
 }
 
+/// A stream whose client has a slot: whatever comes, whole or not, is something that it wrote.
+#[derive(Debug)]
+pub(crate) struct SlottedStream<S> {
+    stream: S,
+    slot: Arc<ListenerSlot>,
+}
+
+impl<S> SlottedStream<S> {
+    pub(crate) fn new(stream: S, slot: Arc<ListenerSlot>) -> Self {
+        Self { stream, slot }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for SlottedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.slot.was_read();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for SlottedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 impl Drop for ListenerSlot {
     fn drop(&mut self) {
         self.slots.lock().clients.remove(&self.number);
@@ -116,6 +174,8 @@ impl Drop for ListenerSlot {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -134,6 +194,25 @@ mod tests {
         drop(second);
         let third = waiting.await.expect("a slot");
         assert_ne!(third.number, first.number);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_of_which_bytes_come_keeps_its_seat_though_it_has_not_ended() {
+        let slots = Arc::new(ConnectionSlots::new(1));
+        let slot = Arc::new(slots.take().await);
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut server = SlottedStream::new(server, Arc::clone(&slot));
+        for _ in 0..5 {
+            tokio::time::advance(IDLE_MIN / 2).await;
+            client.write_all(b"part").await.expect("open");
+            let mut part = [0; 4];
+            server.read_exact(&mut part).await.expect("open");
+            slots.close_idlest(Instant::now());
+            assert!(!slot.closed.is_cancelled());
+        }
+        tokio::time::advance(IDLE_MIN).await;
+        slots.close_idlest(Instant::now());
+        assert!(slot.closed.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

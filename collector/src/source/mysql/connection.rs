@@ -17,6 +17,8 @@ use super::values::{BINARY_CHARSET, ColumnKind, json_of};
 /// How long a statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_mins(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the end of a connection may take: a statement that was left alone may still run.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// The server asks whether we are still there (tcp(7)), and we whether it is.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -244,7 +246,7 @@ impl TableConnection {
     /// Ends the connection, and with it the lock.
     pub(super) async fn close(self) {
         // If the server does not answer, the connection is dropped.
-        let _ = tokio::time::timeout(CONNECT_LIMIT, self.conn.disconnect()).await;
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.conn.disconnect()).await;
     }
 
     async fn lock(&mut self) -> Result<(), MysqlError> {

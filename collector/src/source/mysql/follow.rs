@@ -32,10 +32,16 @@ pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<()
     };
     context.status.running();
     let position = context.capture.position();
-    let ended = match &settings.sent {
-        Some(sent) => reader.follow_marks(sent, position.as_ref()).await,
-        None => reader.follow_ids(position.as_ref()).await,
+    let follow = async {
+        match &settings.sent {
+            Some(sent) => reader.follow_marks(sent, position.as_ref()).await,
+            None => reader.follow_ids(position.as_ref()).await,
+        }
     };
+    // A statement may wait for another's lock for longer than a stop may take. What it would have done is done by the next start:
+    // a transaction that is not ended is undone, and a row that comes again is known by its key.
+    let ended = context.shutdown.run_until_cancelled(follow).await;
+    let ended = ended.unwrap_or(Ok(()));
     if ended.is_ok() {
         reader.connection.close().await;
     }
@@ -127,6 +133,10 @@ impl RowReader<'_> {
                 self.context.status.behind(Some(0));
                 self.pause().await;
                 continue;
+            }
+            if !is_all {
+                // How many more there are nobody has counted.
+                self.context.status.behind(None);
             }
             progress.captured(rows.into_iter().map(|row| (row.id, row.key)));
             if self.append(&records, &progress.position()).await.is_err() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use logferry_config::{MysqlSettings, Secret};
 use logferry_test_servers::{MARIADB_PASSWORD, MARIADB_USER, MariaDb};
+use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -185,6 +186,65 @@ async fn crash_between_capture_and_mark_doubles_nothing() {
     until_marked(&server).await;
     let (records, _) = second.stop().await;
     assert_eq!(messages(&records), ["c"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_that_another_has_locked_holds_up_no_stop_and_is_marked_by_the_next_start() {
+    let server = started().await;
+    server.sql("INSERT INTO clientdb.logs (message) VALUES ('a')");
+    let settings = settings(&server);
+    let opts = mysql_async::OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(server.port)
+        .user(Some(MARIADB_USER))
+        .pass(Some(MARIADB_PASSWORD))
+        .prefer_socket(false);
+    let mut other = mysql_async::Conn::new(opts).await.expect("connected");
+    for statement in ["START TRANSACTION", "SELECT * FROM clientdb.logs FOR UPDATE"] {
+        other.query_drop(statement).await.expect("locked");
+    }
+    let first = start(&settings, None);
+    first.until_captured(1).await;
+    // It waits for the row now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(6), first.stop()).await;
+    let (records, position) = stopped.expect("soon");
+    assert_eq!(messages(&records), ["a"]);
+    other.query_drop("ROLLBACK").await.expect("unlocked");
+    // The server may still think that the first one is there; as in the worker, it is tried again.
+    let second = loop {
+        let second = start(&settings, position.clone());
+        let is_running = || second.context.status.report().state == crate::source::SourcePhase::Running;
+        until(|| is_running() || second.task.is_finished()).await;
+        if is_running() {
+            break second;
+        }
+    };
+    until_marked(&server).await;
+    let (records, _) = second.stop().await;
+    assert_eq!(messages(&records), Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backlog_that_nobody_has_counted_is_not_shown_as_none() {
+    let server = started().await;
+    let settings = MysqlSettings {
+        sent: None,
+        ..settings(&server)
+    };
+    let source = start(&settings, None);
+    until(|| source.context.status.report().behind == Some(0)).await;
+    // The first round is read, and waits for the disk.
+    source.kept.is_full.store(true, Ordering::Relaxed);
+    server.sql(
+        "SET max_recursive_iterations = 2500; INSERT INTO clientdb.logs (message) WITH RECURSIVE numbers AS (SELECT 1 AS n \
+         UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500) SELECT CONCAT('row ', n) FROM numbers",
+    );
+    until(|| source.context.status.report().behind.is_none()).await;
+    source.kept.is_full.store(false, Ordering::Relaxed);
+    source.until_captured(2500).await;
+    until(|| source.context.status.report().behind == Some(0)).await;
+    source.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,9 +135,12 @@ async fn read(
         Ok(Some(problems))
     };
     let opened = {
-        let path = path.to_owned();
-        tokio::task::spawn_blocking(move || OpenEvents::open(&path)).await
+        let (path, stop) = (path.to_owned(), context.shutdown.clone());
+        tokio::task::spawn_blocking(move || OpenEvents::open(&path, &stop)).await
     };
+    if context.shutdown.is_cancelled() {
+        return Err(Refused::Stopped);
+    }
     let (events, (numbers, damages)) = match opened {
         Ok(Ok(read)) => read,
         Ok(Err(reason)) => return unreadable(&reason),
@@ -195,6 +198,10 @@ async fn capture(
     let (batches, mut ready) = mpsc::channel::<Vec<ParsedEvent>>(1);
     let reading = tokio::task::spawn_blocking(move || events.send(new, &batches));
     while let Some(batch) = ready.recv().await {
+        // A large file has batches for minutes. Reading ends when nobody takes the next one.
+        if context.shutdown.is_cancelled() {
+            return Err(Refused::Stopped);
+        }
         let mut records = Vec::new();
         for event in batch {
             let mut record: Record = record(event.event_record_id, event.timestamp, &event.data);

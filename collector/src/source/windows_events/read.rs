@@ -9,6 +9,7 @@ use std::sync::Arc;
 use evtx::{EvtxParser, ParserSettings, SerializedEvtxRecord};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Records of one append.
 const BATCH: usize = 500;
@@ -44,8 +45,8 @@ pub(super) struct OpenEvents {
 pub(super) type NumbersAndDamages = (BTreeMap<u64, i128>, Vec<String>);
 
 impl OpenEvents {
-    /// Opens a file and reads the numbers of its records. The error is the reason, for people.
-    pub(super) fn open(path: &Path) -> Result<(Self, NumbersAndDamages), String> {
+    /// Opens a file and reads the numbers of its records; not all of them after `stop`. The error is the reason, for people.
+    pub(super) fn open(path: &Path, stop: &CancellationToken) -> Result<(Self, NumbersAndDamages), String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let parser = EvtxParser::from_read_seek(file).map_err(|error| error.to_string())?;
         // A damaged chunk could give wrong records, and a damaged record could make the reader go in a circle.
@@ -56,7 +57,7 @@ impl OpenEvents {
             let record = record?;
             Ok((record.event_record_id, record.timestamp.as_nanosecond()))
         });
-        for record in records {
+        for record in records.take_while(|_| !stop.is_cancelled()) {
             match record {
                 Ok((number, time)) => drop(numbers.insert(number, time)),
                 Err(error) => damages.push(error.to_string()),

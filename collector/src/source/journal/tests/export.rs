@@ -58,19 +58,19 @@ fn output_that_is_no_export_is_refused() {
 }
 
 #[test]
-fn entry_over_the_limit_keeps_its_beginning_and_every_name() {
-    let mut output = format!("A={}\nB={}\nC\n", "a".repeat(6), "b".repeat(300)).into_bytes();
-    output.extend_from_slice(&200_u64.to_le_bytes());
-    output.extend_from_slice(&[b'c'; 200]);
+fn entry_over_the_limit_keeps_its_beginning_and_the_beginning_of_every_field() {
+    let mut output = format!("A={}\nB={}\nC\n", "a".repeat(6), "b".repeat(3000)).into_bytes();
+    output.extend_from_slice(&2000_u64.to_le_bytes());
+    output.extend_from_slice(&[b'c'; 2000]);
     output.extend_from_slice(b"\nD=d\n\nE=e\n\n");
-    let entries = decode(20, &[&output]).expect("an export");
+    let entries = decode(1000, &[&output]).expect("an export");
     let lens: Vec<_> = entries[0]
         .fields
         .iter()
         .map(|(name, value)| (name.as_str(), value.len()))
         .collect();
-    assert_eq!(lens, [("A", 6), ("B", 13), ("C", 0), ("D", 0)]);
-    assert_eq!(entries[0].lost, 287 + 200 + 1);
+    assert_eq!(lens, [("A", 6), ("B", 993), ("C", 256), ("D", 1)]);
+    assert_eq!(entries[0].lost, 2007 + 1744);
     assert_eq!(entries[1], entry(&[("E", b"e")]));
 }
 

@@ -204,6 +204,30 @@ async fn other_units_entries_are_left_out_and_move_the_place() {
 }
 
 #[tokio::test]
+async fn entry_over_the_limit_is_still_of_its_unit_and_is_cut() {
+    let journal = Journal::new(0..0);
+    let long = format!("MESSAGE={}", "x".repeat(100_000));
+    let other = entry(2, "db.service").replace("MESSAGE=entry 2", &long);
+    let entries = [entry(1, "web.service").replace("MESSAGE=entry 1", &long), other];
+    write(&journal.path("export"), &entries.concat());
+    let settings = JournalSettings {
+        units: vec!["web".to_owned()],
+        matches: Vec::new(),
+    };
+    let world = context(None);
+    let has_moved = |_: &[Value]| world.0.capture.position() == Some(position(2));
+    run(&journal.journalctl(), &settings, &world, has_moved)
+        .await
+        .expect("stopped");
+    let records = world.1.records();
+    assert_eq!(
+        (records.len(), &records[0]["_SYSTEMD_UNIT"]),
+        (1, &"web.service".into())
+    );
+    assert!(records[0]["cut_bytes"].as_u64() > Some(30_000));
+}
+
+#[tokio::test]
 async fn full_disk_holds_the_reader_and_loses_nothing() {
     let journal = Journal::new(1..4);
     let world = context(None);
@@ -244,6 +268,21 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
     .expect("stopped");
     assert_eq!(world.1.records()[0]["source"], "logferry");
     assert_eq!(world.1.records()[1]["message"], "earlier");
+}
+
+#[tokio::test]
+async fn look_at_the_newest_entry_that_hangs_holds_up_no_stop() {
+    let journal = Journal::new(0..0);
+    let script = SCRIPT.replace(
+        "[ -n \"$last\" ] || echo",
+        "[ -z \"$last\" ] || { echo > \"$dir/looks\"; exec sleep 30; }; echo",
+    );
+    write(&journal.path("journalctl"), &script);
+    let world = context(Some(position(9)));
+    let (journalctl, settings) = (journal.journalctl(), JournalSettings::default());
+    let run = run(&journalctl, &settings, &world, |_| journal.path("looks").exists());
+    let ended = tokio::time::timeout(Duration::from_secs(10), run).await;
+    ended.expect("soon").expect("stopped");
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{CHUNK, Folder, HEADER, INTERVAL, chunk, evtx, numbers};
+use crate::capture::testing::MemoryCapture;
 use crate::source::SourceContext;
 use crate::source::testing::{context, until};
 use crate::source::windows_events::follow::follow;
-use crate::source::windows_events::read::OpenEvents;
+use crate::source::windows_events::read::{NumbersAndDamages, OpenEvents};
 
 /// In units of Windows, 100 ns.
 const HOUR: u64 = 36_000_000_000;
@@ -105,6 +107,10 @@ async fn records_that_were_overwritten_between_two_copies_are_a_named_gap() {
     assert_eq!(context.status.report().gaps, 0);
 }
 
+fn opened(folder: &Folder) -> (OpenEvents, NumbersAndDamages) {
+    OpenEvents::open(&folder.path("live.evtx"), &CancellationToken::new()).expect("a file")
+}
+
 fn sent(events: OpenEvents, wanted: BTreeMap<u64, i128>) -> (Vec<u64>, Vec<String>) {
     let (batches, mut ready) = mpsc::channel(10);
     let damages = events.send(wanted, &batches);
@@ -120,7 +126,7 @@ fn sent(events: OpenEvents, wanted: BTreeMap<u64, i128>) -> (Vec<u64>, Vec<Strin
 fn file_that_is_replaced_while_it_is_read_is_read_to_its_end() {
     let folder = Folder::new();
     folder.put("live.evtx", &evtx(&[chunk(1, 0), chunk(5, 1)]));
-    let (events, (wanted, _)) = OpenEvents::open(&folder.path("live.evtx")).expect("a file");
+    let (events, (wanted, _)) = opened(&folder);
     // Cleared: the same numbers are of other records.
     folder.put("live.evtx", &evtx(&[chunk(1, 50), chunk(5, 51)]));
     assert_eq!(sent(events, wanted), ((1..=8).collect(), Vec::new()));
@@ -130,7 +136,7 @@ fn file_that_is_replaced_while_it_is_read_is_read_to_its_end() {
 fn records_that_take_the_place_of_others_while_the_file_is_read_are_not_taken_for_them() {
     let folder = Folder::new();
     folder.put("live.evtx", &evtx(&[chunk(1, 0), chunk(5, 1)]));
-    let (events, (wanted, _)) = OpenEvents::open(&folder.path("live.evtx")).expect("a file");
+    let (events, (wanted, _)) = opened(&folder);
     folder.overwrite("live.evtx", &evtx(&[chunk(1, 50), chunk(5, 1)]));
     assert_eq!(sent(events, wanted), ((5..=8).collect(), Vec::new()));
 }
@@ -139,6 +145,31 @@ fn records_that_take_the_place_of_others_while_the_file_is_read_are_not_taken_fo
 fn record_that_a_file_has_twice_is_sent_once() {
     let folder = Folder::new();
     folder.put("live.evtx", &evtx(&[chunk(1, 0), chunk(1, 0)]));
-    let (events, (wanted, _)) = OpenEvents::open(&folder.path("live.evtx")).expect("a file");
+    let (events, (wanted, _)) = opened(&folder);
     assert_eq!(sent(events, wanted).0, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn large_file_is_left_in_the_middle_when_the_collector_stops_and_read_on_by_the_next() {
+    let folder = Folder::new();
+    let chunks: Vec<_> = (0..400).map(|at| chunk(at * 4 + 1, at)).collect();
+    folder.put("large.evtx", &evtx(&chunks));
+    let begun = |_: &SourceContext, kept: &MemoryCapture| !kept.records().is_empty();
+    let (first, position, _) = folder.follow(None, begun).await;
+    assert!(first.len() < 1600, "{}", first.len());
+    let rest = 1600 - first.len();
+    let (second, ..) = folder
+        .follow(position, |_, kept| kept.records().len() >= rest)
+        .await;
+    assert_eq!(numbers(&[first, second].concat()), (1..=1600).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_more_is_looked_for_in_a_file_after_the_stop() {
+    let folder = Folder::new();
+    folder.put("live.evtx", &evtx(&[chunk(1, 0)]));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let (_, (numbers, _)) = OpenEvents::open(&folder.path("live.evtx"), &stop).expect("a file");
+    assert!(numbers.is_empty());
 }
