@@ -258,3 +258,19 @@ fn batch_with_the_number_of_a_discarded_one_is_read_though_it_was_sealed_between
     }
     host.assert_whole();
 }
+
+#[test]
+fn line_without_a_time_after_a_restart_has_the_time_of_the_line_before() {
+    let mut host = RelayHost::new("");
+    let batch = host.open("a", "b1");
+    for second in 0..600 {
+        host.write(&batch, &access(second, "GET /", 200));
+    }
+    host.index();
+    host.write(&batch, b"\tat java.lang.Thread.run\n");
+    host.index();
+    host.assert_whole();
+    let rows = host.reader().numbers(&NumbersQuery::default()).expect("read");
+    let lines: Vec<_> = rows.iter().map(|row| row.counts.lines()).collect();
+    assert_eq!(lines, [60, 60, 60, 60, 60, 60, 60, 60, 60, 61]);
+}
