@@ -43,6 +43,8 @@ pub struct ReportedStream {
     pub committed: Offset,
     /// Lines since the stream began.
     pub lines: LineCounts,
+    /// The time of its last line here that had one, in seconds since 1970.
+    pub last_line_time: Option<i64>,
 }
 
 impl SourceRecord {
@@ -51,6 +53,14 @@ impl SourceRecord {
     pub fn known_lag_bytes(&self) -> Option<u64> {
         let is_unknown = self.heartbeat.as_ref().is_some_and(Heartbeat::has_unknown_lag);
         (!is_unknown).then_some(self.lag_bytes)
+    }
+
+    /// The time that all streams with a lag have reached, in seconds since 1970; `None` if there is none, or if it is not known.
+    pub fn lagging_reached(&self) -> Option<i64> {
+        let lagging = self.streams.iter().filter(|stream| stream.lag_bytes() > 0);
+        // A stream without a time has reached none.
+        let reached = lagging.map(|stream| stream.last_line_time).min();
+        reached.flatten()
     }
 }
 
@@ -183,23 +193,28 @@ fn reported(
     heartbeat: Option<&Heartbeat>,
 ) -> SqlResult<Vec<ReportedStream>> {
     let mut query = sql.prepare_cached(
-        "SELECT committed, lines_sent, lines_excluded FROM streams WHERE source = ?1 AND stream = ?2",
+        "SELECT committed, lines_sent, lines_excluded, last_line_time FROM streams WHERE source = ?1 AND stream = ?2",
     )?;
     let here = |row: &Row<'_>| {
         let lines = LineCounts {
             sent: row.get("lines_sent")?,
             excluded: row.get("lines_excluded")?,
         };
-        Ok((Offset::new(row.get("committed")?), lines))
+        Ok((
+            Offset::new(row.get("committed")?),
+            lines,
+            row.get("last_line_time")?,
+        ))
     };
     let mut streams = Vec::new();
     for progress in heartbeat.map_or(&[][..], |heartbeat| &heartbeat.streams) {
         let key = (source.as_str(), progress.stream.to_string());
-        let (committed, lines) = query.query_row(key, here).optional()?.unwrap_or_default();
+        let (committed, lines, last_line_time) = query.query_row(key, here).optional()?.unwrap_or_default();
         streams.push(ReportedStream {
             progress: progress.clone(),
             committed,
             lines,
+            last_line_time,
         });
     }
     Ok(streams)

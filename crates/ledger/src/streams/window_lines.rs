@@ -28,6 +28,9 @@ pub struct SourceReach {
     pub lag_bytes: Option<u64>,
     /// The time that all its logs have reached, in seconds since 1970.
     pub reached: Option<i64>,
+    /// The time that those of its logs have reached which had bytes at that report that are not here; `None` if none has, or if
+    /// one has no time.
+    pub lagging_reached: Option<i64>,
 }
 
 impl SourceReach {
@@ -39,6 +42,7 @@ impl SourceReach {
             reported_at: source.heartbeat_at,
             lag_bytes: source.known_lag_bytes(),
             reached,
+            lagging_reached: source.lagging_reached(),
         }
     }
 
@@ -62,8 +66,10 @@ impl SourceReach {
             Duration::try_from(at.duration_since(end)).is_ok_and(|after| after >= REPORT_GRACE)
         });
         let has_nothing_left = self.lag_bytes == Some(0) && has_reported;
-        let has_gone_past = self.reached.is_some_and(|reached| reached >= window.end());
-        has_nothing_left || (has_gone_past && self.lag_bytes.is_some())
+        let is_past = |reached: Option<i64>| reached.is_some_and(|reached| reached >= window.end());
+        // A log that has nothing left does not go past a window in which it is quiet. The others do.
+        let has_little_left = has_reported && is_past(self.lagging_reached);
+        has_nothing_left || ((is_past(self.reached) || has_little_left) && self.lag_bytes.is_some())
     }
 
     /// Whether it may have further lines of a window.
@@ -93,7 +99,7 @@ mod tests {
             last_contact: Some(after(seconds)),
             reported_at: Some(after(seconds)),
             lag_bytes: Some(0),
-            reached: None,
+            ..SourceReach::default()
         }
     }
 
@@ -117,6 +123,17 @@ mod tests {
             gone_past(None, WINDOW.end()).may_have_lines(WINDOW),
             "nobody knows what is in its unread files"
         );
+        let quiet_log = |seconds, lagging_reached| SourceReach {
+            lag_bytes: Some(1),
+            lagging_reached: Some(lagging_reached),
+            ..reported(seconds)
+        };
+        assert!(
+            !quiet_log(30, WINDOW.end()).may_have_lines(WINDOW),
+            "the quiet log has nothing left"
+        );
+        assert!(quiet_log(29, WINDOW.end()).may_have_lines(WINDOW));
+        assert!(quiet_log(30, WINDOW.end() - 1).may_have_lines(WINDOW));
         let old_shipper = SourceReach {
             reported_at: None,
             ..gone_past(Some(0), WINDOW.end())
