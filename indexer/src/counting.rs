@@ -111,6 +111,24 @@ pub(crate) struct CountTimes {
     pub(crate) too_old: i64,
 }
 
+impl CountTimes {
+    /// The time by which a line of this time counts.
+    pub(crate) fn counted(self, time: i64) -> i64 {
+        if time > self.now + FUTURE_MAX {
+            self.now
+        } else {
+            time
+        }
+    }
+}
+
+/// The time of the last line of a text that has one. `near`: a time near it.
+pub(crate) fn last_time(text: &[u8], format: &Format, near: i64) -> Option<i64> {
+    let mut reader = LineReader::new(format, near);
+    let found = lines(text).filter_map(|line| reader.read(line).time.map(|time| time.unix));
+    found.last()
+}
+
 /// Counts the lines of a block, and gives each to `store`.
 pub(crate) fn count_block<E>(
     block: &LineBlock<'_>,
@@ -138,11 +156,7 @@ pub(crate) fn count_block<E>(
     for line in lines(block.bytes) {
         let facts = reader.read(line);
         if let Some(time) = facts.time {
-            counts.time = if time.unix > times.now + FUTURE_MAX {
-                times.now
-            } else {
-                time.unix
-            };
+            counts.time = times.counted(time.unix);
         }
         let bytes = u64::try_from(line.len()).unwrap_or(0);
         let minute = tally.minute(counts.time.max(times.too_old), series);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation};
-use logferry_ledger::{Batch, BatchId, FILE_NAME, Ledger};
+use logferry_ledger::{Batch, BatchId, FILE_NAME, Ledger, LiveBatches};
 use logferry_numbers::IndexState;
 
 use crate::catalog::{Catalog, TrackedBatch, is_indexed};
@@ -58,14 +58,16 @@ impl LedgerFile {
     /// Brings the catalog up to date with the ledger.
     pub(crate) fn look(&self, catalog: &mut Catalog, now: Timestamp) -> Result<(), IndexerError> {
         self.check_same()?;
-        let mut batches = self.ledger.live_batches(catalog.newest())?;
+        let LiveBatches { mut batches, newest } = self.ledger.look_at_live_batches(catalog.newest())?;
         for id in catalog.ended(&batches) {
             match self.ledger.batch(id)? {
-                Some(batch) => batches.push(batch),
-                None => catalog.forget(id),
+                Some(batch) if Some(id) <= newest => batches.push(batch),
+                // It was discarded. A batch that has got its number since then comes with the next look.
+                _ => catalog.forget(id),
             }
         }
         catalog.update(batches, now.as_second(), |_| None);
+        catalog.set_newest(newest);
         Ok(())
     }
 
@@ -100,7 +102,7 @@ impl LedgerFile {
             let batch = self.ledger.batch_named(name)?;
             batches.extend(batch.filter(|batch| batch.expired_at.is_some()));
         }
-        let mut catalog = Catalog::new(newest);
+        let mut catalog = Catalog::new(newest.max(batches.iter().map(|batch| batch.id).max()));
         catalog.update(batches, now.as_second(), |batch| {
             state.batches.get(&batch.name()).copied()
         });

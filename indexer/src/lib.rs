@@ -30,6 +30,7 @@ mod opensearch;
 mod round;
 #[cfg(test)]
 mod tests;
+mod told_error;
 mod worker;
 
 pub use error::IndexerError;

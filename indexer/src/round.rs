@@ -16,9 +16,10 @@ use logferry_spool::follow::BatchLines;
 use logferry_store::LineOrigin;
 use logferry_telemetry::IndexerMetrics;
 use logferry_text::error_chain;
+use memchr::memchr;
 
 use crate::catalog::{Catalog, MissCause, TrackedBatch};
-use crate::counting::{CountTimes, LineBlock, NamedCounter, count_block};
+use crate::counting::{CountTimes, LineBlock, NamedCounter, count_block, last_time};
 use crate::error::IndexerError;
 use crate::ledger_file::LedgerFile;
 use crate::line_store::LineStore;
@@ -36,6 +37,9 @@ const ROUND_ROWS: usize = 16_384;
 
 /// Places of batches that are looked up in the ledger in one pass, so that a pass takes milliseconds. The next one goes on.
 const PLACES_LOOKED_UP: usize = 4096;
+
+/// So many bytes before the first one of a session are looked through for a time.
+const LOOKED_BACK: u64 = 64 << 10;
 
 /// A batch's file, open for reading.
 type OpenLines = BatchLines<<RealDisk as Disk>::Reader>;
@@ -239,12 +243,16 @@ impl<S: LineStore> IndexSession<S> {
             let read = u64::try_from(bytes.len()).unwrap_or(0);
             let format = self.formats.of(&key, bytes);
             let name = tracked.batch.name();
+            let before = tracked
+                .line_time
+                .or_else(|| time_before(&self.spool, &tracked.batch, offset, &format))
+                .map(|time| work.times.counted(time));
             let block = LineBlock {
                 origin: origin(&tracked.batch, &name, key.1.as_ref(), &format),
                 format: &format,
                 offset,
                 bytes,
-                time: tracked.line_time.unwrap_or(tracked.batch.window.start),
+                time: before.unwrap_or(tracked.batch.window.start),
             };
             let (tally, store) = (&mut work.change.tally, &mut self.store);
             let counts = count_block(&block, &self.counters, tally, work.times, |record| {
@@ -327,6 +335,18 @@ impl<S: LineStore> IndexSession<S> {
         self.metrics.indexed(work.lines, work.bytes, work.unparsed);
         Ok(())
     }
+}
+
+/// The time of the lines before a byte of a batch, which was read before a restart: lines without a time have it. An error only
+/// costs that time.
+pub(crate) fn time_before(spool: &Spool<RealDisk>, batch: &Batch, at: u64, format: &Format) -> Option<i64> {
+    let length = at.min(LOOKED_BACK);
+    let mut lines = BatchLines::open(spool, batch, at - length, false).ok()??;
+    let text = lines.next(batch).ok()??;
+    let text = text.get(..usize::try_from(length).ok()?).unwrap_or(text);
+    // It may begin within a line.
+    let whole = if length == at { 0 } else { memchr(b'\n', text)? + 1 };
+    last_time(text.get(whole..)?, format, batch.window.start)
 }
 
 /// Says once that a batch's file cannot be read.

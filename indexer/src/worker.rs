@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::IndexerError;
 use crate::opensearch::SinkThread;
 use crate::round::IndexSession;
+use crate::told_error::ToldError;
 
 /// Name of the lock in the indexer's folder.
 const LOCK_FILE: &str = "indexer.lock";
@@ -101,15 +102,17 @@ impl IndexerThread {
         let (data_dir, shown) = (self.config.data_dir.display(), store_dir.display());
         tracing::info!("indexer started: it reads {data_dir} and writes {shown}");
         let _sink = SinkThread::start(&self.config, &self.stop)?;
-        let mut told = None;
+        let mut told = ToldError::default();
         while !self.stop.is_cancelled() {
-            let Err(error) = self.session() else { break };
+            let Err(error) = self.session(&mut told) else {
+                break;
+            };
             if !error.may_pass() {
                 return Err(error);
             }
             let text = error_chain(&error);
             self.set_trouble(Some(text.clone()));
-            if told.replace(text.clone()) != Some(text) {
+            if told.is_news(&text) {
                 if matches!(error, IndexerError::Ledger(LedgerError::Missing { .. })) {
                     tracing::info!("waiting for the relay's first start: no ledger in {data_dir} yet");
                 } else if matches!(error, IndexerError::LedgerReplaced { .. }) {
@@ -130,7 +133,7 @@ impl IndexerThread {
     }
 
     /// Opens everything and indexes until the stop, or the first error.
-    fn session(&self) -> Result<(), IndexerError> {
+    fn session(&self, told: &mut ToldError) -> Result<(), IndexerError> {
         let config = &self.config;
         let metrics = Metrics::process().indexer();
         let db = IndexDb::open_or_create(&config.store_dir)?;
@@ -166,6 +169,7 @@ impl IndexerThread {
                 retention_at = Some(start + RETENTION_INTERVAL);
             }
             metrics.set_store(session.store().bytes(), session.store().frames());
+            told.worked(Instant::now());
             if !round.has_more && !self.sleep(ROUND_INTERVAL.saturating_sub(start.elapsed())) {
                 break;
             }

@@ -276,7 +276,7 @@ async function loadHistogram() {
   try {
     const source = /(?:^|\s)source:([^\s*"]+)(?:\s|$)/.exec(inAddress().q)?.[1] ?? "";
     const answer = await json(address("/api/v1/numbers", { since: rfc3339(from), until: rfc3339(ends.until), per: step >= 3_600_000 ? "hour" : "minute", source }));
-    for (const row of answer.rows ?? answer) {
+    for (const row of answer) {
       const index = Math.floor((Date.parse(row.time) - from) / step);
       if (index >= 0 && index < steps) mine.all[index] += row.lines;
     }
@@ -349,7 +349,7 @@ async function loadSaved() {
   const select = byId("saved");
   try {
     const answer = await json("/api/v1/searches");
-    const options = (answer.searches ?? answer).map((/** @type {any} */ saved) => element("option", { value: saved.query }, visible(saved.name)));
+    const options = answer.map((/** @type {any} */ saved) => element("option", { value: saved.query }, visible(saved.name)));
     select.replaceChildren(element("option", { value: "" }, "–"), ...options);
   } catch {
     /** @type {HTMLSelectElement} */ (select).disabled = true;

@@ -61,12 +61,20 @@ document.addEventListener("submit", (event) => {
 });
 
 /**
- * Fetches an address of this page and takes over its parts that change.
+ * What is being fetched.
+ * @type {AbortController | null}
+ */
+let loading = null;
+
+/**
+ * Fetches an address of this page and takes over its parts that change. An older answer that comes late is of no use.
  * @param {string} address
  */
 async function load(address) {
   const stale = byId("stale");
   const control = new AbortController();
+  loading?.abort();
+  loading = control;
   const timer = setTimeout(() => control.abort(), 20_000);
   try {
     const answer = await fetch(address, { headers: { accept: "text/html" }, signal: control.signal });
@@ -74,6 +82,7 @@ async function load(address) {
     if (!answer.ok) throw new Error(String(answer.status));
     // The server's own page, whose values are escaped by its templates. Scripts in it do not run.
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (loading !== control) return;
     for (const part of document.querySelectorAll("[data-refresh]")) {
       const next = fresh.getElementById(part.id);
       if (next) part.replaceWith(document.adoptNode(next));
@@ -82,7 +91,7 @@ async function load(address) {
     localize();
     document.dispatchEvent(new CustomEvent("refreshed"));
   } catch {
-    stale.hidden = false;
+    if (loading === control) stale.hidden = false;
   } finally {
     clearTimeout(timer);
   }

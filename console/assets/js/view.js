@@ -11,6 +11,8 @@ import { visible } from "./base/texts.js";
 
 const ROWS_MAX = 1_000;
 const KNOWN_MAX = 5_000;
+/** So often the lines of a lost connection are asked for; an answer has 500. */
+const ANSWERS_MAX = 10;
 const LEVELS = ["ERROR", "WARNING", "INFO", "DEBUG"];
 /** Class of the style sheet by the level's name. */
 const CLASSES = { ERROR: "error", CRITICAL: "error", WARNING: "warn", WARN: "warn", INFO: "info", DEBUG: "debug" };
@@ -115,15 +117,27 @@ function startLive() {
     state.textContent = "live";
     early = [];
     // What is there, or came while the connection was lost.
-    let there = [];
     try {
-      there = await json(address("/api/logs/new", { since: newest }));
+      // With a line to begin at, an answer has the lines next to it, and all are here when one is empty.
+      let since = newest;
+      for (let answers = 1; ; answers += 1) {
+        /** @type {ViewedLine[]} */
+        const there = await json(address("/api/logs/new", { since }));
+        if (stream !== mine) return;
+        prepend(there);
+        const last = there.at(-1);
+        if (!since || !last) break;
+        if (answers === ANSWERS_MAX) {
+          skipped("More lines came than are shown here.");
+          break;
+        }
+        since = last.uuid;
+      }
     } catch (error) {
       // The stream goes on.
       if (stream === mine) skipped(`Lines from before are not shown here: ${errorText(error)}`);
     }
     if (stream !== mine) return;
-    prepend(there);
     prepend(early ?? []);
     early = null;
   };
@@ -145,7 +159,8 @@ async function showDay() {
   state.className = "state calm";
   state.textContent = "a day";
   const from = new Date(`${inputById("date").value}T00:00:00`);
-  const until = new Date(from.getTime() + 86_400_000);
+  // Not always 24 hours: clocks are put forward and back.
+  const until = new Date(from.getFullYear(), from.getMonth(), from.getDate() + 1);
   const q = level.value ? `level:${classOf(level.value)}` : "";
   log.replaceChildren();
   try {

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use logferry_search::HitJson;
 use logferry_store::{Hit, SearchProgress};
+use logferry_text::size;
 use serde::Deserialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::answer::json_body::{has_effect, to_json};
 use crate::answer::piece_writer::PieceWriter;
 use crate::answer::problem::Problem;
 use crate::answer::stream_body::{self, UNBUFFERED};
-use crate::app::lines::{HitTaker, LineSearch, SearchTurn};
+use crate::app::lines::{HitTaker, LineSearch, SearchFacts, SearchTurn};
 use crate::app::state::AppState;
 use crate::login::principal::Reader;
 
@@ -32,6 +33,8 @@ use crate::login::principal::Reader;
 const LINES_MAX: u64 = 1_000_000;
 /// Most lines of one page of the search. The memory is bounded by the store, which ends a page earlier.
 const PAGE_LINES: usize = 100_000;
+/// So much of what could not be searched is named.
+const MISSING_NAMED: usize = 100;
 /// An export may take so long.
 const BUDGET: Duration = Duration::from_mins(10);
 
@@ -55,8 +58,8 @@ enum ExportFormat {
 
 /// All lines that are found, newest first, as a file
 #[utoipa::path(get, path = "/search/export", params(LineQuery, TimeRange, ExportParams),
-    description = "Hidden lines are left out. If something could not be searched, or there are more lines than the limit, the last line \
-        says so.",
+    description = "Hidden lines are left out. If something could not be searched, or there are more lines than the limit, the last lines \
+        say so.",
     responses(
         (status = 200, content(
             (String = "text/plain; charset=utf-8"),
@@ -145,6 +148,7 @@ impl LineExport {
             format: self.format,
         };
         let mut left = self.limit;
+        let mut missing = MissingLines::default();
         loop {
             search.page.limit = usize::try_from(left).unwrap_or(PAGE_LINES).min(PAGE_LINES);
             search.budget = self.until.saturating_duration_since(Instant::now());
@@ -152,17 +156,18 @@ impl LineExport {
             let (took, facts) = self.state.search_page(turn, search.clone(), taker).await?;
             taker = took;
             left = left.saturating_sub(facts.end.progress.hits);
-            if let Some(damage) = facts.end.damage.first() {
-                taker.lines.push(&last_line(self.format, damage));
+            missing.add(&facts);
+            let next = facts.end.next;
+            let stuck = taker.lines.is_stuck();
+            let why = next.as_ref().and_then(|_| self.ends_early(left, stuck));
+            if next.is_some() && why.is_none() {
+                search.page.after = next;
+                continue;
             }
-            if facts.end.next.is_none() {
-                return Ok(taker.lines.rest());
+            for text in missing.into_texts().into_iter().chain(why) {
+                taker.lines.push(&last_line(self.format, &text));
             }
-            if let Some(why) = self.ends_early(left, taker.lines.is_stuck()) {
-                taker.lines.push(&last_line(self.format, &why));
-                return Ok(taker.lines.rest());
-            }
-            search.page.after = facts.end.next;
+            return Ok(taker.lines.rest());
         }
     }
 
@@ -176,6 +181,45 @@ impl LineExport {
             let limit = self.limit;
             (left == 0).then(|| format!("there may be more: the limit of {limit} lines is reached"))
         }
+    }
+}
+
+/// What the pages of an export could not search.
+#[derive(Default)]
+struct MissingLines {
+    texts: BTreeSet<String>,
+    /// Whether there is more that is not named.
+    has_more: bool,
+}
+
+impl MissingLines {
+    fn add(&mut self, facts: &SearchFacts) {
+        let gaps = facts.gaps.iter().map(|gap| {
+            format!(
+                "{} of {} were never indexed, so lines of it may be missing here: {}",
+                size(gap.bytes),
+                gap.batch,
+                gap.reason
+            )
+        });
+        let texts = facts.notes.iter().chain(&facts.end.damage).cloned();
+        for text in texts.chain(gaps) {
+            // Each page tells the same gaps.
+            if self.texts.len() < MISSING_NAMED || self.texts.contains(&text) {
+                self.texts.insert(text);
+            } else {
+                self.has_more = true;
+            }
+        }
+    }
+
+    fn into_texts(self) -> Vec<String> {
+        let mut texts: Vec<_> = self.texts.into_iter().collect();
+        if self.has_more {
+            texts
+                .push("more could not be searched; search a shorter time, and all of it is named".to_owned());
+        }
+        texts
     }
 }
 

@@ -39,8 +39,29 @@ impl AppState {
         .await
     }
 
+    /// Removes the files of requests that are over. Earlier versions left one if they were killed at the wrong moment.
+    fn remove_left_files(&self) -> Result<(), ConsoleError> {
+        let folder = RequestFolder::of(&self.settings.state_dir);
+        // A request is in the database before it is a file, so the files are listed first.
+        let there = folder.list()?;
+        let open = self.database.run_here(|db| db.open_requests())?;
+        let is_open = |request: &ConsoleRequest| open.iter().any(|row| row.request.id == request.id);
+        for request in there.iter().filter(|request| !is_open(request)) {
+            folder.remove(&request.id)?;
+        }
+        Ok(())
+    }
+
     /// Takes outcomes until the console stops.
     pub(crate) async fn take_outcomes(self) {
+        let state = self.clone();
+        let removed = tokio::task::spawn_blocking(move || state.remove_left_files()).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "files of requests that are over cannot be removed now; the next start of the console tries again"
+            );
+        }
         loop {
             let state = self.clone();
             let taken = tokio::task::spawn_blocking(move || state.take_outcomes_once()).await;
@@ -57,7 +78,7 @@ impl AppState {
         }
     }
 
-    /// A crash before the removal of a file leaves it for the next pass: its outcome is in the ledger.
+    /// The file goes first: a crash before the end of the row leaves both to the next pass, as the outcome is in the ledger.
     fn take_outcomes_once(&self) -> Result<(), ConsoleError> {
         let open = self.database.run_here(|db| db.open_requests())?;
         if open.is_empty() {
@@ -74,9 +95,9 @@ impl AppState {
             let is_lost = now.duration_since(request.at) > LIFETIME + GRACE;
             let outcome = outcome.or_else(|| is_lost.then(|| "not done: no role has taken it".to_owned()));
             if let Some(outcome) = outcome {
+                folder.remove(&request.id)?;
                 self.database
                     .run_here(|db| db.end_request(&request, &outcome, now))?;
-                folder.remove(&request.id)?;
             } else if !there.contains(&request) && !request.is_over(now) {
                 folder
                     .put(&request)

@@ -52,7 +52,7 @@ pub(super) async fn serve(
 ) {
     let certificate = certificate.map(Arc::new);
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -97,6 +97,8 @@ pub(super) async fn serve(
         });
     }
     drop(listener);
+    // Connections without a request end at once, the others with their answers.
+    drop(graceful);
     let _ = tokio::time::timeout(STOP_TIME_MAX, async {
         while connections.join_next().await.is_some() {}
     })

@@ -116,7 +116,8 @@ async fn export_has_each_line_once_but_no_hidden_one() {
             .await;
         let text = answer.text();
         assert!(!text.contains("a secret"), "{format}");
-        assert_eq!(text.lines().count(), 1500 + head, "{format}");
+        // The last line says that there is no index.
+        assert_eq!(text.lines().count(), 1500 + head + 1, "{format}");
         for number in [0, 1, 711, 1499] {
             assert_eq!(
                 text.matches(&format!("line {number} x")).count(),
@@ -127,7 +128,7 @@ async fn export_has_each_line_once_but_no_hidden_one() {
     }
     let limited = console.send(get("/api/v1/search/export?limit=3")).await;
     let text = limited.text();
-    assert_eq!(text.lines().count(), 3);
+    assert_eq!(text.lines().count(), 4);
     assert!(
         text.ends_with("# logferry: there may be more: the limit of 3 lines is reached\n"),
         "{text}"
@@ -146,5 +147,28 @@ async fn export_has_each_line_once_but_no_hidden_one() {
         (&first["line"], &first["is_hidden"]),
         (&json!("a secret"), &json!(true))
     );
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_over_lines_that_were_never_indexed_says_so_at_its_end() {
+    let mut host = RelayFixture::new();
+    host.write(b"one\n");
+    host.count_with_gap(300);
+    let console = host.open_console().await;
+    for format in ["text", "csv", "ndjson"] {
+        let text = console
+            .send(get(&format!("/api/v1/search/export?format={format}")))
+            .await
+            .text();
+        let last = text.lines().last().expect("a line");
+        assert!(last.contains("logferry"), "{last}");
+        assert!(
+            last.contains(
+                "300 B of gone were never indexed, so lines of it may be missing here: it was deleted"
+            ),
+            "{text}"
+        );
+    }
     console.stop().await;
 }

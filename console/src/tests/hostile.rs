@@ -1,6 +1,11 @@
 //! Hostile lines through every answer: none becomes markup, script, a terminal control or a field of an event, and none ends the
 //! console.
 
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::http::{Answer, get};
 use super::relay_host::{RelayFixture, Running};
 
@@ -126,7 +131,8 @@ async fn hostile_lines_go_through_search_export_and_context_as_text() {
         );
         has_no_control(&file, format);
         let rows = file.text().lines().filter(|line| !line.is_empty()).count();
-        assert_eq!(rows, lines.len() + usize::from(format == "csv"), "{format}");
+        // The last line says that there is no index.
+        assert_eq!(rows, lines.len() + usize::from(format == "csv") + 1, "{format}");
     }
     let csv = console
         .send(get("/api/v1/search/export?format=csv&q=line11"))
@@ -228,4 +234,19 @@ async fn hostile_requests_are_answered_with_a_problem_or_a_page() {
         has_no_control(&answer, &path);
     }
     console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_keeps_its_connection_does_not_hold_up_the_stop() {
+    let host = RelayFixture::new();
+    let console = host.open_console().await;
+    let mut stream = TcpStream::connect(console.address).await.expect("connected");
+    let asked = b"GET /api/v1/me HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+    stream.write_all(asked).await.expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let start = Instant::now();
+    console.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }

@@ -165,6 +165,31 @@ async fn marks_are_set_and_survive_a_restart(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn page_that_was_away_for_many_lines_gets_all_of_them_in_several_answers() {
+    let mut host = RelayFixture::new();
+    let line = |number: usize| collected("INFO", "app-1", &format!("no. {number}."));
+    let text: String = (0..1301).map(line).collect();
+    host.write(text.as_bytes());
+    let console = host.open_console().await;
+    let (mut since, mut numbers) = (host.id(0), vec![0]);
+    loop {
+        let answer = console.send(get(&format!("/api/logs/new?since={since}"))).await;
+        let answer = answer.json();
+        let lines = answer.as_array().expect("a list");
+        let Some(last) = lines.last() else { break };
+        assert!(lines.len() <= 500);
+        since = last["uuid"].as_str().expect("an id").to_owned();
+        numbers.extend(lines.iter().map(|line| {
+            let text = line["message"].as_str().expect("text");
+            let number = text.trim_start_matches("no. ").trim_end_matches('.');
+            number.parse::<usize>().expect("a number")
+        }));
+    }
+    assert_eq!(numbers, (0..1301).collect::<Vec<_>>());
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_skipped_is_an_event_for_the_page_and_a_comment_for_others() {
     let mut host = RelayFixture::new();
     let console = host.open_console().await;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use logferry_config::{ConsoleSettings, parse};
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, Ledger, NewBatch, Window};
-use logferry_numbers::{CountedLine, IndexChange, IndexDb, SeriesKey};
+use logferry_numbers::{CountedLine, IndexChange, IndexDb, IndexGap, SeriesKey};
 use logferry_store::StoreWriter;
 use logferry_telemetry::Readiness;
 use logferry_testkit::batches::commit;
@@ -102,7 +102,24 @@ impl RelayFixture {
         let lines = levels
             .iter()
             .map(|level| (minute, SOURCE.to_owned(), *level, None));
-        self.count_lines(lines);
+        self.count_lines(lines, Vec::new());
+    }
+
+    /// Notes so many bytes of another batch that were gone before the indexer read them.
+    pub(super) fn count_with_gap(&self, bytes: u64) {
+        let window = self.batch.window;
+        let gap = IndexGap {
+            batch: "gone".to_owned(),
+            from: 0,
+            bytes,
+            source: SOURCE.to_owned(),
+            group: "web-1".to_owned(),
+            window_start: window.start,
+            window_end: window.end(),
+            reason: "it was deleted".to_owned(),
+            noticed_at: window.start,
+        };
+        self.count_lines(std::iter::empty(), vec![gap]);
     }
 
     /// Counts lines of these sources in each ten minutes of the last 24 hours.
@@ -111,12 +128,13 @@ impl RelayFixture {
         let lines = sources.flat_map(move |source| {
             (0..144).map(move |step| (now - 60 - step * 600, source.clone(), None, Some(200)))
         });
-        self.count_lines(lines);
+        self.count_lines(lines, Vec::new());
     }
 
     fn count_lines(
         &self,
         lines: impl Iterator<Item = (i64, String, Option<logferry_fields::Level>, Option<u16>)>,
+        gaps: Vec<IndexGap>,
     ) {
         let index = self.dir.path().join("index");
         fs::create_dir_all(&index).expect("made");
@@ -129,6 +147,7 @@ impl RelayFixture {
         let mut change = IndexChange {
             store_position: position.to_string(),
             ledger: self.ledger.id().expect("read").to_string(),
+            gaps,
             ..IndexChange::default()
         };
         let now = Timestamp::now().as_second();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use logferry_ledger::LedgerError;
-use logferry_requests::{RequestFolder, carry_out_all};
+use logferry_requests::{ConsoleRequest, RequestFolder, RequestedAction, carry_out_all};
 use serde_json::json;
 
 use super::http::{get, post};
@@ -42,8 +42,17 @@ async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
     })
     .expect("carried out");
     wait("the file goes with its outcome", &|files| files == 0).await;
-    let listed = console.send(get("/api/v1/requests")).await.json();
-    assert_eq!(listed[0]["outcome"], "1 batch ready again");
+    // The file goes first.
+    let mut outcome = serde_json::Value::Null;
+    for _ in 0..3000 {
+        let listed = console.send(get("/api/v1/requests")).await.json();
+        outcome = listed[0]["outcome"].clone();
+        if !outcome.is_null() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(outcome, "1 batch ready again");
     let trail = console
         .send(get(&format!("/api/v1/actions?subject={name}")))
         .await
@@ -99,5 +108,31 @@ async fn what_cannot_be_done_is_refused_at_once() {
     );
     assert_eq!(silence(SOURCE, 60).await.status, 202);
     assert_eq!(silence("198.51.100.9", 0).await.status, 202, "it ends one");
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_that_was_left_by_a_request_that_is_over_goes_at_the_next_start() {
+    let host = RelayFixture::new();
+    let console = host.open_console().await;
+    let folder = RequestFolder::of(&console.settings.state_dir);
+    console.stop().await;
+    let left = ConsoleRequest {
+        id: "left".to_owned(),
+        at: Timestamp::now(),
+        who: "ann".to_owned(),
+        action: RequestedAction::Retry {
+            batches: vec!["a".to_owned()],
+        },
+    };
+    folder.put(&left).expect("put");
+    let console = host.open_console().await;
+    for _ in 0..3000 {
+        if folder.list().expect("listed").is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(folder.list().expect("listed"), []);
     console.stop().await;
 }

@@ -94,6 +94,8 @@ pub fn lines_around(
 struct BatchText {
     first: u64,
     bytes: Vec<u8>,
+    /// Whether the batch has more bytes behind them.
+    is_cut: bool,
 }
 
 /// The bytes around an offset; `None` if the file is gone.
@@ -112,7 +114,8 @@ fn text_around(
     reader.seek_to(first).map_err(failed)?;
     let mut bytes = Vec::new();
     reader.take(end - first).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Some(BatchText { first, bytes }))
+    let is_cut = end < batch.contents.bytes;
+    Ok(Some(BatchText { first, bytes, is_cut }))
 }
 
 fn in_text(
@@ -129,8 +132,8 @@ fn in_text(
     if at > 0 && bytes.get(at - 1) != Some(&b'\n') {
         return None;
     }
-    let start = start_of_lines_before(bytes, at, lines);
-    let end = end_of_lines(bytes, at, lines + 1);
+    let start = start_of_lines_before(bytes, at, lines, text.first == 0);
+    let end = end_of_lines(bytes, at, lines + 1, text.is_cut);
     let default = logferry_fields::Format::default();
     let format = batch.log.as_ref().map_or(&default, |log| host.formats.of(log));
     let name = batch.name();
@@ -166,8 +169,8 @@ fn in_text(
     is_found.then_some(around)
 }
 
-/// Where the lines before `at` begin, up to so many.
-fn start_of_lines_before(bytes: &[u8], at: usize, lines: usize) -> usize {
+/// Where the lines before `at` begin, up to so many. `is_first`: the text begins with a line.
+fn start_of_lines_before(bytes: &[u8], at: usize, lines: usize, is_first: bool) -> usize {
     let mut start = at;
     for _ in 0..lines {
         let Some(before) = start.checked_sub(1).and_then(|end| bytes.get(..end)) else {
@@ -175,19 +178,21 @@ fn start_of_lines_before(bytes: &[u8], at: usize, lines: usize) -> usize {
         };
         match memrchr(b'\n', before) {
             Some(newline) => start = newline + 1,
-            // The first line of the text may be half a line.
+            None if is_first => return 0,
+            // It may be half a line.
             None => break,
         }
     }
-    if start > 0 && start == at { at } else { start }
+    start
 }
 
-/// Behind so many lines from `at` on.
-fn end_of_lines(bytes: &[u8], at: usize, lines: usize) -> usize {
+/// Behind so many lines from `at` on. `is_cut`: the text may end within a line, which is left out then, unless it is the first.
+fn end_of_lines(bytes: &[u8], at: usize, lines: usize, is_cut: bool) -> usize {
     let mut end = at;
     for _ in 0..lines {
         match bytes.get(end..).and_then(|rest| memchr(b'\n', rest)) {
             Some(newline) => end += newline + 1,
+            None if is_cut && end > at => return end,
             None => return bytes.len(),
         }
     }
@@ -307,10 +312,21 @@ mod tests {
         let at = 9;
         assert_eq!(&text[at..at + 3], b"two");
         for (lines, before, after) in [(0, 9, 13), (1, 5, 19), (2, 5, 23), (9, 5, 23)] {
-            assert_eq!(start_of_lines_before(text, at, lines), before, "{lines}");
-            assert_eq!(end_of_lines(text, at, lines + 1), after, "{lines}");
+            assert_eq!(start_of_lines_before(text, at, lines, false), before, "{lines}");
+            assert_eq!(end_of_lines(text, at, lines + 1, false), after, "{lines}");
         }
-        assert_eq!(start_of_lines_before(text, 0, 3), 0);
+        assert_eq!(start_of_lines_before(text, 0, 3, false), 0);
+    }
+
+    #[test]
+    fn first_line_of_a_batch_is_whole_and_one_that_is_cut_is_left_out() {
+        let text = b"first\none\ntwo\nhal";
+        let at = 10;
+        for (lines, before, after) in [(0, 10, 14), (1, 6, 14), (2, 0, 14), (9, 0, 14)] {
+            assert_eq!(start_of_lines_before(text, at, lines, true), before, "{lines}");
+            assert_eq!(end_of_lines(text, at, lines + 1, true), after, "{lines}");
+        }
+        assert_eq!(end_of_lines(text, 14, 1, true), text.len(), "the line itself");
     }
 
     #[test]

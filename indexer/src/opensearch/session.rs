@@ -20,6 +20,7 @@ use crate::catalog::{Catalog, MissCause};
 use crate::error::IndexerError;
 use crate::ledger_file::LedgerFile;
 use crate::log_formats::LogFormats;
+use crate::round::time_before;
 
 /// Batches that still grow divide a set into at most so many parts, so that one large source does not delay the others.
 const LIVE_PARTS: usize = 8;
@@ -303,9 +304,13 @@ impl SinkSession {
                 format: &format,
                 ingested_at,
             };
-            let time = tracked.line_time.unwrap_or(tracked.batch.window.start);
+            let at = tracked.progress.bytes;
+            let before = tracked
+                .line_time
+                .or_else(|| time_before(&self.spool, &tracked.batch, at, &format));
+            let time = before.unwrap_or(tracked.batch.window.start);
             let mut writer = DocumentWriter::new(origin, time);
-            let taken = set.add_lines(id, &mut writer, (lines, tracked.progress.bytes), most)?;
+            let taken = set.add_lines(id, &mut writer, (lines, at), most)?;
             self.formats.note(&key, taken.lines, writer.unparsed());
             reading.used += taken.bytes;
             let bytes = u64::try_from(taken.bytes).unwrap_or(0);

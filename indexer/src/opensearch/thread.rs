@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::document_set::SealedSet;
 use super::session::SinkSession;
 use crate::error::IndexerError;
+use crate::told_error::ToldError;
 
 /// From the start of one round to the next, unless more can be sent at once.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -83,6 +84,8 @@ pub(crate) struct Sink {
     backoff: Backoff,
     /// Why it waits, as it was said last.
     waits_told: Option<String>,
+    /// The last error of this host.
+    told: ToldError,
 }
 
 /// What is open from one error of this host to the next.
@@ -119,13 +122,12 @@ fn work(mut sink: Sink, runtime: &Runtime) {
     let _ = rustix::process::nice(crate::NICENESS);
     let url = sink.settings.url.clone();
     tracing::info!("lines go to OpenSearch at {url} too");
-    let mut told = None;
     while !sink.stop.is_cancelled() {
         let Err(error) = runtime.block_on(sink.session()) else {
             break;
         };
         let text = error_chain(&error);
-        if told.replace(text.clone()) != Some(text.clone()) {
+        if sink.told.is_news(&text) {
             if error.is_expected() {
                 tracing::info!("nothing goes to OpenSearch yet: {text}");
             } else {
@@ -152,6 +154,7 @@ impl Sink {
             stop,
             backoff,
             waits_told: None,
+            told: ToldError::default(),
         }
     }
 
@@ -163,6 +166,7 @@ impl Sink {
         loop {
             let start = Instant::now();
             let end = self.round(&mut open).await?;
+            self.told.worked(Instant::now());
             if tidied.is_none_or(|at| at.elapsed() >= TIDY_INTERVAL) {
                 let age = i64::try_from(self.config.keep.age.as_secs()).unwrap_or(i64::MAX);
                 let cutoff = Timestamp::now().as_second().saturating_sub(age);

@@ -235,3 +235,42 @@ fn old_batch_stays_open_while_live_batches_are_read_between() {
     drop(session);
     host.assert_whole();
 }
+
+#[test]
+fn batch_with_the_number_of_a_discarded_one_is_read_though_it_was_sealed_between_two_looks() {
+    let mut host = RelayHost::new("");
+    let discarded = ["b1", "b2"].map(|name| host.open("a", name));
+    let mut session = host.session().expect("opened");
+    session.round(now(), &|| false).expect("a round");
+    // A relay that was killed before the first line of these discards them at its next start.
+    for batch in &discarded {
+        host.ledger.discard_empty_batch(batch.id).expect("discarded");
+    }
+    session.round(now(), &|| false).expect("a round");
+    let again = host.open("a", "b3");
+    assert_eq!(again.id, discarded[0].id);
+    host.write(&again, b"one\n");
+    host.seal(&again);
+    let newer = host.open("a", "b4");
+    assert_eq!(newer.id, discarded[1].id);
+    for _ in 0..2 {
+        session.round(now(), &|| false).expect("a round");
+    }
+    host.assert_whole();
+}
+
+#[test]
+fn line_without_a_time_after_a_restart_has_the_time_of_the_line_before() {
+    let mut host = RelayHost::new("");
+    let batch = host.open("a", "b1");
+    for second in 0..600 {
+        host.write(&batch, &access(second, "GET /", 200));
+    }
+    host.index();
+    host.write(&batch, b"\tat java.lang.Thread.run\n");
+    host.index();
+    host.assert_whole();
+    let rows = host.reader().numbers(&NumbersQuery::default()).expect("read");
+    let lines: Vec<_> = rows.iter().map(|row| row.counts.lines()).collect();
+    assert_eq!(lines, [60, 60, 60, 60, 60, 60, 60, 60, 60, 61]);
+}

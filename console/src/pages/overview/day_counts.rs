@@ -1,5 +1,8 @@
 //! The indexer's numbers of the last two days in steps of ten minutes, kept between two looks: a day of 300 sources is 432,000
-//! rows, and only its last hour still changes much. Pure.
+//! rows, and only its last hour changes all the time. Pure.
+//!
+//! Older minutes get lines too: of an indexer that was behind, and of a sender that catches up. So they are read again, an hour of
+//! them after the other.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +19,14 @@ const DAY_SECONDS: i64 = 86_400;
 /// One query is for so long: it bounds the rows in memory.
 const QUERY_SECONDS: i64 = 3600;
 
-/// Late lines change the numbers of so many seconds; what is older is not read again.
+/// Late lines change the numbers of so many seconds nearly always; these are read again in each look.
 const READ_AGAIN_SECONDS: i64 = 1800;
+
+/// So often some older hours are read again,
+const OLDER_EVERY_SECONDS: i64 = 60;
+
+/// so many of them: all of the two days in ten minutes.
+const OLDER_HOURS: usize = 5;
 
 /// The speed of a source is of so many minutes.
 const SPEED_MINUTES: i64 = 5;
@@ -37,6 +46,10 @@ pub(crate) struct DayCounts {
     steps: BTreeMap<i64, StepCounts>,
     /// What the steps hold ends here.
     read_until: Option<i64>,
+    /// The next of the older hours that are read again begins here.
+    older_from: i64,
+    /// When older hours were read last.
+    older_at: i64,
     /// Lines of each source in the last whole minutes.
     latest: BTreeMap<String, u64>,
 }
@@ -45,15 +58,22 @@ impl DayCounts {
     /// The pieces of time that have to be read, oldest first.
     pub(crate) fn due(&self, now: i64) -> Vec<(i64, i64)> {
         let oldest = step_of(now) - 2 * DAY_SECONDS;
-        let from = self
-            .read_until
-            .map_or(oldest, |until| step_of(until - READ_AGAIN_SECONDS).max(oldest));
+        let latest = self.latest_from(now).map(|from| from.max(oldest));
         let until = step_of(now) + STEP_SECONDS;
-        let starts = std::iter::successors(Some(from), |start| Some(start + QUERY_SECONDS));
-        let starts = starts.take_while(|start| *start < until);
-        starts
-            .map(|start| (start, (start + QUERY_SECONDS).min(until)))
-            .collect()
+        let mut due = Vec::new();
+        if let Some(latest) = latest.filter(|_| !(0..OLDER_EVERY_SECONDS).contains(&(now - self.older_at))) {
+            let is_there = (oldest..latest).contains(&self.older_from);
+            let from = if is_there { self.older_from } else { oldest };
+            due.extend(pieces(from, latest).take(OLDER_HOURS));
+        }
+        due.extend(pieces(latest.unwrap_or(oldest), until));
+        due
+    }
+
+    /// What is read in each look begins here; `None` before the first one. The clock may have been put back.
+    fn latest_from(&self, now: i64) -> Option<i64> {
+        let until = self.read_until?.min(now);
+        Some(step_of(until - READ_AGAIN_SECONDS))
     }
 
     /// Takes over what was read of a piece.
@@ -84,7 +104,11 @@ impl DayCounts {
             // Of the day before only the sums are shown.
             step.by_source.clear();
         }
-        self.read_until = Some(until.min(now));
+        if self.latest_from(now).is_some_and(|latest| until <= latest) {
+            (self.older_from, self.older_at) = (until, now);
+        } else {
+            self.read_until = Some(until.min(now));
+        }
     }
 
     /// The first second of the 24 hours until now.
@@ -178,6 +202,13 @@ fn per_minute(lines: u64, start: i64, now: i64) -> u64 {
     lines.saturating_mul(60).div_ceil(seconds)
 }
 
+/// The pieces of a time, oldest first.
+fn pieces(from: i64, until: i64) -> impl Iterator<Item = (i64, i64)> {
+    let starts = std::iter::successors(Some(from), |start| Some(start + QUERY_SECONDS));
+    let starts = starts.take_while(move |start| *start < until);
+    starts.map(move |start| (start, (start + QUERY_SECONDS).min(until)))
+}
+
 fn step_of(at: i64) -> i64 {
     at - at.rem_euclid(STEP_SECONDS)
 }
@@ -210,18 +241,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_second_look_reads_only_the_last_half_hour_again() {
+    /// Counts that have read two days in which nothing was, and the older hours once more.
+    fn read_empty() -> DayCounts {
         let mut counts = DayCounts::default();
         let first = counts.due(NOW);
         assert_eq!(first.len(), 49);
         for piece in first {
             counts.add(piece, &[], NOW);
         }
+        for piece in counts.due(NOW) {
+            counts.add(piece, &[], NOW);
+        }
+        counts
+    }
+
+    #[test]
+    fn a_second_look_reads_only_the_last_half_hour_again() {
+        let counts = read_empty();
         let again = counts.due(NOW + 10);
         assert_eq!(again.len(), 1);
         let (since, until) = again[0];
         assert!(NOW - since <= 2400 && until > NOW);
+    }
+
+    #[test]
+    fn hours_that_were_empty_because_the_indexer_was_behind_are_read_again_within_minutes() {
+        let mut counts = read_empty();
+        let rows: Vec<_> = (0..48)
+            .map(|hour| row("a", NOW - NOW.rem_euclid(60) - hour * 3600, 10, 200))
+            .collect();
+        let mut most = 0;
+        for minute in 1..=11 {
+            let now = NOW + minute * OLDER_EVERY_SECONDS;
+            let due = counts.due(now);
+            most = most.max(due.len());
+            for piece in due {
+                counts.add(piece, &rows, now);
+            }
+        }
+        assert_eq!(counts.totals(NOW + 660), (240, Some(240)));
+        assert_eq!(most, OLDER_HOURS + 1, "not all at once");
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_is_followed() {
+        let counts = read_empty();
+        let earlier = NOW - 7200;
+        let (since, until) = *counts.due(earlier).last().expect("the last minutes");
+        assert!(since < earlier && until > earlier);
     }
 
     #[test]

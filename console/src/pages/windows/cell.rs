@@ -1,14 +1,17 @@
 //! What became of one window of one source. Pure.
 
 use jiff::Timestamp;
-use logferry_ledger::{BatchOutline, BatchState};
+use logferry_ledger::{BatchOutline, BatchState, SourceReach, Window};
+
+/// A source that was heard of in so many seconds before now is there.
+const HEARD_WITHIN: i64 = 300;
 
 /// The state of a window of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CellState {
     /// All its parts are at every destination.
     Delivered,
-    /// Sealed, and not delivered everywhere.
+    /// Sealed, and not delivered everywhere, or its source may have more lines of it.
     Waiting,
     /// A destination refused it; it is tried again.
     Refused,
@@ -82,7 +85,7 @@ impl CellState {
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Delivered => "every line is at every destination",
-            Self::Waiting => "sealed, waits for delivery",
+            Self::Waiting => "sealed; it waits for delivery, or for lines that the source may still have",
             Self::Refused => "a destination refused it; it is tried again",
             Self::Open => "still takes lines",
             Self::Quiet => "the source reported, and had no lines",
@@ -93,20 +96,11 @@ impl CellState {
     }
 }
 
-/// When a source was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SourceSeen {
-    /// The first time; `None` if never.
-    pub(crate) first: Option<Timestamp>,
-    /// The last time.
-    pub(crate) last: Option<Timestamp>,
-}
-
 /// The state of the window from `start` to `end` (seconds since 1970), by its batches.
 pub(crate) fn cell_state(
     batches: &[&BatchOutline],
     (start, end): (i64, i64),
-    seen: SourceSeen,
+    source: &SourceReach,
     has_gap: bool,
     now: i64,
 ) -> CellState {
@@ -123,22 +117,33 @@ pub(crate) fn cell_state(
     if has(BatchState::Open) {
         return CellState::Open;
     }
+    let window = Window {
+        start,
+        seconds: u32::try_from(end - start).unwrap_or(u32::MAX),
+        utc_offset: 0,
+    };
     if !batches.is_empty() {
-        return CellState::Delivered;
+        // The rule of the manifests: a source that stopped, or is behind, may have more.
+        return if source.may_have_lines(window) {
+            CellState::Waiting
+        } else {
+            CellState::Delivered
+        };
     }
-    match (seen.first, seen.last) {
+    let first = source.first_seen.map(Timestamp::as_second);
+    let last = source.last_contact.map_or(i64::MIN, Timestamp::as_second);
+    // The window that has just begun is not missed yet.
+    let is_there = end > now && last >= start.min(now - HEARD_WITHIN);
+    match first {
         _ if start > now => CellState::Nothing,
-        (None, _) => CellState::Missing,
-        (Some(first), _) if end <= first.as_second() => CellState::Nothing,
-        (_, Some(last)) if end <= last.as_second() || end > now => CellState::Quiet,
+        Some(first) if end <= first => CellState::Nothing,
+        Some(_) if end <= last || is_there => CellState::Quiet,
         _ => CellState::Missing,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use logferry_ledger::Window;
-
     use super::*;
 
     fn batch(state: BatchState) -> BatchOutline {
@@ -155,10 +160,15 @@ mod tests {
         }
     }
 
-    fn seen(first: i64, last: i64) -> SourceSeen {
-        SourceSeen {
-            first: Timestamp::from_second(first).ok(),
-            last: Timestamp::from_second(last).ok(),
+    /// A source that has reported, with nothing left, at its last contact.
+    fn seen(first: i64, last: i64) -> SourceReach {
+        let last = Timestamp::from_second(last).ok();
+        SourceReach {
+            first_seen: Timestamp::from_second(first).ok(),
+            last_contact: last,
+            reported_at: last,
+            lag_bytes: Some(0),
+            ..SourceReach::default()
         }
     }
 
@@ -166,7 +176,7 @@ mod tests {
     fn the_worst_part_decides() {
         let [open, ready, sent, failed] = BatchState::ALL.map(batch);
         let state = |batches: &[&BatchOutline], has_gap| {
-            cell_state(batches, (1200, 2400), seen(0, 9000), has_gap, 9000)
+            cell_state(batches, (1200, 2400), &seen(0, 9000), has_gap, 9000)
         };
         assert_eq!(state(&[&sent], false), CellState::Delivered);
         assert_eq!(state(&[&sent, &open], false), CellState::Open);
@@ -177,16 +187,41 @@ mod tests {
 
     #[test]
     fn a_window_without_lines_is_quiet_only_if_the_source_was_heard_of_after_it() {
-        let state = |seen, now| cell_state(&[], (1200, 2400), seen, false, now);
+        let state = |seen: SourceReach, now| cell_state(&[], (1200, 2400), &seen, false, now);
         assert_eq!(state(seen(0, 2400), 9000), CellState::Quiet);
         assert_eq!(state(seen(0, 2300), 9000), CellState::Missing);
         assert_eq!(state(seen(0, 2300), 2350), CellState::Quiet);
+        assert_eq!(state(seen(0, 1150), 1205), CellState::Quiet, "it has just begun");
+        assert_eq!(
+            state(seen(0, 1150), 2350),
+            CellState::Missing,
+            "still, since then"
+        );
         assert_eq!(state(seen(3000, 9000), 9000), CellState::Nothing);
         assert_eq!(state(seen(0, 900), 1000), CellState::Nothing);
-        let never = SourceSeen {
-            first: None,
-            last: None,
-        };
+        let never = SourceReach::default();
         assert_eq!(state(never, 9000), CellState::Missing);
+    }
+    #[test]
+    fn a_window_is_delivered_only_when_its_source_has_no_more_lines_of_it() {
+        let sent = batch(BatchState::Sent);
+        let state = |source: &SourceReach| cell_state(&[&sent], (1200, 2400), source, false, 9000);
+        assert_eq!(state(&seen(0, 2430)), CellState::Delivered);
+        assert_eq!(
+            state(&seen(0, 1500)),
+            CellState::Waiting,
+            "it stopped in the window"
+        );
+        let behind = SourceReach {
+            lag_bytes: Some(10),
+            lagging_reached: Some(2000),
+            ..seen(0, 9000)
+        };
+        assert_eq!(state(&behind), CellState::Waiting);
+        let past = SourceReach {
+            lagging_reached: Some(2400),
+            ..behind
+        };
+        assert_eq!(state(&past), CellState::Delivered);
     }
 }

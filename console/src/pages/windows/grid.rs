@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use logferry_ledger::{BatchOutline, GapRecord};
+use logferry_ledger::{BatchOutline, GapRecord, SourceReach};
 
-use super::cell::{CellState, SourceSeen, cell_state};
+use super::cell::{CellState, cell_state};
 use crate::pages::parts::links::query_text;
 
 /// Windows of a day are at least so long in the grid: shorter ones share a column.
@@ -21,8 +21,8 @@ const WINDOW_SECONDS: i64 = 1200;
 pub(crate) struct DayFacts {
     pub(crate) batches: Vec<BatchOutline>,
     pub(crate) gaps: Vec<GapRecord>,
-    /// Each source with its group, and when it was seen.
-    pub(crate) sources: Vec<(String, String, SourceSeen)>,
+    /// Each source with its group, and how far it is.
+    pub(crate) sources: Vec<(String, String, SourceReach)>,
     /// Sources that were not heard of for a time, as the monitor saw it: from when, until when, in seconds since 1970.
     pub(crate) silences: BTreeMap<String, Vec<(i64, i64)>>,
 }
@@ -156,7 +156,7 @@ impl WindowGrid {
         let mut groups: BTreeMap<&str, Vec<GridRow>> = BTreeMap::new();
         let mut counts: BTreeMap<CellState, usize> = BTreeMap::new();
         let mut shown = 0;
-        for (source, group, seen) in &facts.sources {
+        for (source, group, reach) in &facts.sources {
             if !source.to_lowercase().contains(&find) && !group.to_lowercase().contains(&find) {
                 continue;
             }
@@ -167,7 +167,7 @@ impl WindowGrid {
                         .get(&(source.as_str(), index))
                         .map_or(&[][..], Vec::as_slice);
                     let has_gap = gaps.contains(&(source.as_str(), index));
-                    let state = cell_state(of_cell, (start, start + step), *seen, has_gap, now);
+                    let state = cell_state(of_cell, (start, start + step), reach, has_gap, now);
                     facts.unless_silent(source, (start, start + step), state)
                 })
                 .collect();
@@ -257,9 +257,10 @@ mod tests {
 
     #[test]
     fn source_that_was_silent_for_a_while_is_not_quiet_then() {
-        let seen = SourceSeen {
-            first: Some(Timestamp::UNIX_EPOCH),
-            last: Timestamp::from_second(1_795_219_200 + 7200).ok(),
+        let seen = SourceReach {
+            first_seen: Some(Timestamp::UNIX_EPOCH),
+            last_contact: Timestamp::from_second(1_795_219_200 + 7200).ok(),
+            ..SourceReach::default()
         };
         let midnight = 1_795_219_200;
         let facts = DayFacts {
@@ -303,9 +304,10 @@ mod tests {
             sources: vec![(
                 "a".to_owned(),
                 "g".to_owned(),
-                SourceSeen {
-                    first: None,
-                    last: None,
+                SourceReach {
+                    reached: Some(midnight + 40_000),
+                    lag_bytes: Some(0),
+                    ..SourceReach::default()
                 },
             )],
             ..DayFacts::default()
@@ -334,9 +336,10 @@ mod tests {
 
     #[test]
     fn three_hundred_sources_have_a_row_each_and_a_choice() {
-        let seen = SourceSeen {
-            first: Some(Timestamp::UNIX_EPOCH),
-            last: Some(Timestamp::UNIX_EPOCH),
+        let seen = SourceReach {
+            first_seen: Some(Timestamp::UNIX_EPOCH),
+            last_contact: Some(Timestamp::UNIX_EPOCH),
+            ..SourceReach::default()
         };
         let sources = (0..300).map(|number| (format!("host-{number}"), format!("g{}", number % 3), seen));
         let facts = DayFacts {

@@ -1,19 +1,18 @@
 //! Reads of the pages of windows: from the ledger, and from the files of the spool.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use logferry_durable::RealDisk;
-use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
+use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError, SourceReach};
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 
-use super::cell::SourceSeen;
 use super::grid::{DayFacts, GridDay};
 use super::window_view::WindowFacts;
 use crate::answer::problem::Problem;
@@ -39,26 +38,23 @@ pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
     let read = move |ledger: &Ledger| -> Result<DayFacts, LedgerError> {
         let mut gaps = ledger.gaps()?;
         gaps.retain(|gap| gap.bytes() > 0 && (from..until).contains(&gap.noticed_at.as_second()));
+        let progress = ledger.source_progress()?.into_iter();
+        let reached: BTreeMap<_, _> = progress.map(|it| (it.source, it.reached)).collect();
         let known = ledger.sources()?;
         let mut sources: Vec<_> = known
             .iter()
             .map(|source| {
-                let seen = SourceSeen {
-                    first: Some(source.first_seen),
-                    last: Some(source.last_contact),
-                };
-                (source.source.to_string(), source.group.to_string(), seen)
+                let reached = reached.get(&source.source).copied().flatten();
+                let reach = SourceReach::new(source, reached);
+                (source.source.to_string(), source.group.to_string(), reach)
             })
             .collect();
         let never = expected
             .iter()
             .filter(|name| !known.iter().any(|source| source.source == **name));
         sources.extend(never.map(|name| {
-            let seen = SourceSeen {
-                first: None,
-                last: None,
-            };
-            (name.to_string(), "expected, never seen".to_owned(), seen)
+            let (name, group) = (name.to_string(), "expected, never seen".to_owned());
+            (name, group, SourceReach::default())
         }));
         let mut silences: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
         for incident in ledger.incidents(of_second(from))? {
@@ -185,40 +181,61 @@ pub(crate) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream,
     };
     let (send, receive) = mpsc::channel(BLOCKS_WAITING);
     tokio::task::spawn_blocking(move || {
-        let mut reader = reader.take(length);
-        loop {
-            let mut block = vec![0; BLOCK_BYTES];
-            match reader.read(&mut block) {
-                Ok(0) => return,
-                Ok(read) => {
-                    block.truncate(read);
-                    if send.blocking_send(Ok(Bytes::from(block))).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    let _ = send.blocking_send(Err(error));
-                    return;
-                }
-            }
+        if let Err(error) = send_blocks(reader, length, &send) {
+            let _ = send.blocking_send(Err(error));
         }
     });
     Ok(BlockStream(receive))
 }
 
+/// Sends so many bytes; an error if there are fewer, so that a cut file is no whole download.
+fn send_blocks(reader: impl Read, length: u64, send: &Sender<io::Result<Bytes>>) -> io::Result<()> {
+    let mut reader = reader.take(length);
+    while reader.limit() > 0 {
+        let mut block = vec![0; BLOCK_BYTES];
+        let read = reader.read(&mut block)?;
+        if read == 0 {
+            let missing = reader.limit();
+            let text = format!("the file of this batch is {missing} bytes shorter than the ledger says");
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
+        }
+        block.truncate(read);
+        if send.blocking_send(Ok(Bytes::from(block))).is_err() {
+            // The browser went away.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// Blocks of a download.
 #[derive(Debug)]
-pub(crate) struct BlockStream(mpsc::Receiver<std::io::Result<Bytes>>);
+pub(crate) struct BlockStream(mpsc::Receiver<io::Result<Bytes>>);
 
 impl Body for BlockStream {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let block = self.0.poll_recv(context);
         block.map(|block| block.map(|block| block.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_of_a_file_that_is_too_short_fails() {
+        let (send, mut receive) = mpsc::channel(BLOCKS_WAITING);
+        send_blocks(&b"one\ntwo\n"[..], 4, &send).expect("whole");
+        assert_eq!(receive.blocking_recv().expect("a block").expect("read"), "one\n");
+        let error = send_blocks(&b"one\n"[..], 8, &send).expect_err("cut");
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert!(error.to_string().contains("4 bytes shorter"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ mod window_records;
 pub use batch::{Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchState, NewBatch};
 pub use outline::BatchOutline;
 pub use scan::{Scanned, ScannedBatch, ScannedDelivery};
-pub use spooled::SpooledSize;
+pub use spooled::{LiveBatches, SpooledSize};
 pub use table::{FORGOTTEN_PARTS, PARTS_MAX, is_last_part};
 pub(crate) use table::{by_id, grow, insert};
 pub use window_records::{SignedRecord, WindowPart};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Params, params_from_iter};
 
 use super::batch::{Batch, BatchFilter, BatchId};
+use super::table::LIVE_BATCHES;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
 
@@ -18,7 +19,35 @@ pub struct SpooledSize {
     pub bytes: u64,
 }
 
+/// What a reader that goes from look to look has to know of the ledger, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveBatches {
+    /// The open batches of all groups, and every batch opened after the one that was asked for, in the order of opening.
+    pub batches: Vec<Batch>,
+    /// The newest batch. It is older than the one that was asked for if that was empty and was discarded: its number is then
+    /// given again.
+    pub newest: Option<BatchId>,
+}
+
 impl Ledger {
+    /// What [`Self::live_batches`] lists, and the newest batch of the same moment. To go on after `newest` leaves no batch out.
+    pub fn look_at_live_batches(&self, after: Option<BatchId>) -> Result<LiveBatches, LedgerError> {
+        self.read("list live batches", |sql| {
+            let moment = sql.unchecked_transaction()?;
+            let newest: Option<i64> =
+                moment.query_row("SELECT max(id) FROM batches", [], |row| row.get(0))?;
+            let newest = newest.map(BatchId);
+            let mut query = moment.prepare_cached(LIVE_BATCHES)?;
+            // What is opened after a batch that was discarded may have its number.
+            let after = after.min(newest).map_or(i64::MIN, |id| id.0);
+            let batches = query.query_map([after], Batch::from_row)?;
+            Ok(LiveBatches {
+                batches: batches.collect::<Result<_, _>>()?,
+                newest,
+            })
+        })
+    }
+
     /// The batches that match the filter, whose files have not expired, and that `wanted` takes. In no order.
     pub fn spooled_batches(
         &self,

@@ -14,6 +14,10 @@ pub const PARTS_MAX: u32 = 999;
 /// The highest part number that an expired, forgotten batch may have. No window ever had so many parts.
 pub const FORGOTTEN_PARTS: u32 = 1000;
 
+/// The open batches, and those with a number after a given one.
+pub(super) const LIVE_BATCHES: &str =
+    "SELECT * FROM batches WHERE state = 'open' UNION SELECT * FROM batches WHERE id > ?1 ORDER BY id";
+
 impl Ledger {
     /// Opens the next part of a window: gives it the first free part number, and records it before its file exists.
     pub fn open_batch(&mut self, new: &NewBatch, now: Timestamp) -> Result<Batch, LedgerError> {
@@ -174,9 +178,8 @@ impl Ledger {
 
     /// The open batches of all groups, and every batch opened after `after` (all, if `None`), in the order of opening.
     pub fn live_batches(&self, after: Option<BatchId>) -> Result<Vec<Batch>, LedgerError> {
-        let query = "SELECT * FROM batches WHERE state = 'open' UNION SELECT * FROM batches WHERE id > ?1 ORDER BY id";
         let values = [after.map_or(i64::MIN, |id| id.0)];
-        self.list("list live batches", query, values, Batch::from_row)
+        self.list("list live batches", LIVE_BATCHES, values, Batch::from_row)
     }
 
     /// A batch by its number. A batch that stayed empty may have been discarded.

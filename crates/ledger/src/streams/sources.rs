@@ -64,6 +64,14 @@ impl SourceRecord {
         let is_unknown = self.heartbeat.as_ref().is_some_and(Heartbeat::has_unknown_lag);
         (!is_unknown).then_some(self.lag_bytes)
     }
+
+    /// The time that all streams with a lag have reached, in seconds since 1970; `None` if there is none, or if it is not known.
+    pub fn lagging_reached(&self) -> Option<i64> {
+        let lagging = self.streams.iter().filter(|stream| stream.lag_bytes() > 0);
+        // A stream without a time has reached none.
+        let reached = lagging.map(|stream| stream.last_line_time).min();
+        reached.flatten()
+    }
 }
 
 impl ReportedStream {

@@ -28,9 +28,11 @@ pub struct SourceReach {
     pub lag_bytes: Option<u64>,
     /// The time that all its logs have reached, in seconds since 1970.
     pub reached: Option<i64>,
-    /// If it has several senders: the time up to which the streams with unread bytes are here. The lines of one sender say
-    /// nothing about those of another in a log of the same name.
-    pub unread_from: Option<i64>,
+    /// The time that those of its logs have reached which had bytes at that report that are not here; `None` if none has, or if
+    /// one has no time.
+    pub lagging_reached: Option<i64>,
+    /// Several senders report for it: the lines of one say nothing about those of another in a log of the same name.
+    pub is_shared: bool,
 }
 
 impl SourceReach {
@@ -42,7 +44,8 @@ impl SourceReach {
             reported_at: source.oldest_report_at,
             lag_bytes: source.known_lag_bytes(),
             reached,
-            unread_from: unread_from(source),
+            lagging_reached: source.lagging_reached(),
+            is_shared: source.senders > 1,
         }
     }
 
@@ -66,21 +69,18 @@ impl SourceReach {
             Duration::try_from(at.duration_since(end)).is_ok_and(|after| after >= REPORT_GRACE)
         });
         let has_nothing_left = self.lag_bytes == Some(0) && has_reported;
-        let is_past = |reached: i64| reached >= window.end();
-        let has_gone_past = self.reached.is_some_and(is_past) && self.unread_from.is_none_or(is_past);
-        has_nothing_left || (has_gone_past && self.lag_bytes.is_some())
+        let is_past = |reached: Option<i64>| reached.is_some_and(|reached| reached >= window.end());
+        let is_lagging_past = is_past(self.lagging_reached);
+        let has_gone_past = is_past(self.reached) && (!self.is_shared || is_lagging_past || self.lag_bytes == Some(0));
+        // A log that has nothing left does not go past a window in which it is quiet. The others do.
+        let has_little_left = has_reported && is_lagging_past;
+        has_nothing_left || ((has_gone_past || has_little_left) && self.lag_bytes.is_some())
     }
 
     /// Whether it may have further lines of a window.
     pub fn may_have_lines(&self, window: Window) -> bool {
         self.is_expected(window) && !self.has_passed(window)
     }
-}
-
-fn unread_from(source: &SourceRecord) -> Option<i64> {
-    let unread = source.streams.iter().filter(|stream| stream.lag_bytes() > 0);
-    let reached = unread.map(|stream| stream.last_line_time.unwrap_or(i64::MIN));
-    reached.min().filter(|_| source.senders > 1)
 }
 
 #[cfg(test)]
@@ -104,8 +104,7 @@ mod tests {
             last_contact: Some(after(seconds)),
             reported_at: Some(after(seconds)),
             lag_bytes: Some(0),
-            reached: None,
-            unread_from: None,
+            ..SourceReach::default()
         }
     }
 
@@ -129,6 +128,17 @@ mod tests {
             gone_past(None, WINDOW.end()).may_have_lines(WINDOW),
             "nobody knows what is in its unread files"
         );
+        let quiet_log = |seconds, lagging_reached| SourceReach {
+            lag_bytes: Some(1),
+            lagging_reached: Some(lagging_reached),
+            ..reported(seconds)
+        };
+        assert!(
+            !quiet_log(30, WINDOW.end()).may_have_lines(WINDOW),
+            "the quiet log has nothing left"
+        );
+        assert!(quiet_log(29, WINDOW.end()).may_have_lines(WINDOW));
+        assert!(quiet_log(30, WINDOW.end() - 1).may_have_lines(WINDOW));
         let old_shipper = SourceReach {
             reported_at: None,
             ..gone_past(Some(0), WINDOW.end())

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use logferry_durable::{DiskError, RealDisk};
-use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, SourceLogs};
+use logferry_ledger::{Batch, BatchId, BatchState, Ledger, LedgerError, LiveBatches, SourceLogs};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 
 use crate::Spool;
@@ -127,13 +127,14 @@ impl Follower {
         &mut self,
         show: &mut impl FnMut(FollowEvent<'_>) -> io::Result<bool>,
     ) -> Result<bool, FollowError> {
-        let mut batches = self.ledger.live_batches(self.newest)?;
-        self.newest = self.newest.max(batches.iter().map(|batch| batch.id).max());
+        let LiveBatches { mut batches, newest } = self.ledger.look_at_live_batches(self.newest)?;
         let live: BTreeSet<_> = batches.iter().map(|batch| batch.id).collect();
         for id in self.progress.keys().filter(|id| !live.contains(id)) {
-            // It was sealed since the last call: these are its last lines.
-            batches.extend(self.ledger.batch(*id)?);
+            // It was sealed since the last call: these are its last lines. Else it was discarded, and a batch that has got its
+            // number since then comes with the next call.
+            batches.extend(self.ledger.batch(*id)?.filter(|_| Some(*id) <= newest));
         }
+        self.newest = newest;
         batches.sort_unstable_by_key(|batch| batch.id);
         self.progress
             .retain(|id, _| batches.binary_search_by_key(id, |batch| batch.id).is_ok());

@@ -183,3 +183,20 @@ fn a_line_that_is_too_long_is_shown_in_pieces() {
     host.write(&batch, &format!("{long}\n"), 0);
     assert_eq!(shown(&mut follower), format!("{}\n", &long[BLOCK_LEN..]));
 }
+
+#[test]
+fn batch_with_the_number_of_a_discarded_one_is_shown_though_it_was_sealed_between_two_calls() {
+    let mut host = Host::new();
+    let discarded = ["a", "b"].map(|source| host.open(source).id);
+    let mut follower = host.follow(None);
+    for id in discarded {
+        host.ledger.discard_empty_batch(id).expect("discarded");
+    }
+    assert_eq!(shown(&mut follower), "");
+    let again = host.open("c");
+    host.write(&again, "one\n", 0);
+    host.seal(&again);
+    assert_eq!([again.id, host.open("d").id], discarded);
+    assert_eq!(shown(&mut follower), "one\n");
+    assert_eq!(shown(&mut follower), "");
+}

@@ -49,8 +49,7 @@ fn reported(seconds: i64) -> WindowSource {
             last_contact: Some(after(seconds)),
             reported_at: Some(after(seconds)),
             lag_bytes: Some(0),
-            reached: None,
-            unread_from: None,
+            ..SourceReach::default()
         },
     }
 }
