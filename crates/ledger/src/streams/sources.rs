@@ -53,7 +53,7 @@ pub struct ReportedStream {
     pub committed: Offset,
     /// Lines since the stream began.
     pub lines: LineCounts,
-    /// The latest time of its lines here, in seconds since 1970; `None` if none has a time.
+    /// The time of its last line here that had one, in seconds since 1970.
     pub last_line_time: Option<i64>,
 }
 

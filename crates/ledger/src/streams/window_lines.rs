@@ -139,6 +139,16 @@ mod tests {
         );
         assert!(quiet_log(29, WINDOW.end()).may_have_lines(WINDOW));
         assert!(quiet_log(30, WINDOW.end() - 1).may_have_lines(WINDOW));
+        let shared = |lagging_reached| SourceReach {
+            is_shared: true,
+            lagging_reached: Some(lagging_reached),
+            ..gone_past(Some(1), WINDOW.end())
+        };
+        assert!(
+            shared(WINDOW.end() - 1).may_have_lines(WINDOW),
+            "the lines of the other sender say nothing about this one's"
+        );
+        assert!(!shared(WINDOW.end()).may_have_lines(WINDOW));
         let old_shipper = SourceReach {
             reported_at: None,
             ..gone_past(Some(0), WINDOW.end())
