@@ -16,7 +16,7 @@ use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, chown, initgroups,
 use crate::output::exit::{Failure, Result};
 
 /// The user of the roles in the units.
-const SERVICE_USER: &str = "logferry";
+pub(crate) const SERVICE_USER: &str = "logferry";
 
 /// The owner of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +64,21 @@ pub(crate) fn act_as_owner(folders: &[&Path]) -> Result<()> {
     Ok(())
 }
 
-/// As root, makes a folder for the owner of `like`, who could not make it. Does nothing if it exists, or for another user.
+/// As root, makes a folder for the owner of `like`, who could not make it, and those that it is in. Does nothing if it exists, or
+/// for another user.
 pub(crate) fn create_for_owner_of(like: &Path, folder: &Path) -> anyhow::Result<()> {
     let Some(owner) = owner(like).filter(|_| Uid::effective().is_root() && !folder.exists()) else {
         return Ok(());
     };
+    // With a strict umask root's folders would be closed to the owner of the one in them.
+    let missing: Vec<_> = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
     RealDisk.create_dir_all(folder)?;
-    chown(folder, Some(owner.uid), Some(owner.gid))?;
+    for made in missing {
+        chown(made, Some(owner.uid), Some(owner.gid))?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use logferry_durable::{Disk, RealDisk};
+use logferry_durable::{Disk, LockFile, RealDisk};
 use logferry_ledger::Ledger;
 use logferry_numbers::IndexDb;
 use logferry_test_servers::ran_as_root;
@@ -284,6 +284,40 @@ fn file_that_root_replaces_keeps_its_owner() {
 }
 
 #[test]
+fn folders_and_locks_that_root_makes_are_those_of_the_folder_that_they_are_in() {
+    if ran_as_root("folders_and_locks_that_root_makes_are_those_of_the_folder_that_they_are_in") {
+        return;
+    }
+    let host = Host::new();
+    // As `adopt` does before the sender's first start.
+    let folder = host.path("data/sender/of-root");
+    RealDisk.create_dir_all(&folder).unwrap();
+    drop(LockFile::acquire(&folder.join("lock")).unwrap());
+    RealDisk.replace(&folder.join("checkpoint"), b"{}").unwrap();
+    assert_eq!(foreign_files(&host.path("data")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn first_backup_of_root_makes_the_folders_above_it_too() {
+    if ran_as_root("first_backup_of_root_makes_the_folders_above_it_too") {
+        return;
+    }
+    let host = Host::new();
+    let folder = host.path("srv/backup/first");
+    let mut sh = Command::new("sh");
+    let backup = host.command(None, &["backup"]);
+    sh.args(["-c", "umask 027; exec \"$@\"", "sh"])
+        .arg(backup.get_program())
+        .args(backup.get_args())
+        .arg(&folder);
+    for _ in 0..2 {
+        let output = sh.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert!(folder.join("ledger.db").exists());
+}
+
+#[test]
 fn role_that_may_not_write_a_folder_of_batches_is_told_which() {
     if ran_as_root("role_that_may_not_write_a_folder_of_batches_is_told_which") {
         return;
@@ -308,7 +342,7 @@ fn role_that_may_not_write_a_folder_of_batches_is_told_which() {
     let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
     for role in ["relay", "housekeeper"] {
         let told = format!(
-            "{role}: {foreign} belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: {foreign}`"
+            "{role}: {foreign} belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody:nogroup {foreign}`"
         );
         assert!(flat.contains(&told), "{said}");
     }

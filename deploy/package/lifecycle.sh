@@ -78,6 +78,8 @@ name_shadowing_units() {
         file=/etc/systemd/system/$unit.service
         [ ! -f "$file" ] || say "$file is used in place of the package's unit; delete it, then run systemctl daemon-reload"
     done
+    file=/etc/systemd/system/logferry-housekeeper.timer
+    [ ! -f "$file" ] || say "$file is used in place of the package's timer; delete it, then run systemctl daemon-reload"
 }
 
 # Restarts the roles that run. One whose configuration the new version does not accept runs on with the old program: a restart
@@ -116,13 +118,28 @@ forget_units() {
     systemctl daemon-reload || true
 }
 
+# The folders of the relay and of the collector, after the names of their settings: the usual ones, and those that the configuration
+# names elsewhere. A comment that looks like a setting costs nothing.
+state_folders() {
+    echo "data_dir $STATE/relay"
+    echo "state_dir $STATE/collector"
+    sed -n 's/.*[{,[:space:]]\(data_dir\|state_dir\):[[:space:]]*["'\'']*\([^]["'\'',}[:space:]]*\).*/\1 \2/p' \
+        "$CONFIGURATION/logferry.yaml" 2>/dev/null || true
+}
+
 # The first files with lines that nobody else may have: batches that are not at every destination, and captures of the collector,
 # of which only its sender knows whether they are shipped.
 undelivered() {
-    for folder in open ready failed; do
-        [ ! -d "$STATE/relay/$folder" ] || find "$STATE/relay/$folder" -type f -size +0c
+    state_folders | sort -u | while read -r setting folder; do
+        case $setting in
+        data_dir)
+            for batches in open ready failed; do
+                [ ! -d "$folder/$batches" ] || find "$folder/$batches" -type f -size +0c
+            done
+            ;;
+        state_dir) [ ! -d "$folder" ] || find "$folder" -type f -name '*.log*' -size +0c ;;
+        esac
     done | head -n 3
-    [ ! -d "$STATE/collector" ] || find "$STATE/collector" -type f -name '*.log*' -size +0c | head -n 3
 }
 
 # Deletes configuration and state. If lines wait for delivery, both stay whole, and this says so: without the configuration and its
@@ -130,10 +147,11 @@ undelivered() {
 purge() {
     left=$(undelivered)
     if [ -z "$left" ]; then
-        rm -rf "$STATE" "$CONFIGURATION"
+        # A disk that is mounted there is emptied, and its mount point stays.
+        rm -rf "$STATE" "$CONFIGURATION" || say "what is left of $STATE has to be removed by hand"
         return
     fi
-    say "$STATE is kept: it has lines that may not be delivered, among them those in"
+    say "$STATE is kept: there are lines that may not be delivered, among them those in"
     printf '%s\n' "$left" | sed 's/^/    /' >&2
     say "$CONFIGURATION is kept too, with the keys to deliver them. Install logferry again and start its roles. If nobody needs the"
     say "lines, run rm -r $STATE $CONFIGURATION"

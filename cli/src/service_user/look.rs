@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use logferry_config::ownership::{self, owner, this_user};
+use logferry_config::ownership::{self, owner, this_group, this_user, way_in};
 use logferry_config::{Config, Destination, HostKeyPolicy, Login};
 use logferry_ledger::BatchState;
 use logferry_text::count_of;
@@ -121,7 +121,7 @@ fn destination_findings(destination: &Destination) -> Vec<String> {
 
 /// A folder that the role writes.
 fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile>) -> Option<String> {
-    let (shown, user) = (folder.display(), this_user());
+    let (shown, user, group) = (folder.display(), this_user(), this_group());
     let role = role.name();
     if folder.exists() {
         if !folder.is_dir() {
@@ -132,7 +132,7 @@ fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile
         let error = access(folder, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK).err()?;
         let reason = match error {
             Errno::EACCES => format!(
-                "belongs to {}, and user {user} may not write there; run `chown -R {user}: {shown}`",
+                "belongs to {}, and user {user} may not write there; run `chown -R {user}:{group} {shown}`",
                 owner(folder)
             ),
             error => format!("cannot be written: {}", error.desc()),
@@ -146,7 +146,8 @@ fn check_folder(role: Role, setting: &str, folder: &Path, unit: Option<&UnitFile
     let parent = folder.ancestors().skip(1).find(|ancestor| ancestor.exists())?;
     let error = access(parent, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
     Some(format!(
-        "{shown} ({role}.{setting}) does not exist, and user {user} may not make it in {} ({}); run `install -d -o {user} -m 0750 {shown}`",
+        "{shown} ({role}.{setting}) does not exist, and user {user} may not make it in {} ({}); run `install -d -o {user} -g {group} -m \
+         0750 {shown}`",
         parent.display(),
         error.desc()
     ))
@@ -173,9 +174,9 @@ fn written_files(role: Role, folder: &Path) -> impl Iterator<Item = String> {
         paths.filter(|path| path.is_file() && access(path, AccessFlags::W_OK) == Err(Errno::EACCES));
     refused
         .map(|path| {
-            let (shown, owner, user) = (path.display(), owner(&path), this_user());
+            let (shown, owner, user, group) = (path.display(), owner(&path), this_user(), this_group());
             format!(
-                "{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}: {shown}`"
+                "{shown} belongs to {owner}, and user {user} may not write it; run `chown {user}:{group} {shown}`"
             )
         })
         .chain(spool)
@@ -195,17 +196,17 @@ fn refused_folders(data_dir: &Path) -> Vec<String> {
         refused.extend(sources);
     }
     let more = refused.len().saturating_sub(FOLDERS_NAMED);
-    let user = this_user();
+    let (user, group) = (this_user(), this_group());
     let named = refused.iter().take(FOLDERS_NAMED).map(|path| {
         let (shown, owner) = (path.display(), owner(path));
         format!(
-            "{shown} belongs to {owner}, and user {user} may not write there; run `chown -R {user}: {shown}`"
+            "{shown} belongs to {owner}, and user {user} may not write there; run `chown -R {user}:{group} {shown}`"
         )
     });
     let shown = data_dir.display();
     let more = (more > 0).then(|| {
         let folders = count_of(more as u64, "more folder");
-        format!("user {user} may not write {folders} of {shown}; run `chown -R {user}: {shown}`")
+        format!("user {user} may not write {folders} of {shown}; run `chown -R {user}:{group} {shown}`")
     });
     named.chain(more).collect()
 }
@@ -216,9 +217,9 @@ fn check_read_folder(setting: &str, folder: &Path) -> Option<String> {
     let (shown, user) = (folder.display(), this_user());
     (error == Errno::EACCES).then(|| {
         format!(
-            "{shown} ({setting}) belongs to {}, and user {user} may not read it; run `usermod -aG GROUP {user}` with the \
-             group of the folder",
-            owner(folder)
+            "{shown} ({setting}) belongs to {}, and user {user} may not read it; {}",
+            owner(folder),
+            way_in(folder)
         )
     })
 }
@@ -230,8 +231,9 @@ fn check_captures(folder: &Path) -> Option<String> {
     (error == Errno::EACCES).then(|| {
         format!(
             "{shown} (sender.captures) belongs to {}, and user {user} may not read it, so records of the collector are not shipped; \
-             run `usermod -aG GROUP {user}` with the group of the folder",
-            owner(folder)
+             {}",
+            owner(folder),
+            way_in(folder)
         )
     })
 }
@@ -243,8 +245,9 @@ fn check_sender_folder(folder: &Path) -> Option<String> {
     (error == Errno::EACCES).then(|| {
         format!(
             "{shown} (collector.sender_state_dir) belongs to {}, and user {user} may not read it, so captures that are shipped would \
-             stay; run `usermod -aG GROUP {user}` with the group of the folder",
-            owner(folder)
+             stay; {}",
+            owner(folder),
+            way_in(folder)
         )
     })
 }

@@ -85,12 +85,12 @@ fn of_forwarder(forwarder: &ForwarderSettings) -> UsedPaths {
             HostKeyPolicy::Fingerprint(_) => None,
         });
     UsedPaths {
-        // It removes the requests of the console that it has carried out.
-        written: [forwarder.data_dir.clone()]
-            .into_iter()
+        written: vec![forwarder.data_dir.clone()],
+        // Only the console removes what people asked for there.
+        read: keys
+            .chain(known_hosts)
             .chain(forwarder.console_dir.clone())
             .collect(),
-        read: keys.chain(known_hosts).collect(),
     }
 }
 

@@ -113,7 +113,7 @@ fn a_sender_whose_state_folder_is_closed_ships_says_so_and_status_shows_it() {
         .arg("sender");
     let (role, log) = RunningRole::start(&host, command, "the sender has started");
     let problem = "DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R \
-                   nobody: DIR/state`";
+                   nobody:nogroup DIR/state`";
     assert!(
         log.starts_with(&format!(
             "ERROR the sender cannot use one of its files: {problem}\n"

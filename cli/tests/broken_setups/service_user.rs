@@ -41,7 +41,7 @@ fn the_log_is_closed_to_the_user_of_the_unit() {
         check_as_root(&host, "logferry-sender.service", &config, 0o644),
         "✗ sender: DIR/access.log: user nobody may not read it: it belongs to root:root with mode 0600; let it (`setfacl -m u:nobody:r \
          DIR/access.log`), and for the files to come (`setfacl -m d:u:nobody:r DIR`)\n\
-         ✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
+         ✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody:nogroup \
          DIR/state`\n\
          exit code 1\n"
     );

@@ -49,7 +49,7 @@ fn the_state_folder_belongs_to_root() {
     host.folder("state", 0o755);
     assert_eq!(
         host.check_as_nobody(&format!("{SENDER}  logs: [{{path: DIR/access.log}}]\n")),
-        "✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody: \
+        "✗ sender: DIR/state (sender.state_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown -R nobody:nogroup \
          DIR/state`\n\
          exit code 1\n"
     );
@@ -65,7 +65,7 @@ fn a_command_of_root_has_left_a_lock() {
     host.write("relay/housekeeper.lock", "");
     assert_eq!(
         host.check_as_nobody("housekeeper:\n  data_dir: DIR/relay\n"),
-        "✗ housekeeper: DIR/relay/housekeeper.lock belongs to root:root (mode 0600), and user nobody may not write it; run `chown nobody: \
+        "✗ housekeeper: DIR/relay/housekeeper.lock belongs to root:root (mode 0600), and user nobody may not write it; run `chown nobody:nogroup \
          DIR/relay/housekeeper.lock`\n\
          exit code 1\n"
     );
@@ -79,7 +79,7 @@ fn the_data_folder_may_not_be_made() {
     assert_eq!(
         Host::new().check_as_nobody(RELAY),
         "✗ relay: DIR/relay (relay.data_dir) does not exist, and user nobody may not make it in DIR (Permission denied); run `install -d -o \
-         nobody -m 0750 DIR/relay`\n\
+         nobody -g nogroup -m 0750 DIR/relay`\n\
          exit code 1\n"
     );
 }
@@ -138,9 +138,9 @@ fn the_indexers_folder_and_the_relays_belong_to_root() {
     assert_eq!(
         host.check_as_nobody("indexer:\n  data_dir: DIR/relay\n  store_dir: DIR/index\n"),
         "✗ indexer: DIR/index (indexer.store_dir) belongs to root:root (mode 0755), and user nobody may not write there; run `chown \
-         -R nobody: DIR/index`\n\
-         ✗ indexer: DIR/relay (indexer.data_dir) belongs to root:root (mode 0700), and user nobody may not read it; run `usermod \
-         -aG GROUP nobody` with the group of the folder\n\
+         -R nobody:nogroup DIR/index`\n\
+         ✗ indexer: DIR/relay (indexer.data_dir) belongs to root:root (mode 0700), and user nobody may not read it; run `chgrp \
+         -R nogroup DIR/relay` and `chmod -R g+rX DIR/relay`\n\
          exit code 1\n"
     );
 }

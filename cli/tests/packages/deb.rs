@@ -198,6 +198,24 @@ fn purge_deletes_everything_but_lines_that_are_not_delivered() {
 }
 
 #[test]
+fn purge_keeps_the_keys_for_batches_in_a_folder_elsewhere() {
+    let root = BareRoot::new();
+    root.install_ok(OLD);
+    root.write(
+        "/etc/logferry/logferry.yaml",
+        "relay:\n  data_dir: \"/srv/spool\"  # a disk of its own\n",
+    );
+    root.write("/etc/logferry/id_ed25519", "key");
+    root.write("/srv/spool/ready/198.51.100.1/accessLog_1.log", "line\n");
+    let printed = root.ok("dpkg --purge logferry");
+    assert!(
+        printed.contains("/srv/spool/ready/198.51.100.1/accessLog_1.log"),
+        "{printed}"
+    );
+    assert_eq!(root.read("/etc/logferry/id_ed25519"), "key");
+}
+
+#[test]
 fn cron_lines_run_what_is_configured_and_nothing_where_systemd_runs() {
     let root = BareRoot::new();
     root.install_ok(OLD);

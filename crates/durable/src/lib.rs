@@ -10,6 +10,7 @@
 
 mod content;
 mod lock;
+mod new_owner;
 mod real;
 mod sign_file;
 

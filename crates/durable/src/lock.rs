@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::new_owner;
+
 /// An exclusive lock on a file (`flock(2)`), held until dropped.
 #[derive(Debug)]
 pub struct LockFile {
@@ -57,6 +59,9 @@ impl LockFile {
             .truncate(false)
             .open(path)
             .map_err(io_error)?;
+        // A command of root may take the lock of a role before the role's first start. Where root may not give it away (`/dev`, some
+        // network file systems), the role says whose it is.
+        let _ = new_owner::of_file(&file, path);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

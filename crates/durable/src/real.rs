@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::{Disk, DiskError, DiskFile, DiskOperation};
+use crate::{Disk, DiskError, DiskFile, DiskOperation, new_owner};
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,18 +40,6 @@ pub struct RealFile {
     /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
     /// the other, and each later one fails too.
     sync_failed: Arc<Mutex<bool>>,
-}
-
-/// Gives a new file of root the owner of the file that it replaces, or of its folder: a role must be able to read what a
-/// command of root wrote for it, such as `known_hosts`.
-fn keep_owner(new: &File, replaced: &Path) -> io::Result<()> {
-    let folder = replaced.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let like = fs::metadata(replaced).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))))?;
-    let own = new.metadata()?;
-    if own.uid() == 0 && (like.uid(), like.gid()) != (own.uid(), own.gid()) {
-        fchown(new, Some(like.uid()), Some(like.gid()))?;
-    }
-    Ok(())
 }
 
 fn at(operation: DiskOperation, path: &Path) -> impl FnOnce(io::Error) -> DiskError + '_ {
@@ -198,7 +186,7 @@ impl RealDisk {
         let mut file = options
             .open(&temporary)
             .map_err(at(DiskOperation::Open, &temporary))?;
-        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
+        new_owner::like(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
         file.write_all(contents)
             .map_err(at(DiskOperation::Append, &temporary))?;
         file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
@@ -221,7 +209,9 @@ impl Disk for RealDisk {
         }
         match fs::create_dir(dir) {
             // Without the sync the folder may be lost in a crash. Remove it, or the next call would find it and not sync.
-            Ok(()) => sync_dir(above).inspect_err(|_| drop(fs::remove_dir(dir))),
+            Ok(()) => new_owner::of_folder(dir)
+                .and_then(|()| sync_dir(above))
+                .inspect_err(|_| drop(fs::remove_dir(dir))),
             // Another role created it in the meantime.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             Err(error) => Err(DiskError::new(DiskOperation::CreateDir, dir, error)),

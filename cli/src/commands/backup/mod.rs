@@ -18,7 +18,10 @@ use crate::{configuration, owner};
 /// Makes a backup. A problem if the spool lacks a file that the ledger names; the rest is saved all the same.
 pub(crate) fn run(file: &Path, options: &BackupArgs) -> Result {
     let config = configuration::load(file)?;
-    let outside = outside_files::named_in(file);
+    let mut outside = outside_files::named_in(file);
+    // Users, notes and saved searches.
+    let console = config.console.as_ref();
+    outside.extend(console.map(|console| console.state_dir.display().to_string()));
     if let Some((_, data_dir)) = config.data_dirs().next() {
         logferry_backup::refuse_inside(data_dir, &options.folder)?;
         owner::create_for_owner_of(data_dir, &options.folder)

@@ -14,6 +14,7 @@ use super::written_file::service_group;
 use crate::commands::trust;
 use crate::output::console;
 use crate::output::exit::Result;
+use crate::owner::SERVICE_USER;
 
 /// A new file of known keys.
 const NO_KEYS: &[u8] =
@@ -30,7 +31,8 @@ pub(super) fn public_key(file: &Path) -> std::result::Result<String, String> {
             .output();
         if !made.is_ok_and(|made| made.status.success()) {
             return Err(format!(
-                "the key {shown} could not be made; make it with `ssh-keygen -t ed25519 -N '' -f {shown}`"
+                "the key {shown} could not be made; install openssh-client, make it with `ssh-keygen -t ed25519 -N '' -f {shown}`, and \
+                 give it to the forwarder's user (`chown {SERVICE_USER} {shown}`)"
             ));
         }
         give_to_service_user(file);
@@ -43,7 +45,7 @@ pub(super) fn public_key(file: &Path) -> std::result::Result<String, String> {
 
 /// Only the user of the forwarder may read the key.
 fn give_to_service_user(file: &Path) {
-    let user = User::from_name("logferry").ok().flatten();
+    let user = User::from_name(SERVICE_USER).ok().flatten();
     if let Some(user) = user.filter(|_| Uid::effective().is_root()) {
         let _ = chown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw()));
     }
