@@ -1,7 +1,7 @@
 //! Checks the ledger against the spool, and repairs what cannot lose data.
 //!
-//! It may run beside the roles, which move files meanwhile. So it checks every difference a second time, and reports
-//! only the differences that it found both times.
+//! It may run beside the roles, which move files meanwhile. So it checks every difference again, after longer and longer pauses,
+//! and reports only what it found each time.
 //!
 //! Invariants:
 //! - Without `repair` nothing is changed.
@@ -20,6 +20,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use logferry_durable::{DiskError, LockError, RealDisk};
 use logferry_invariants::{
@@ -95,29 +97,38 @@ impl Suspects {
 /// Most further checks while roles move the files of suspects away from under them.
 const FURTHER_CHECKS_MAX: u32 = 5;
 
+/// The pauses before what looked wrong is checked again. A role writes the ledger, then moves the file; on a busy host it may take
+/// its time between both.
+const PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(450),
+    Duration::from_millis(1500),
+];
+
 /// Checks the data folder. Reads every batch's file whole.
 pub fn check(data_dir: &Path) -> Result<CheckReport, FsckError> {
-    check_twice(data_dir, || ())
+    check_again(data_dir, &PAUSES, thread::sleep)
 }
 
-/// `between`: what happens between the two checks.
-fn check_twice(data_dir: &Path, between: impl FnOnce()) -> Result<CheckReport, FsckError> {
+/// What still looks wrong after each of `pauses` is wrong. `pause` lets the time pass.
+fn check_again(
+    data_dir: &Path,
+    pauses: &[Duration],
+    mut pause: impl FnMut(Duration),
+) -> Result<CheckReport, FsckError> {
     let ledger = Ledger::open(data_dir)?;
     let (mut report, _) = check_once(data_dir, &ledger, None)?;
-    if !report.findings.is_empty() {
-        between();
-        let suspects = Suspects::of(&report.findings);
-        let (mut again, mut moved) = check_once(data_dir, &ledger, Some(&suspects))?;
-        for _ in 1..FURTHER_CHECKS_MAX {
-            if moved == 0 {
-                break;
-            }
-            (again, moved) = check_once(data_dir, &ledger, Some(&suspects))?;
+    for &time in pauses {
+        if report.findings.is_empty() {
+            break;
         }
+        pause(time);
+        let mut again = check_suspects(data_dir, &ledger, &Suspects::of(&report.findings))?;
         let is_lasting = |finding: &Finding| report.findings.iter().any(|other| other.is_same(finding));
-        again.findings.retain(is_lasting);
+        again.retain(is_lasting);
         // Where the files are now.
-        report.findings = again.findings;
+        report.findings = again;
     }
     for detail in ledger.integrity()? {
         let finding = Finding::new(FindingKind::Ledger, ledger.path(), None, detail);
@@ -127,11 +138,23 @@ fn check_twice(data_dir: &Path, between: impl FnOnce()) -> Result<CheckReport, F
     Ok(report)
 }
 
+/// Checks until no suspect was moved away before it could be read.
+fn check_suspects(data_dir: &Path, ledger: &Ledger, suspects: &Suspects) -> Result<Vec<Finding>, FsckError> {
+    let (mut report, mut moved) = check_once(data_dir, ledger, Some(suspects))?;
+    for _ in 1..FURTHER_CHECKS_MAX {
+        if moved == 0 {
+            break;
+        }
+        (report, moved) = check_once(data_dir, ledger, Some(suspects))?;
+    }
+    Ok(report.findings)
+}
+
 /// Checks the data folder, and moves the files that are whole and only in the wrong folder. No role may run.
 pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
     let _locks = repair::lock_roles(data_dir, &MOVING_ROLES)?;
     let spool = Spool::new(RealDisk, data_dir);
-    let mut report = check(data_dir)?;
+    let mut report = check_again(data_dir, &[], drop)?;
     for finding in &mut report.findings {
         finding.repaired = repair::move_file(&spool, finding)?;
     }

@@ -67,7 +67,8 @@ impl Host {
     }
 
     fn findings(&self) -> Vec<(FindingKind, PathBuf)> {
-        let report = check(self.dir.path()).expect("checked");
+        // No role runs.
+        let report = check_again(self.dir.path(), &[Duration::ZERO], drop).expect("checked");
         assert_eq!(report.fine, report.findings.is_empty());
         kinds_and_paths(report.findings)
     }
@@ -124,7 +125,7 @@ fn row_of_an_undelivered_batch_that_counts_as_compressed_is_found() {
 #[test]
 fn spool_that_agrees_with_the_ledger_has_no_finding() {
     let host = Host::new();
-    let report = check(host.dir.path()).expect("checked");
+    let report = check_again(host.dir.path(), &[Duration::ZERO], drop).expect("checked");
     assert_eq!((report.fine, report.batches, report.files), (true, 4, 4));
     // Lines that are being committed, and a batch without a file so far.
     host.put("open", "a.log", &[lines(1), b"half a li".to_vec()].concat());
@@ -294,7 +295,7 @@ fn a_damaged_file_that_the_forwarder_moves_meanwhile_is_found() {
     let host = Host::new();
     let ready = host.put("ready", &file_name(2), b"damaged");
     let failed = host.path("failed", &file_name(2));
-    let report = check_twice(host.dir.path(), || {
+    let report = check_again(host.dir.path(), &[Duration::ZERO], |_| {
         let mut ledger = Ledger::open(host.dir.path()).expect("a ledger");
         let batch = ledger.batches_in(BatchState::Ready).expect("read")[0].id;
         let (edw, refused) = ("edw".parse().expect("a name"), (FailureKind::Refused, "damaged"));
@@ -306,4 +307,21 @@ fn a_damaged_file_that_the_forwarder_moves_meanwhile_is_found() {
     let report = report.expect("checked");
     assert!(!report.fine);
     assert_eq!(kinds_and_paths(report.findings), [(FindingKind::Size, failed)]);
+}
+
+#[test]
+fn a_batch_that_the_relay_moves_late_is_no_finding() {
+    let host = Host::new();
+    let home = host.path("ready", &file_name(2));
+    let late = host.path("open", &file_name(2));
+    fs::rename(&home, &late).expect("moved");
+    let mut pauses = 0;
+    let report = check_again(host.dir.path(), &PAUSES, |_| {
+        pauses += 1;
+        if pauses == PAUSES.len() {
+            fs::rename(&late, &home).expect("moved");
+        }
+    });
+    assert!(report.expect("checked").fine);
+    assert_eq!(pauses, PAUSES.len());
 }

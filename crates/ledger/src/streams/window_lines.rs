@@ -71,7 +71,8 @@ impl SourceReach {
         let has_nothing_left = self.lag_bytes == Some(0) && has_reported;
         let is_past = |reached: Option<i64>| reached.is_some_and(|reached| reached >= window.end());
         let is_lagging_past = is_past(self.lagging_reached);
-        let has_gone_past = is_past(self.reached) && (!self.is_shared || is_lagging_past || self.lag_bytes == Some(0));
+        let has_gone_past =
+            is_past(self.reached) && (!self.is_shared || is_lagging_past || self.lag_bytes == Some(0));
         // A log that has nothing left does not go past a window in which it is quiet. The others do.
         let has_little_left = has_reported && is_lagging_past;
         has_nothing_left || ((has_gone_past || has_little_left) && self.lag_bytes.is_some())
