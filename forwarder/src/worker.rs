@@ -29,6 +29,7 @@ use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
+use crate::source::StagedBytes;
 use crate::ssh::{STOP_CHECK, credential_files};
 use crate::window_manifest::writer::{ManifestWriter, WRITE_EVERY};
 
@@ -118,6 +119,7 @@ impl DestinationWorker {
             ))),
             connect_limiter: Arc::default(),
             progress_table: Arc::clone(&self.progress_table),
+            staged: StagedBytes::default(),
             reports,
             stop: self.stop.clone(),
         };
