@@ -167,7 +167,7 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
         sign_off::sign(ledger, &shared, now);
         tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
             .and(looked)
-            .and_then(|()| upkeep::forget_events(ledger, &shared.channels, now))
+            .and_then(|trusted| upkeep::forget_events(ledger, &shared.channels, trusted))
             .and_then(|()| gauges::set(ledger, &shared, &metrics, now))
     })
     .await
