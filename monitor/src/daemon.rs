@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
-use logferry_ledger::{Ledger, LedgerError, NewMail};
+use logferry_ledger::{Ledger, NewMail};
 use logferry_spool::MONITOR_LOCK;
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::{Notify, watch};
@@ -259,16 +259,14 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
 
 /// Logs an error that may pass by itself; any other ends the monitor.
 fn if_temporary(error: MonitorError) -> Result<MonitorError, MonitorError> {
-    match error {
-        MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(
-                error = &error as &dyn Error,
-                "cannot use the ledger now; this is tried again"
-            );
-            Ok(error)
-        }
-        error => Err(error),
+    if !error.is_temporary() {
+        return Err(error);
     }
+    tracing::error!(
+        error = &error as &dyn Error,
+        "cannot use the ledger now; this is tried again"
+    );
+    Ok(error)
 }
 
 #[cfg(test)]

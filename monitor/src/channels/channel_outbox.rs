@@ -18,7 +18,7 @@ use super::alert_message::{AlertMessage, delay, message_id};
 use super::delivery::{ConfiguredTransport, MessageTransport};
 use crate::channel_error::ChannelError;
 use crate::error::MonitorError;
-use crate::mail::outbox::with_ledger;
+use crate::mail::outbox::{stop_grace, with_ledger};
 
 /// Waits after failures. A channel that works again is used again within the longest one.
 const RETRY: Backoff = Backoff {
@@ -37,9 +37,6 @@ const EVENTS_MAX: u32 = 500;
 
 /// How often to look for a message to try again. A new event is sent at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Time for a message in flight to complete after a stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// A delay worth a word in the log.
 const DELAYED: Duration = Duration::from_mins(10);
@@ -344,21 +341,13 @@ fn one_message(events: Vec<QueuedAlertEvent>) -> Vec<QueuedAlertEvent> {
 
 /// Logs an error that may pass by itself, and returns any other.
 fn log_if_temporary(channel: &str, error: MonitorError) -> Result<(), MonitorError> {
-    match error {
-        MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(
-                channel,
-                error = &error as &dyn Error,
-                "channel {channel}: cannot use the ledger now; this is tried again"
-            );
-            Ok(())
-        }
-        error => Err(error),
+    if !error.is_temporary() {
+        return Err(error);
     }
-}
-
-/// Ends [`STOP_GRACE`] after `stop`.
-async fn stop_grace(stop: &CancellationToken) {
-    stop.cancelled().await;
-    tokio::time::sleep(STOP_GRACE).await;
+    tracing::error!(
+        channel,
+        error = &error as &dyn Error,
+        "channel {channel}: cannot use the ledger now; this is tried again"
+    );
+    Ok(())
 }
