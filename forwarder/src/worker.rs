@@ -29,6 +29,7 @@ use crate::schedule::spool_watch::SpoolWatch;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
+use crate::source::StagedBytes;
 use crate::ssh::{STOP_CHECK, credential_files};
 use crate::window_manifest::writer::{ManifestWriter, WRITE_EVERY};
 
@@ -118,6 +119,7 @@ impl DestinationWorker {
             ))),
             connect_limiter: Arc::default(),
             progress_table: Arc::clone(&self.progress_table),
+            staged: StagedBytes::default(),
             reports,
             stop: self.stop.clone(),
         };
@@ -171,17 +173,11 @@ impl DestinationWorker {
             };
             (waiting, interval.min(self.interval))
         };
-        let longest_wait = self
-            .destination
-            .retry
-            .backoff
-            .max
-            .max(self.destination.failed_every);
         let Plan {
             mut due,
             next_due,
             waits_since,
-        } = plan(waiting, now, longest_wait);
+        } = plan(waiting, now, self.longest_wait());
         let oldest = waits_since.map_or(Duration::ZERO, |since| until(since, now));
         self.metrics.oldest_waiting(oldest);
         let instant = Instant::now();
@@ -213,6 +209,14 @@ impl DestinationWorker {
         Ok(next_due.map_or(wait, |next| next.min(wait)))
     }
 
+    /// The longest wait between two attempts for one item.
+    fn longest_wait(&self) -> Duration {
+        let Destination {
+            retry, failed_every, ..
+        } = &self.destination;
+        retry.backoff.max.max(*failed_every)
+    }
+
     /// Writes the window manifests that are due, and queues those that are not delivered. False if it is too early to do
     /// so again.
     fn queue_manifests(&mut self, now: Timestamp) -> Result<bool, DeliveryStoreError> {
@@ -236,7 +240,7 @@ impl DestinationWorker {
             None => return Ok(true),
         };
         self.manifest_writer = writer;
-        let due = due_manifests(manifests?, now, self.destination.failed_every);
+        let due = due_manifests(manifests?, now, self.longest_wait());
         self.queue.replace_manifests(due);
         Ok(true)
     }

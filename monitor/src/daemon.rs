@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
-use logferry_ledger::{Ledger, LedgerError, NewMail};
+use logferry_ledger::{Ledger, NewMail};
 use logferry_spool::MONITOR_LOCK;
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
 use tokio::sync::{Notify, watch};
@@ -167,29 +167,49 @@ async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(
         sign_off::sign(ledger, &shared, now);
         tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
             .and(looked)
-            .and_then(|()| upkeep::forget_events(ledger, &shared.channels, now))
+            .and_then(|trusted| upkeep::forget_events(ledger, &shared.channels, trusted))
             .and_then(|()| gauges::set(ledger, &shared, &metrics, now))
     })
     .await
 }
 
+/// A clock that moved by so much more or less than the time that has passed was set, or this host was asleep.
+const CLOCK_STEP: Duration = Duration::from_mins(1);
+
 /// Since when the monitor sees what senders do. While the ledger cannot be used, as on a full disk, contacts are not recorded
-/// there, so that all sources look silent afterwards.
+/// there, so that all sources look silent afterwards. They look so too when this host's clock is set forward, or the host wakes
+/// up, until they make contact again.
 #[derive(Debug)]
-struct WatchedTime(Instant);
+struct WatchedTime {
+    start: Instant,
+    /// The last look, by both clocks.
+    last: (Instant, Timestamp),
+}
 
 impl WatchedTime {
-    fn since(start: Instant) -> Self {
-        Self(start)
+    fn since(start: Instant, wall: Timestamp) -> Self {
+        Self {
+            start,
+            last: (start, wall),
+        }
     }
 
-    fn until(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.0)
+    /// For how long the monitor has watched, at a look.
+    fn until(&mut self, now: Instant, wall: Timestamp) -> Duration {
+        let (last, last_wall) = self.last;
+        let passed = now.saturating_duration_since(last);
+        let by_wall = wall.duration_since(last_wall);
+        let step = by_wall - SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        if step.unsigned_abs() > CLOCK_STEP {
+            self.start = now;
+        }
+        self.last = (now, wall);
+        now.saturating_duration_since(self.start)
     }
 
     /// A look has failed.
     fn failed(&mut self, now: Instant) {
-        self.0 = now;
+        self.start = now;
     }
 }
 
@@ -200,10 +220,11 @@ async fn watch(
     stop: &CancellationToken,
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
-    let mut watched = WatchedTime::since(Instant::now());
+    let mut watched = WatchedTime::since(Instant::now(), Timestamp::now());
     let mut fault = LedgerFault::default();
     loop {
-        match check(&config, watched.until(Instant::now())).await {
+        let watched_for = watched.until(Instant::now(), Timestamp::now());
+        match check(&config, watched_for).await {
             Ok(()) => {
                 ready.set();
                 news.looked.send_replace(Some(tokio::time::Instant::now()));
@@ -238,16 +259,14 @@ async fn mail(mut outbox: Outbox, new_mail: &Notify, stop: &CancellationToken) -
 
 /// Logs an error that may pass by itself; any other ends the monitor.
 fn if_temporary(error: MonitorError) -> Result<MonitorError, MonitorError> {
-    match error {
-        MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(
-                error = &error as &dyn Error,
-                "cannot use the ledger now; this is tried again"
-            );
-            Ok(error)
-        }
-        error => Err(error),
+    if !error.is_temporary() {
+        return Err(error);
     }
+    tracing::error!(
+        error = &error as &dyn Error,
+        "cannot use the ledger now; this is tried again"
+    );
+    Ok(error)
 }
 
 #[cfg(test)]
@@ -256,16 +275,41 @@ mod tests {
 
     #[test]
     fn a_look_that_failed_begins_the_watch_anew() {
-        let start = Instant::now();
-        let at = |second| start + Duration::from_secs(second);
-        let mut watched = WatchedTime::since(start);
-        assert_eq!(watched.until(at(300)), Duration::from_mins(5));
-        watched.failed(at(300));
+        let (start, wall) = (Instant::now(), Timestamp::now());
+        let at = |second| {
+            (
+                start + Duration::from_secs(second),
+                wall + Duration::from_secs(second),
+            )
+        };
+        let mut watched = WatchedTime::since(start, wall);
+        let until = |watched: &mut WatchedTime, second| {
+            let (now, wall) = at(second);
+            watched.until(now, wall)
+        };
+        assert_eq!(until(&mut watched, 300), Duration::from_mins(5));
+        watched.failed(at(300).0);
         assert_eq!(
-            watched.until(at(301)),
+            until(&mut watched, 301),
             Duration::from_secs(1),
             "no source is silent yet"
         );
-        assert_eq!(watched.until(at(600)), Duration::from_mins(5));
+        assert_eq!(until(&mut watched, 600), Duration::from_mins(5));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_begins_the_watch_anew_and_one_that_drifts_does_not() {
+        let (start, wall) = (Instant::now(), Timestamp::now());
+        let mut watched = WatchedTime::since(start, wall);
+        let mut until = |second: u64, offset: i64| {
+            let wall = wall + Duration::from_secs(second) + SignedDuration::from_secs(offset);
+            watched.until(start + Duration::from_secs(second), wall).as_secs()
+        };
+        assert_eq!(until(300, 0), 300);
+        assert_eq!(until(330, 50), 330);
+        assert_eq!(until(360, 3600), 0, "set forward, or asleep for an hour");
+        assert_eq!(until(390, 3600), 30);
+        assert_eq!(until(420, 0), 0, "set back");
+        assert_eq!(until(720, 0), 300);
     }
 }

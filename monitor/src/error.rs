@@ -102,6 +102,16 @@ pub enum MonitorError {
     Crashed(#[source] JoinError),
 }
 
+impl MonitorError {
+    /// Whether it may pass by itself: the ledger is busy or cannot grow, or is being made.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(
+            self,
+            Self::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. })
+        )
+    }
+}
+
 /// Replies that concern every mail: the server is closing (421, RFC 5321), or refuses the login (RFC 4954).
 const CODES_FOR_ALL: [u16; 7] = [421, 432, 454, 530, 534, 535, 538];
 

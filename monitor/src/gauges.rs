@@ -1,14 +1,11 @@
 //! What the monitor tells Prometheus at each look. Reads the ledger, changes nothing.
 
 use jiff::Timestamp;
-use logferry_config::MonitorSettings;
+use logferry_config::{MAIL_CHANNEL, MonitorSettings};
 use logferry_ledger::{Incident, Ledger, LedgerError, Severity, SourceLineTotals};
 use logferry_telemetry::MonitorMetrics;
 
 use crate::certificate_expiry::CertificateFact;
-
-/// The channel of mails.
-const MAIL: &str = "mail";
 
 /// Bytes that were deleted on their source before they were sent.
 const DELETED: &str = "deleted";
@@ -25,7 +22,7 @@ pub(crate) fn set(
         let backlog = backlogs.iter().find(|backlog| backlog.channel == channel.name);
         metrics.set_pending(&channel.name, backlog.map_or(0, |backlog| backlog.waiting));
     }
-    metrics.set_pending(MAIL, ledger.mail_backlog()?.waiting);
+    metrics.set_pending(MAIL_CHANNEL, ledger.mail_backlog()?.waiting);
     let gaps = ledger.gaps()?;
     // The senders say how large they are.
     let lost = gaps

@@ -55,13 +55,8 @@ pub(crate) fn look(
         return Ok(());
     }
     let open = open_now(&open, &silences, now);
+    let mail = |waiting: &[String]| mail(&outcome.news, waiting, open, zone, now);
     let news = outcome.news.iter();
-    let mailed: Vec<_> = news
-        .clone()
-        .filter(|it| channels::is_for_mail(&it.incident))
-        .cloned()
-        .collect();
-    let mail = |waiting: &[String]| mail(&mailed, waiting, open, zone, now);
     let events =
         news.flat_map(|it| channels::events(&it.incident, event_kind(it.kind), &config.channels, now));
     ledger.record_incidents(&outcome.updates, mail, &events.collect::<Vec<_>>(), now)?;

@@ -32,8 +32,8 @@ pub(crate) fn read_clocks(wall: Timestamp) -> ClockReading {
     }
 }
 
-/// Advances the trusted time, and deletes some of what is older than [`KEEP`] by it.
-pub(crate) fn look(ledger: &mut Ledger, clocks: &ClockReading) -> Result<(), LedgerError> {
+/// Advances the trusted time, and deletes some of what is older than [`KEEP`] by it. Returns the time by which things are old.
+pub(crate) fn look(ledger: &mut Ledger, clocks: &ClockReading) -> Result<Timestamp, LedgerError> {
     let senders = trusted_time::senders_time(&ledger.sources()?);
     let last = ledger.clock()?;
     let advance = trusted_time::advance(last.as_ref(), clocks, senders);
@@ -51,11 +51,14 @@ pub(crate) fn look(ledger: &mut Ledger, clocks: &ClockReading) -> Result<(), Led
         tracing::warn!(%unreal_after, "this host's clock was wrong; hours after {unreal_after} that never were get their summary when they pass");
     }
     ledger.note_clock(&advance.record, advance.unreal_after)?;
-    forget(ledger, trusted)
+    // What was written while this host's clock was behind has old times.
+    let now = trusted.min(wall);
+    forget(ledger, now)?;
+    Ok(now)
 }
 
-fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
-    let Ok(before) = trusted.checked_sub(KEEP) else {
+fn forget(ledger: &mut Ledger, now: Timestamp) -> Result<(), LedgerError> {
+    let Ok(before) = now.checked_sub(KEEP) else {
         return Ok(());
     };
     let forgotten = ledger.forget_before(before, FORGET_MAX)?;
@@ -71,7 +74,8 @@ fn forget(ledger: &mut Ledger, trusted: Timestamp) -> Result<(), LedgerError> {
         .map(drop)
 }
 
-/// Deletes alerts that channels did not take for [`KEEP`], and those for channels that are not configured any more.
+/// Deletes alerts that channels did not take for [`KEEP`], and those for channels that are not configured any more. `now`: as
+/// [`look`] returns it, because a clock that was set forward makes nothing old.
 pub(crate) fn forget_events(
     ledger: &mut Ledger,
     channels: &[ChannelSettings],

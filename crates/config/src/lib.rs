@@ -55,8 +55,8 @@ pub use indexer::counters::{CounterRule, CounterSettings, TextPattern};
 pub use indexer::opensearch::{IndexTemplate, OpenSearchLogin, OpenSearchSettings, OpenSearchUrl};
 pub use indexer::{IndexKeep, IndexerSettings};
 pub use monitor::channels::{
-    ChannelKind, ChannelSettings, HeartbeatSettings, HeartbeatTarget, WebAddress, WebAddressError,
-    WebEndpoint,
+    ChannelKind, ChannelSettings, HeartbeatSettings, HeartbeatTarget, MAIL_CHANNEL, WebAddress,
+    WebAddressError, WebEndpoint,
 };
 pub use monitor::limits::AlertLimits;
 pub use monitor::rules::{

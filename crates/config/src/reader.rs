@@ -343,7 +343,10 @@ impl Config {
             relay: self.relay.as_ref(),
             sender: self.sender.as_ref(),
             forwarder: self.forwarder.as_ref(),
-            smtp: self.monitor.as_ref().map(|monitor| &monitor.smtp),
+            collector: self.collector.as_ref(),
+            indexer: self.indexer.as_ref(),
+            console: self.console.as_ref(),
+            monitor: self.monitor.as_ref(),
         };
         let sender = self
             .sender

@@ -61,3 +61,37 @@ fn the_monitor_watches_what_the_other_sections_name() {
     assert_eq!(roles, ["relay", "monitor", "housekeeper"]);
     assert_eq!(host.certificates, []);
 }
+
+#[test]
+fn the_monitor_watches_the_certificates_of_every_section() {
+    let text = r#"  limits: {}
+  channels:
+    chat: {webhook_url: "https://hooks.example.com/x", ca_file: /dev/null}
+    page: {webhook_url: "https://page.example.com/x", ca_file: /dev/null}
+  heartbeat: {url: "https://hc.example.com/x", ca_file: /dev/null}
+relay:
+  groups: [{name: web, listen: "127.0.0.1:5001"}]
+  tls: {cert_file: /dev/null, key_file: /dev/null, client_ca_file: /dev/null}
+collector:
+  sources:
+    - {type: tcp, name: app, listen: "127.0.0.1:5170", tls: {cert_file: /dev/null, key_file: /dev/null}}
+    - {type: mysql, name: shop, user: u, password: p, database: d, table: t, tls: {ca_file: /dev/null}}
+indexer:
+  opensearch: {url: "https://search.example.com:9200", ca_file: /dev/null}
+console:
+  tls: {cert_file: /dev/null, key_file: /dev/null}
+"#;
+    let certificates = monitor(text).unwrap().host.certificates;
+    let settings: Vec<_> = certificates.iter().map(|it| it.setting).collect();
+    let expected = [
+        "relay.tls.cert_file",
+        "relay.tls.client_ca_file",
+        "collector.sources.tls.cert_file",
+        "collector.sources.tls.ca_file",
+        "indexer.opensearch.ca_file",
+        "console.tls.cert_file",
+        "monitor.channels.ca_file",
+        "monitor.heartbeat.ca_file",
+    ];
+    assert_eq!(settings, expected);
+}

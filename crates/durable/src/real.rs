@@ -116,6 +116,21 @@ fn temporary_of(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether the file system, or this user, can give no file a second name.
+fn has_no_links(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
+    [PermissionDenied, Unsupported].contains(&error.kind())
+}
+
+/// The name of a file while it is written, which no other writer uses.
+fn own_temporary_of(path: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{number}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
 impl RealDisk {
     /// Gives files a second name, each pair a name and the new one, and syncs each folder that got one. The folders exist.
     ///
@@ -143,6 +158,42 @@ impl RealDisk {
     /// As [`Disk::replace`], with a file that only its owner may read.
     pub fn replace_secret(self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
         self.replace_as(path, contents, 0o600)
+    }
+
+    /// Writes a new file that only its owner may read. False if there is a file, be it another process's of this moment: that file
+    /// stays.
+    pub fn create_secret(self, path: &Path, contents: &[u8]) -> Result<bool, DiskError> {
+        self.create_as(path, contents, 0o600)
+    }
+
+    /// Writes a new file that all may read. False if there is a file, as [`Self::create_secret`].
+    pub fn create(self, path: &Path, contents: &[u8]) -> Result<bool, DiskError> {
+        self.create_as(path, contents, 0o644)
+    }
+
+    fn create_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<bool, DiskError> {
+        // 1. The contents under a name that nobody else writes to; a crash leaves that file.
+        let temporary = own_temporary_of(path);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let mut file = options
+            .open(&temporary)
+            .map_err(at(DiskOperation::Open, &temporary))?;
+        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
+        file.write_all(contents)
+            .map_err(at(DiskOperation::Append, &temporary))?;
+        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        // 2. The name, unless there is one; a crash leaves both names.
+        let linked = fs::hard_link(&temporary, path);
+        if linked.as_ref().is_err_and(has_no_links) {
+            return self.rename(&temporary, path).map(|()| true);
+        }
+        fs::remove_file(&temporary).map_err(at(DiskOperation::Remove, &temporary))?;
+        match linked {
+            Ok(()) => sync_dir(parent(path)).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(at(DiskOperation::Link, path)(error)),
+        }
     }
 
     /// As [`Disk::replace`], with a file that only this user may write, and only the group `group` may read beside it;

@@ -17,6 +17,9 @@ pub struct GapReport {
     pub path: String,
     /// The first missing byte, or the first that may be missing.
     pub from: Offset,
+    /// The first byte that was missing when the gap was noticed; names the gap in its stream.
+    #[serde(skip)]
+    pub began: Offset,
     /// At least the bytes before this one are missing. `None` if no byte is known to be missing.
     pub until: Option<Offset>,
     /// When the relay learned of it.
@@ -30,6 +33,7 @@ impl From<GapRecord> for GapReport {
             stream: gap.stream,
             path: gap.path,
             from: gap.from,
+            began: gap.began,
             until: gap.until,
             noticed_at: gap.noticed_at,
         }

@@ -158,6 +158,9 @@ pub(crate) struct PublishSteps {
     noted: bool,
     /// Whether an earlier attempt noted that.
     noted_before: bool,
+    /// Whether the ledger has a note, be it about this temporary name or about an earlier one. No file that a note is about is
+    /// removed before the note.
+    has_note: bool,
     /// The number of the temporary name that the step applies to, from 1.
     temporary: u8,
     /// The last one that this attempt, or the one that noted, has used.
@@ -179,6 +182,7 @@ impl PublishSteps {
             method,
             noted: noted.is_some(),
             noted_before: noted.is_some(),
+            has_note: noted.is_some(),
             temporary: noted.unwrap_or(1),
             last_temporary: noted.unwrap_or(1),
             clearing: None,
@@ -344,7 +348,7 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_note(&mut self) {
-        self.noted = true;
+        (self.noted, self.has_note) = (true, true);
         self.step = PublishStep::Look;
     }
 
@@ -361,7 +365,7 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_forget(&mut self, outcome: PublishOutcome) {
-        self.noted = false;
+        (self.noted, self.has_note) = (false, false);
         self.clear(outcome);
     }
 
@@ -400,7 +404,7 @@ impl PublishSteps {
             self.temporary += 1;
             self.last_temporary = self.temporary;
             self.upload_state = UploadState::Fresh;
-            // The note is about another temporary name, whose file is still there.
+            // The note is about another temporary name, whose file is still there. It stays in the ledger.
             (self.noted, self.noted_before) = (false, false);
             self.name_is_free();
         } else if self.upload_state == UploadState::NotCreated {
@@ -458,7 +462,7 @@ impl PublishSteps {
 
     /// Ends without publishing, and removes the temporary file.
     fn leave(&mut self, outcome: PublishOutcome) {
-        if self.noted {
+        if self.has_note {
             self.step = PublishStep::Forget(outcome);
         } else {
             self.clear(outcome);

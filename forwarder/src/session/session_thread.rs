@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use logferry_config::{Destination, Publishing};
+use logferry_config::{Destination, FileCompression, Publishing};
 use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, FailureKind};
 use logferry_sftp::JobEvent;
@@ -34,7 +34,7 @@ use crate::publish::attempt::{AttemptNeed, PublishAttempt};
 use crate::publish::remote_paths::RemotePaths;
 use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::queue::{DeliveryQueue, QueueItem};
-use crate::source::{BatchFileReader, SourceFile, compressed_staging};
+use crate::source::{BatchFileReader, SourceFile, StagedBytes, compressed_staging};
 
 /// The most items in flight over the first session. A small batch takes five round trips, so this many deliver 1,000
 /// batches a second over a round trip of 20 ms.
@@ -76,6 +76,7 @@ pub(crate) struct SessionShared {
     pub(crate) bandwidth: Arc<Mutex<Bandwidth>>,
     pub(crate) connect_limiter: Arc<ConnectLimiter>,
     pub(crate) progress_table: Arc<TransferProgressTable>,
+    pub(crate) staged: StagedBytes,
     pub(crate) reports: Sender<SessionReport>,
     pub(crate) stop: CancellationToken,
 }
@@ -175,11 +176,7 @@ impl Session {
         let mut space_check = SpaceCheck::default();
         let mut posted_at = Instant::now();
         loop {
-            while in_flight.len() < self.concurrency
-                && let Some(task) = next.take().or_else(|| self.shared.queue.take(self.number))
-            {
-                self.start(task, &mut in_flight, driver);
-            }
+            self.start_more(&mut next, &mut in_flight, driver);
             if in_flight.is_empty() && space_check.is_empty() {
                 self.remote_dirs = in_flight.remote_dirs;
                 self.slot = Some(slot);
@@ -221,6 +218,24 @@ impl Session {
                     .post(self.number, in_flight.progress(), now);
                 posted_at = now;
             }
+        }
+    }
+
+    /// Starts `next` and further items, as far as more may be in flight.
+    fn start_more(
+        &self,
+        next: &mut Option<DeliveryTask>,
+        in_flight: &mut AttemptsInFlight,
+        driver: &mut SftpDriver,
+    ) {
+        let compresses = self.shared.destination.publish.compress != FileCompression::None;
+        let mut has_compressed = false;
+        while in_flight.len() < self.concurrency
+            && may_start(in_flight.len(), has_compressed, self.shared.staged.has_room())
+            && let Some(task) = next.take().or_else(|| self.shared.queue.take(self.number))
+        {
+            self.start(task, in_flight, driver);
+            has_compressed = compresses;
         }
     }
 
@@ -333,7 +348,8 @@ impl Session {
             DeliveryItem::Batch(batch) => {
                 let (data_dir, stop) = (self.shared.spool.data_dir(), &self.shared.stop);
                 let file = self.open_batch(batch, task.file.as_ref())?;
-                let file = compressed_staging::open(data_dir, destination, batch, file, stop)?;
+                let file =
+                    compressed_staging::open(data_dir, destination, batch, file, &self.shared.staged, stop)?;
                 let paths = RemotePaths::of_batch(batch, destination);
                 (paths, destination.publish.clone(), file)
             }
@@ -428,10 +444,30 @@ impl Session {
     }
 }
 
+/// Whether an item may be started beside those in flight. Nothing moves while a batch is compressed: what is in flight moves
+/// on between two batches.
+fn may_start(in_flight: usize, has_compressed: bool, has_room: bool) -> bool {
+    in_flight == 0 || (!has_compressed && has_room)
+}
+
 fn in_flight_max(session: usize) -> usize {
     if session == 0 {
         IN_FLIGHT_MAX
     } else {
         FURTHER_IN_FLIGHT_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_move_between_two_batches_that_are_compressed_and_an_idle_session_always_starts_one() {
+        assert!(may_start(0, false, false), "a batch larger than the room");
+        assert!(may_start(0, true, true), "the one before could not be sent");
+        assert!(may_start(5, false, true));
+        assert!(!may_start(5, true, true), "not a second one before bytes moved");
+        assert!(!may_start(5, false, false));
     }
 }

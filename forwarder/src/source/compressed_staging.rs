@@ -18,7 +18,7 @@ use tracing::info;
 use zstd::stream::read::{Decoder as ZstdDecoder, Encoder as ZstdEncoder};
 
 use super::source_file::{BatchFileReader, SourceFile};
-use super::staged_file::StagedFile;
+use super::staged_file::{StagedBytes, StagedFile};
 use crate::error::DeliveryError;
 
 /// The level of zstd with the smallest files of log lines at more than 100 MB/s on one core.
@@ -32,12 +32,13 @@ const FOLDER: &str = "outgoing";
 
 /// Opens the file to send for a batch: its file in the spool, or a compressed copy of it.
 ///
-/// Blocks while it compresses.
+/// Blocks while it compresses. The bytes of the copy are counted in `counted` as long as it exists.
 pub(crate) fn open(
     data_dir: &Path,
     destination: &Destination,
     batch: &Batch,
     (path, reader): (PathBuf, BatchFileReader),
+    counted: &StagedBytes,
     stop: &CancellationToken,
 ) -> Result<SourceFile, DeliveryError> {
     let compress = destination.publish.compress;
@@ -59,7 +60,7 @@ pub(crate) fn open(
         Some(found) => found,
         None => job.make(reader, &staged)?,
     };
-    let guard = StagedFile(staged.clone());
+    let guard = StagedFile::new(staged.clone(), whole.bytes, counted);
     let Some(file) = RealDisk.open_read(&staged)? else {
         return Err(DeliveryError::Missing(staged));
     };
@@ -138,7 +139,7 @@ impl StagingJob<'_> {
             Ok(sizes)
         });
         if made.is_err() {
-            drop(StagedFile(temporary));
+            drop(StagedFile::new(temporary, 0, &StagedBytes::default()));
         }
         made
     }

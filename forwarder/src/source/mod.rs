@@ -7,4 +7,4 @@ mod source_file;
 mod staged_file;
 
 pub(crate) use source_file::{BatchFileReader, SourceFile};
-pub(crate) use staged_file::StagedFile;
+pub(crate) use staged_file::{StagedBytes, StagedFile};

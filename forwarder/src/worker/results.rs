@@ -104,11 +104,12 @@ impl DestinationWorker {
     ) -> Result<(), DeliveryStoreError> {
         let destination = &self.destination.name;
         info!(%destination, path, "window manifest {path} delivered to {destination}");
-        self.circuit.close(Instant::now());
-        Ok(self
+        let recorded = self
             .store()
             .ledger
-            .manifest_delivered(manifest.id, path, Timestamp::now())?)
+            .manifest_delivered(manifest.id, path, Timestamp::now());
+        let noted = self.mark_up(Instant::now());
+        Ok(recorded?).and(noted)
     }
 
     fn record_batches_delivered(

@@ -18,7 +18,7 @@ use super::alert_message::{AlertMessage, delay, message_id};
 use super::delivery::{ConfiguredTransport, MessageTransport};
 use crate::channel_error::ChannelError;
 use crate::error::MonitorError;
-use crate::mail::outbox::with_ledger;
+use crate::mail::outbox::{stop_grace, with_ledger};
 
 /// Waits after failures. A channel that works again is used again within the longest one.
 const RETRY: Backoff = Backoff {
@@ -37,9 +37,6 @@ const EVENTS_MAX: u32 = 500;
 
 /// How often to look for a message to try again. A new event is sent at once.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Time for a message in flight to complete after a stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// A delay worth a word in the log.
 const DELAYED: Duration = Duration::from_mins(10);
@@ -64,7 +61,16 @@ pub(super) struct ChannelOutbox<T> {
     prefix: String,
     metrics: MonitorMetrics,
     /// A message that was sent while the ledger could not be written: it is recorded before anything else is sent.
-    unrecorded: Option<i64>,
+    unrecorded: Option<BegunMessage>,
+}
+
+/// A message whose first byte may have been sent.
+#[derive(Debug, Clone, Copy)]
+struct BegunMessage {
+    /// The first and the last of its events.
+    numbers: (i64, i64),
+    /// Whether the ledger knows that these events are in one message. If it could not be told before, it is told with the outcome.
+    is_announced: bool,
 }
 
 /// Sends what waits for the channels until `stop`. `news` changes when events were queued.
@@ -174,11 +180,18 @@ impl<T: MessageTransport> ChannelOutbox<T> {
         }
         let unconfirmed = record.as_ref().map_or(0, |record| record.unconfirmed);
         if first.message.is_some() && unconfirmed >= UNCONFIRMED_MAX {
-            self.presume_sent(numbers.0, "the monitor or the other side broke off each time")
+            let begun = BegunMessage {
+                numbers,
+                is_announced: true,
+            };
+            self.presume_sent(begun, "the monitor or the other side broke off each time")
                 .await?;
             return Ok(PassEnd::Sent);
         }
-        self.announce(numbers).await;
+        let begun = BegunMessage {
+            numbers,
+            is_announced: self.announce(numbers).await,
+        };
         let events: Vec<_> = events.into_iter().map(|queued| queued.event).collect();
         let id = message_id(&ledger, numbers);
         let message = AlertMessage::of(id, &self.prefix, events.clone());
@@ -193,12 +206,12 @@ impl<T: MessageTransport> ChannelOutbox<T> {
                     message.title,
                     late.unwrap_or_default()
                 );
-                self.unrecorded = Some(numbers.0);
+                self.unrecorded = Some(begun);
                 self.record_sent().await?;
                 Ok(PassEnd::Sent)
             }
             Err(error) => {
-                self.record_failure(numbers.0, &message, &error, record, unconfirmed + 1)
+                self.record_failure(begun, &message, &error, record, unconfirmed + 1)
                     .await?;
                 Ok(PassEnd::Failed(error))
             }
@@ -206,48 +219,68 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     }
 
     /// Counts the attempt before the first byte of it. A crash leaves the count, so not even a monitor that crashes each time sends
-    /// a message for ever.
-    async fn announce(&self, numbers: (i64, i64)) {
+    /// a message for ever. Returns whether the ledger could be written.
+    async fn announce(&self, numbers: (i64, i64)) -> bool {
         let name = self.channel.clone();
         let announced = self
             .with_ledger(move |ledger| ledger.message_announced(&name, numbers, Timestamp::now()))
             .await;
-        if let Err(error) = announced {
+        if let Err(error) = &announced {
             // A message about a full disk must be sent although the ledger cannot grow.
             let channel = &self.channel;
             tracing::warn!(
                 channel,
-                error = &error as &dyn Error,
+                error = error as &dyn Error,
                 "channel {channel}: cannot count the attempt in the ledger; the message is sent nevertheless"
             );
         }
+        announced.is_ok()
+    }
+
+    /// Records the outcome of a message; `work` gets the ledger and the number of its first event.
+    async fn record(
+        &self,
+        begun: BegunMessage,
+        work: impl FnOnce(&mut Ledger, &str, i64) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<(), MonitorError> {
+        let name = self.channel.clone();
+        self.with_ledger(move |ledger| {
+            if !begun.is_announced {
+                ledger.message_announced(&name, begun.numbers, Timestamp::now())?;
+            }
+            work(ledger, &name, begun.numbers.0)
+        })
+        .await
     }
 
     async fn record_sent(&mut self) -> Result<(), MonitorError> {
-        if let Some(message) = self.unrecorded {
-            let name = self.channel.clone();
-            self.with_ledger(move |ledger| ledger.message_sent(&name, message, None, Timestamp::now()))
-                .await?;
+        if let Some(begun) = self.unrecorded {
+            self.record(begun, |ledger, name, message| {
+                ledger.message_sent(name, message, None, Timestamp::now())
+            })
+            .await?;
             self.unrecorded = None;
         }
         Ok(())
     }
 
-    async fn presume_sent(&self, message: i64, reason: &str) -> Result<(), MonitorError> {
+    async fn presume_sent(&self, begun: BegunMessage, reason: &str) -> Result<(), MonitorError> {
         let channel = &self.channel;
         tracing::warn!(
             channel,
             "channel {channel}: no answer to a message in {UNCONFIRMED_MAX} attempts ({reason}); it most likely was taken, and is not \
              sent again"
         );
-        let (name, reason) = (channel.clone(), reason.to_owned());
-        self.with_ledger(move |ledger| ledger.message_sent(&name, message, Some(&reason), Timestamp::now()))
-            .await
+        let reason = reason.to_owned();
+        self.record(begun, move |ledger, name, message| {
+            ledger.message_sent(name, message, Some(&reason), Timestamp::now())
+        })
+        .await
     }
 
     async fn record_failure(
         &self,
-        number: i64,
+        begun: BegunMessage,
         message: &AlertMessage,
         error: &ChannelError,
         record: Option<ChannelRecord>,
@@ -255,7 +288,7 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     ) -> Result<(), MonitorError> {
         let outcome = error.outcome();
         if outcome == MessageOutcome::Unknown && unconfirmed >= UNCONFIRMED_MAX {
-            return self.presume_sent(number, &error.to_string()).await;
+            return self.presume_sent(begun, &error.to_string()).await;
         }
         let attempts = record.map_or(0, |record| record.attempts).saturating_add(1);
         let asked = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
@@ -275,10 +308,12 @@ impl<T: MessageTransport> ChannelOutbox<T> {
             count_of(attempts.into(), "attempt"),
             duration(wait)
         );
-        let (name, reason) = (channel.clone(), error.to_string());
+        let reason = error.to_string();
         let next = Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX);
-        self.with_ledger(move |ledger| ledger.message_failed(&name, number, outcome, (&reason, next)))
-            .await
+        self.record(begun, move |ledger, name, number| {
+            ledger.message_failed(name, number, outcome, (&reason, next))
+        })
+        .await
     }
 
     async fn with_ledger<R: Send + 'static>(
@@ -306,21 +341,13 @@ fn one_message(events: Vec<QueuedAlertEvent>) -> Vec<QueuedAlertEvent> {
 
 /// Logs an error that may pass by itself, and returns any other.
 fn log_if_temporary(channel: &str, error: MonitorError) -> Result<(), MonitorError> {
-    match error {
-        MonitorError::Ledger(LedgerError::Sqlite { .. } | LedgerError::Missing { .. }) => {
-            tracing::error!(
-                channel,
-                error = &error as &dyn Error,
-                "channel {channel}: cannot use the ledger now; this is tried again"
-            );
-            Ok(())
-        }
-        error => Err(error),
+    if !error.is_temporary() {
+        return Err(error);
     }
-}
-
-/// Ends [`STOP_GRACE`] after `stop`.
-async fn stop_grace(stop: &CancellationToken) {
-    stop.cancelled().await;
-    tokio::time::sleep(STOP_GRACE).await;
+    tracing::error!(
+        channel,
+        error = &error as &dyn Error,
+        "channel {channel}: cannot use the ledger now; this is tried again"
+    );
+    Ok(())
 }

@@ -25,4 +25,4 @@ mod tests;
 pub(crate) use channel_outbox::{run, send_once};
 pub(crate) use failing::failing;
 pub use probe::{probe_channel, probe_heartbeat, test_channel};
-pub(crate) use routing::{events, is_for_mail};
+pub(crate) use routing::events;

@@ -4,14 +4,6 @@ use jiff::Timestamp;
 use logferry_config::ChannelSettings;
 use logferry_ledger::{AlertEvent, AlertEventKind, Incident};
 
-/// The channel that is told if an incident names none.
-const MAIL: &str = "mail";
-
-/// Whether the mail tells of an incident.
-pub(crate) fn is_for_mail(incident: &Incident) -> bool {
-    incident.channels.is_empty() || incident.channels.iter().any(|channel| channel == MAIL)
-}
-
 /// The event for each channel beside the mail that is told of an incident.
 pub(crate) fn events(
     incident: &Incident,

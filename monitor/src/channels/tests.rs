@@ -1,6 +1,7 @@
 //! The outbox of channels: against a web server that answers by a table, and in generated histories.
 
 mod histories;
+mod ledger_faults;
 mod messages;
 mod over_http;
 

@@ -24,7 +24,7 @@ const RETRY: Backoff = Backoff {
 /// further attempt may be one more copy.
 const UNCONFIRMED_MAX: u32 = 3;
 
-/// Time for a mail in flight to complete after a stop. A mail that is cut off could be sent a second time.
+/// Time for a mail, or a message of a channel, in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// The result of one pass over the outbox.
@@ -252,7 +252,7 @@ fn taken(mail: &QueuedMail, answers: &RecipientAnswers) -> MailTaken {
 }
 
 /// Ends [`STOP_GRACE`] after `stop`.
-async fn stop_grace(stop: &CancellationToken) {
+pub(crate) async fn stop_grace(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_GRACE).await;
 }

@@ -11,7 +11,10 @@ pub type ProbedRecipients = Vec<(String, Result<(), String>)>;
 
 /// What is wrong with the settings and files of the mail server, without a connection; `None` if they can be used.
 pub fn smtp_finding(smtp: &Smtp) -> Option<String> {
-    let error = MailServer::new(smtp, ReplyLimits::PROBE).err()?;
+    let mut addresses = std::iter::once(&smtp.from).chain(&smtp.to);
+    let error = addresses
+        .find_map(|text| address(text).err())
+        .or_else(|| MailServer::new(smtp, ReplyLimits::PROBE).err())?;
     Some(logferry_text::error_chain(&error))
 }
 
@@ -31,4 +34,34 @@ pub async fn probe_mail(smtp: &Smtp) -> Result<ProbedRecipients, MonitorError> {
     session.reset().await?;
     session.quit().await;
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_testkit::relay_host::RelayHost;
+
+    use super::*;
+    use crate::tests::settings::MonitoredHost as _;
+
+    #[test]
+    fn an_address_with_which_the_monitor_does_not_start_is_a_finding() {
+        let good = RelayHost::new().config(25).smtp;
+        assert_eq!(smtp_finding(&good), None);
+        let wrong = "a..b@example.com".to_owned();
+        let from = Smtp {
+            from: wrong.clone(),
+            ..good.clone()
+        };
+        let to = Smtp {
+            to: vec!["ops@example.com".to_owned(), wrong],
+            ..good
+        };
+        for smtp in [from, to] {
+            let finding = smtp_finding(&smtp).expect("a finding");
+            assert!(
+                finding.contains("`a..b@example.com` in monitor.smtp"),
+                "{finding}"
+            );
+        }
+    }
 }

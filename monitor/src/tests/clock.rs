@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use logferry_config::MonitorSettings;
+use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
+use logferry_ledger::{AlertEvent, AlertEventKind};
 use logferry_telemetry::Metrics;
 
 use crate::summary::trusted_time::ClockReading;
@@ -75,4 +76,45 @@ fn hours_while_the_monitor_was_down_are_mailed_at_once_as_the_host_counted_them(
     look(&mut host, &config, 0, 0);
     look(&mut host, &config, 180, 0);
     assert_eq!(summaries(&host).len(), 3);
+}
+
+#[test]
+fn a_clock_that_is_set_wrong_gives_up_no_alert_that_waits() {
+    let channel = ChannelSettings {
+        name: "chat".to_owned(),
+        kind: ChannelKind::Command(vec!["/bin/true".to_owned()]),
+        all_alerts: true,
+        time_limit: Duration::from_secs(1),
+    };
+    for error_days in [100, -100] {
+        let mut host = RelayHost::new();
+        let config = host.config(25);
+        look(&mut host, &config, 0, 0);
+        let wall = at(START) + SignedDuration::from_hours(24 * error_days);
+        // It is written by the clock as it was, or as it is.
+        let now = wall.min(at(START));
+        let event = AlertEvent {
+            incident: "stale".to_owned(),
+            kind: AlertEventKind::Began,
+            at: now,
+            since: now,
+            rule: "stale".to_owned(),
+            subject: "198.51.100.1".to_owned(),
+            severity: "critical".to_owned(),
+            text: "it is silent".to_owned(),
+            advice: String::new(),
+        };
+        let queued = host.ledger.queue_alert_events(&[("chat".to_owned(), event)], now);
+        queued.expect("queued");
+        let clocks = ClockReading {
+            wall,
+            boot_id: "boot".to_owned(),
+            uptime: Duration::from_mins(1001),
+        };
+        let now = upkeep::look(&mut host.ledger, &clocks).expect("looked");
+        let channels = std::slice::from_ref(&channel);
+        upkeep::forget_events(&mut host.ledger, channels, now).expect("forgotten");
+        let waiting = host.ledger.channel_backlogs().expect("read");
+        assert_eq!(waiting.len(), 1, "{error_days} days");
+    }
 }

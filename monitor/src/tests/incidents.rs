@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::{AlertHold, MonitorSettings};
 use logferry_ledger::{FailureKind, GroupReport, GroupState, NewMail, Severity, Silence};
-use logferry_protocol::heartbeat::{Heartbeat, HostTime, LogProblem, LogProblemKind};
+use logferry_protocol::heartbeat::{Heartbeat, HostTime, LogProblem, LogProblemKind, ReportedGap};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 use logferry_telemetry::{Metrics, PresenceState, give_sign};
 
 use crate::incident_look::{LookScope, look};
@@ -318,6 +319,51 @@ fn what_is_silenced_is_told_when_the_silence_ends() {
     assert_eq!(looking.open().len(), 1, "it is recorded");
     looking.report("198.51.100.1", &with_problem(&["/a"]), 300);
     assert_eq!(looking.subjects(301), ["warning: held 198.51.100.1:/a"]);
+}
+
+/// Ten bytes of `/log/access.log.9` that were lost from its beginning, when it was the file with this inode.
+fn with_loss(inode: u64, seconds: i64) -> Heartbeat {
+    let head = Head::of(b"first\n").expect("a line");
+    let at = HostTime::from_millis(Looking::time(seconds).as_millisecond());
+    let gap = ReportedGap {
+        stream: StreamId::derive(FileKey { dev: 1, inode }, head, 0),
+        log: "access".parse().expect("a name"),
+        path: "/log/access.log.9".to_owned(),
+        from: Offset::new(0),
+        until: Some(Offset::new(10)),
+        noticed_at: at,
+    };
+    Heartbeat {
+        at: Some(at),
+        gaps: vec![gap],
+        ..Heartbeat::default()
+    }
+}
+
+#[test]
+fn each_file_that_is_lost_under_one_rotated_name_is_told() {
+    let mut looking = Looking::new();
+    for (inode, seconds) in [(1, 0), (2, 3600)] {
+        looking.report("198.51.100.1", &with_loss(inode, seconds), seconds);
+        let [subject] = &looking.subjects(seconds + 1)[..] else {
+            panic!("one mail")
+        };
+        let known = "critical: losing 198.51.100.1:/log/access.log.9@0:";
+        assert!(subject.starts_with(known), "{subject}");
+    }
+    let silence = Silence {
+        subject: "198.51.100.1:/log/access.log.9@0".to_owned(),
+        since: Looking::time(3610),
+        until: Looking::time(9000),
+        why: "known".to_owned(),
+    };
+    looking.host.ledger.silence(&silence).expect("silenced");
+    looking.report("198.51.100.1", &with_loss(3, 7200), 7200);
+    assert_eq!(
+        looking.subjects(7201),
+        [""; 0],
+        "the path and the offset are enough"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::yaml::field::{ConfigField, RawText, is_host};
 use crate::yaml::secret::Secret;
 
 /// The channel that is always there: the mail of the smtp section.
-pub(crate) const MAIL_CHANNEL: &str = "mail";
+pub const MAIL_CHANNEL: &str = "mail";
 
 const LIMIT_MAX: Duration = Duration::from_mins(5);
 const EVERY_MIN: Duration = Duration::from_secs(10);

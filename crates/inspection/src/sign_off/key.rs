@@ -34,18 +34,20 @@ impl SigningKeyFile {
     /// The key of a data folder, made now if there is none.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, KeyError> {
         let path = data_dir.join(KEY_FILE);
-        let key = if let Some(text) = RealDisk.read(&path)? {
-            SigningKey::from_bytes(&bytes_of(&text).ok_or(KeyError::NoKey(path))?)
-        } else {
+        if RealDisk.read(&path)?.is_none() {
             let secret: [u8; 32] = rand::random();
             // A crash before the second file leaves the key; the next start writes its public half.
-            RealDisk.replace_secret(&path, (hex(&secret) + "\n").as_bytes())?;
-            SigningKey::from_bytes(&secret)
-        };
+            RealDisk.create_secret(&path, (hex(&secret) + "\n").as_bytes())?;
+        }
+        // The monitor and the audit may have made one at the same time: the first one counts for both.
+        let text = RealDisk.read(&path)?.unwrap_or_default();
+        let key = SigningKey::from_bytes(&bytes_of(&text).ok_or(KeyError::NoKey(path))?);
         let (public, path) = (PublicKey(key.verifying_key()), data_dir.join(PUBLIC_KEY_FILE));
         let text = format!("{public}\n");
-        if RealDisk.read(&path)?.as_deref() != Some(text.as_bytes()) {
-            RealDisk.replace(&path, text.as_bytes())?;
+        match RealDisk.read(&path)? {
+            Some(known) if known == text.as_bytes() => {}
+            Some(_) => RealDisk.replace(&path, text.as_bytes())?,
+            None => drop(RealDisk.create(&path, text.as_bytes())?),
         }
         Ok(Self(key))
     }
@@ -107,4 +109,33 @@ fn bytes_of<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(digits.get(2 * number..2 * number + 2)?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn first_users_at_the_same_moment_get_one_key() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().expect("a folder");
+            let begin = Barrier::new(4);
+            let open = || {
+                begin.wait();
+                let key = SigningKeyFile::open_or_create(dir.path()).expect("a key");
+                key.public().to_string()
+            };
+            let keys: Vec<_> = std::thread::scope(|scope| {
+                let users: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                let keys = users.into_iter().map(|user| user.join().expect("no panic"));
+                keys.collect()
+            });
+            let public = PublicKey::read(dir.path()).expect("read").expect("there");
+            assert_eq!(keys, vec![public.to_string(); 4]);
+            let files = RealDisk.list(dir.path()).expect("listed");
+            assert_eq!(files.len(), 2, "{files:?}");
+        }
+    }
 }

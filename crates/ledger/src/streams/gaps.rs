@@ -23,8 +23,10 @@ pub struct GapRecord {
     pub log: LogName,
     /// Where its file was on the source.
     pub path: String,
-    /// The first byte that is missing.
+    /// The first byte that is missing. It moves on while lost bytes are shipped after all.
     pub from: Offset,
+    /// The first byte that was missing when the gap was noticed. It names the gap in its stream.
+    pub began: Offset,
     /// At least the bytes before this one are lost. `None`: nothing is known to be missing, but the file was gone
     /// before the sender could know that it had all of it.
     pub until: Option<Offset>,
@@ -42,7 +44,7 @@ impl GapRecord {
 impl Ledger {
     /// The open gaps, oldest first.
     pub fn gaps(&self) -> Result<Vec<GapRecord>, LedgerError> {
-        let query = "SELECT gaps.source, gaps.stream, gaps.log, path, until_offset, noticed_at,
+        let query = "SELECT gaps.source, gaps.stream, gaps.log, path, from_offset, until_offset, noticed_at,
                 max(from_offset, coalesce(committed, 0)) AS first
             FROM gaps LEFT JOIN streams USING (source, stream)
             WHERE CASE WHEN until_offset IS NULL
@@ -57,6 +59,7 @@ impl Ledger {
                 log: row::text(row, "log")?,
                 path: row.get("path")?,
                 from: Offset::new(row.get("first")?),
+                began: Offset::new(row.get("from_offset")?),
                 until: until.map(Offset::new),
                 noticed_at: row::time(row, "noticed_at")?,
             })
@@ -184,6 +187,8 @@ mod tests {
         report_gap(&mut ledger, 100, Some(200));
         commit(&mut ledger, 100, 150, false);
         assert_eq!(ranges(&ledger), [(150, Some(200))]);
+        let began = ledger.gaps()?[0].began;
+        assert_eq!(began.get(), 100, "it is the same gap");
         commit(&mut ledger, 150, 200, false);
         assert_eq!(ranges(&ledger), []);
         Ok(())

@@ -1,5 +1,6 @@
 //! One machine after the other against a folder in memory, interrupted anywhere.
 
+mod interrupted;
 mod late;
 mod posix_rename;
 
@@ -157,7 +158,7 @@ impl Folder {
             return UploadOutcome::NotCreated;
         }
         let right = from == 0 || Some(from) <= self.verified(number);
-        let whole = cut != Cut::Halfway;
+        let whole = !matches!(cut, Cut::Halfway | Cut::Refused);
         let file = match (whole, right) {
             (true, true) => File::Ours,
             (true, false) => File::Foreign { size: LEN },
@@ -165,10 +166,19 @@ impl Folder {
             (false, false) => File::HalfWrong,
         };
         self.temporaries.insert(number, file);
-        if self.conditions.stat_forbidden {
+        if cut == Cut::Refused {
+            UploadOutcome::Failed
+        } else if self.conditions.stat_forbidden {
             UploadOutcome::SizeUnknown
         } else {
             UploadOutcome::Whole
+        }
+    }
+
+    /// The server crashes, and its temporary files lose the bytes that it had not written to its disk.
+    fn lose_unsynced(&mut self) {
+        for file in self.temporaries.values_mut() {
+            *file = File::Empty;
         }
     }
 
@@ -195,6 +205,10 @@ impl Folder {
             self.late.push((step, number));
             return None;
         }
+        if cut == Cut::ServerCrash {
+            self.lose_unsynced();
+            return None;
+        }
         let (mut uploaded, mut renamed) = (UploadOutcome::Failed, RenameOutcome::Refused);
         match step {
             Step::Upload { from } => uploaded = self.upload(from, number, cut),
@@ -207,7 +221,7 @@ impl Folder {
             Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
             _ => {}
         }
-        if cut != Cut::None {
+        if !matches!(cut, Cut::None | Cut::Refused) {
             return None;
         }
         let temporary = self.temporaries.get(&number).copied();
@@ -249,6 +263,10 @@ enum Cut {
     AnswerLost,
     /// The server has the request and carries it out later.
     Late,
+    /// The server's machine crashes, and bytes of the temporary files are lost.
+    ServerCrash,
+    /// The server refuses the rest of an upload, as on a full disk. The connection works. Nothing else is refused.
+    Refused,
 }
 
 fn cut() -> impl Strategy<Value = Cut> {
@@ -258,10 +276,6 @@ fn cut() -> impl Strategy<Value = Cut> {
         1 => Just(Cut::Halfway),
         1 => Just(Cut::AnswerLost),
     ]
-}
-
-fn foreign() -> impl Strategy<Value = File> {
-    prop_oneof![Just(LEN), 0..LEN * 2].prop_map(|size| File::Foreign { size })
 }
 
 fn conditions() -> impl Strategy<Value = PublishConditions> {
@@ -428,69 +442,5 @@ fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_tempora
         noted.on_compare(FileComparison::Unreadable);
         noted.on_look_temporary(temporary);
         assert_eq!(noted.step(), expected);
-    }
-}
-
-/// Interrupted attempts, and one that is not interrupted; returns its outcome.
-fn interrupted_attempts(
-    folder: &mut Folder,
-    cuts: Vec<Cut>,
-    mut at_each: impl FnMut(usize, &mut Folder),
-) -> End {
-    let mut publication = folder.publication();
-    for (moment, cut) in cuts.into_iter().enumerate() {
-        at_each(moment, folder);
-        let over = matches!(publication.step(), Step::End(_));
-        if folder.carry_out(&mut publication, cut).is_none() || over {
-            publication = folder.publication();
-        }
-    }
-    folder.attempt()
-}
-
-proptest! {
-    /// Attempts interrupted anywhere, any number of times, and a foreign file that may appear at any moment except between a
-    /// look and a rename.
-    #[test]
-    fn broken_attempts_end_in_one_right_file_or_an_untouched_foreign_one(
-        cuts in prop::collection::vec(cut(), 0..60),
-        stranger in prop::option::of((0usize..60, foreign())),
-        left_behind in prop::option::of(prop_oneof![Just(File::Half), Just(File::HalfWrong), foreign()]),
-        conditions in conditions(),
-    ) {
-        // A server that replaces files may replace the foreign one too.
-        let conditions = PublishConditions { replaces: conditions.replaces && stranger.is_none(), ..conditions };
-        let mut folder = Folder::new(conditions);
-        folder.temporaries = left_behind.map(|file| (1, file)).into_iter().collect();
-        let mut left = None;
-        let outcome = interrupted_attempts(&mut folder, cuts, |moment, folder| {
-            if let Some((at, file)) = stranger && at == moment && folder.published.is_none() {
-                folder.published = Some(file);
-                left = Some(file);
-            }
-        });
-        prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
-        if let Some(file) = left {
-            prop_assert_eq!(folder.published, Some(file));
-            prop_assert_eq!(outcome, End::NameTaken);
-            prop_assert_eq!(folder.noted, None);
-        } else {
-            prop_assert_eq!(folder.published, Some(File::Ours));
-            prop_assert!(matches!(outcome, End::Published | End::FoundThere));
-        }
-    }
-
-    /// The file is tried again until its delivery is recorded; a receiver that removes it at once gets it once.
-    #[test]
-    fn file_that_is_removed_at_once_is_sent_once(
-        cuts in prop::collection::vec(cut(), 0..60),
-        conditions in conditions(),
-    ) {
-        let conditions = PublishConditions { method: Method::Rename, receiver_removes: true, ..conditions };
-        let mut folder = Folder::new(conditions);
-        let outcome = interrupted_attempts(&mut folder, cuts, |_, _| {});
-        prop_assert!(outcome.is_published());
-        prop_assert_eq!(&folder.temporaries, &BTreeMap::new());
-        prop_assert_eq!(folder.taken, [File::Ours]);
     }
 }

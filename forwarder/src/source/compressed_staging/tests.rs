@@ -15,6 +15,7 @@ struct Staging {
     dir: TempDir,
     batch: Batch,
     destination: Destination,
+    counted: StagedBytes,
     stop: CancellationToken,
 }
 
@@ -36,6 +37,7 @@ impl Staging {
             dir,
             batch,
             destination,
+            counted: StagedBytes::default(),
             stop: CancellationToken::new(),
         }
     }
@@ -48,6 +50,7 @@ impl Staging {
             &self.destination,
             &self.batch,
             (path, file),
+            &self.counted,
             &self.stop,
         )
     }

@@ -4,9 +4,11 @@
 use std::fs;
 use std::sync::mpsc::channel;
 
-use logferry_config::{FileCompression, Publishing};
+use logferry_config::{FileCompression, Publishing, WindowManifest};
 use logferry_durable::RealDisk;
-use logferry_ledger::{BatchState, DeliveryCertainty, FILE_NAME, Ledger, PublishedBatch};
+use logferry_ledger::{
+    BatchState, DeliveryCertainty, FILE_NAME, Ledger, NewManifest, PublishedBatch, Window,
+};
 use logferry_spool::Spool;
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use proptest::prelude::*;
@@ -28,6 +30,19 @@ struct Fixture {
 impl Fixture {
     /// As many batches wait.
     fn new(batches: usize) -> Self {
+        Self::with(batches, None)
+    }
+
+    /// No batch waits, and the destination gets window manifests.
+    fn with_manifests() -> Self {
+        let settings = WindowManifest {
+            wait: std::time::Duration::from_hours(1),
+            expected_sources: Vec::new(),
+        };
+        Self::with(0, Some(settings))
+    }
+
+    fn with(batches: usize, window_manifest: Option<WindowManifest>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open_or_create(dir.path()).unwrap();
         let spool = Spool::new(RealDisk, dir.path());
@@ -36,10 +51,13 @@ impl Fixture {
             let batch = add_batch(&mut ledger, &new, b"one\n", BatchState::Ready, Timestamp::now());
             put_file(&RealDisk, &spool.path(&batch, BatchState::Ready), b"one\n");
         }
-        let edw = destination(Publishing {
-            compress: FileCompression::None,
-            ..Publishing::default()
-        });
+        let edw = Destination {
+            window_manifest,
+            ..destination(Publishing {
+                compress: FileCompression::None,
+                ..Publishing::default()
+            })
+        };
         let subscriber = logferry_config::Subscriber {
             name: edw.name.clone(),
             filter: edw.filter.clone(),
@@ -63,6 +81,39 @@ impl Fixture {
     fn take_all(&mut self) -> Vec<DeliveryTask> {
         self.worker.plan().unwrap();
         std::iter::from_fn(|| self.worker.queue.take(0)).collect()
+    }
+
+    /// Writes a window manifest and takes it, as a session does, if it is due.
+    fn take_manifest(&mut self) -> Option<DeliveryTask> {
+        let name = self.worker.destination.name.clone();
+        if self.manifests().is_empty() {
+            let manifest = NewManifest {
+                window: Window {
+                    start: 0,
+                    seconds: 1200,
+                    utc_offset: 0,
+                },
+                revision: 1,
+                name: "window.json".to_owned(),
+                content: "{}".to_owned(),
+                batches: Vec::new(),
+            };
+            let added = self
+                .worker
+                .store()
+                .ledger
+                .add_manifest(&name, &manifest, Timestamp::now());
+            added.unwrap();
+        }
+        self.worker.wrote_at = None;
+        self.worker.plan().unwrap();
+        self.worker.queue.take(0)
+    }
+
+    /// The manifests that wait.
+    fn manifests(&self) -> Vec<ManifestRecord> {
+        let name = &self.worker.destination.name;
+        self.worker.store().ledger.waiting_manifests(name).unwrap()
     }
 
     /// The reports that a session sends for these tasks, received together.
@@ -230,4 +281,47 @@ fn batch_is_due_although_other_folders_of_its_source_cannot_be_read() {
         fs::write(it.dir.path().join(state).join(SOURCE), "a plain file").unwrap();
     }
     assert_eq!(it.take_all().len(), 1);
+}
+
+#[test]
+fn destination_that_takes_a_window_manifest_is_no_longer_noted_as_down() {
+    let mut it = Fixture::with_manifests();
+    let manifest = it.take_manifest().unwrap();
+    let error = DeliveryError::NoDirectory {
+        address: "localhost:22".to_owned(),
+        directory: "/drop".to_owned(),
+    };
+    it.record(vec![SessionReport::ConnectFailed {
+        error,
+        tasks: Vec::new(),
+    }])
+    .unwrap();
+    assert!(matches!(it.worker.noted_health, NotedHealth::Down(..)));
+    it.worker.circuit.retry_now(Instant::now());
+    it.record(vec![delivered(manifest)]).unwrap();
+    assert_eq!(it.worker.noted_health, NotedHealth::Up);
+    assert_eq!(it.manifests(), []);
+}
+
+#[test]
+fn window_manifest_waits_as_long_as_its_backoff_says() {
+    let mut it = Fixture::with_manifests();
+    let max = it.worker.destination.retry.backoff.max;
+    assert!(
+        max > it.worker.destination.failed_every,
+        "or the test shows nothing"
+    );
+    let manifest = it.take_manifest().unwrap();
+    it.worker.queue.complete([&manifest]);
+    let [waiting] = &it.manifests()[..] else {
+        panic!("one manifest")
+    };
+    let next = later(Timestamp::now(), max);
+    let failed = it
+        .worker
+        .store()
+        .ledger
+        .manifest_failed(waiting.id, "it broke", next);
+    failed.unwrap();
+    assert_eq!(it.take_manifest(), None);
 }

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logferry_config::MAIL_CHANNEL;
 use logferry_ledger::{Incident, IncidentMail, NewMail, Severity};
 use logferry_text::{count, count_of, duration, natural_order, wrapped};
 
@@ -16,9 +17,6 @@ use super::machine::{News, NewsKind};
 use super::rules::{DISK, DISK_FULL, FILES};
 use crate::time::local_time;
 use logferry_inspection::time::age;
-
-/// The channel that is always there.
-pub(crate) const MAIL: &str = "mail";
 
 /// Incidents that a mail describes. `logferry alerts` has all.
 const DESCRIBED_MAX: usize = 100;
@@ -41,7 +39,7 @@ pub(crate) fn mail(
     zone: &TimeZone,
     now: Timestamp,
 ) -> Option<IncidentMail> {
-    let news = news.iter().filter(|it| is_for(&it.incident, MAIL)).cloned();
+    let news = news.iter().filter(|it| is_told(&it.incident)).cloned();
     let news: Vec<_> = news.collect();
     if news.is_empty() {
         return None;
@@ -82,12 +80,10 @@ fn composed(news: &[News], open: OpenNow, zone: &TimeZone, now: Timestamp) -> Op
     })
 }
 
-/// Whether an incident is told by this channel.
-fn is_for(incident: &Incident, channel: &str) -> bool {
-    match incident.channels.as_slice() {
-        [] => channel == MAIL,
-        channels => channels.iter().any(|it| it == channel),
-    }
+/// Whether the mail tells of an incident. It is told what names no channel.
+fn is_told(incident: &Incident) -> bool {
+    let channels = &incident.channels;
+    channels.is_empty() || channels.iter().any(|it| it == MAIL_CHANNEL)
 }
 
 /// What begins or becomes worse is first, the worst of it before the rest; then what is still open, and what is over.
