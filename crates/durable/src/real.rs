@@ -179,7 +179,7 @@ impl RealDisk {
         let mut file = options
             .open(&temporary)
             .map_err(at(DiskOperation::Open, &temporary))?;
-        keep_owner(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
+        new_owner::like(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
         file.write_all(contents)
             .map_err(at(DiskOperation::Append, &temporary))?;
         file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
