@@ -148,19 +148,27 @@ enum UploadState {
     Gone,
 }
 
+/// The note in the ledger that the file may have been published. No temporary file that a note is about is removed before the
+/// note, unless the file is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoteState {
+    /// There is none.
+    None,
+    /// An earlier attempt made it, about this temporary name.
+    Before,
+    /// This attempt made it, about this temporary name.
+    Now,
+    /// It is about an earlier temporary name, whose file is still there.
+    OtherName,
+}
+
 /// One attempt to publish one file.
 #[derive(Debug)]
 pub(crate) struct PublishSteps {
     len: u64,
     verify: VerifyMode,
     method: PublishMethod,
-    /// Whether the ledger says that the file may have been published.
-    noted: bool,
-    /// Whether an earlier attempt noted that.
-    noted_before: bool,
-    /// Whether the ledger has a note, be it about this temporary name or about an earlier one. No file that a note is about is
-    /// removed before the note.
-    has_note: bool,
+    note: NoteState,
     /// The number of the temporary name that the step applies to, from 1.
     temporary: u8,
     /// The last one that this attempt, or the one that noted, has used.
@@ -180,9 +188,7 @@ impl PublishSteps {
             len,
             verify,
             method,
-            noted: noted.is_some(),
-            noted_before: noted.is_some(),
-            has_note: noted.is_some(),
+            note: noted.map_or(NoteState::None, |_| NoteState::Before),
             temporary: noted.unwrap_or(1),
             last_temporary: noted.unwrap_or(1),
             clearing: None,
@@ -231,7 +237,7 @@ impl PublishSteps {
         match comparison {
             FileComparison::Same => self.clear(PublishOutcome::FoundThere),
             FileComparison::Different => self.leave(PublishOutcome::NameTaken),
-            FileComparison::Unreadable if there && self.noted => {
+            FileComparison::Unreadable if there && self.is_noted() => {
                 // It is ours if the temporary name is gone. If not, this attempt cannot continue.
                 (self.upload_state, self.method) = (UploadState::Refused, PublishMethod::Rename);
                 self.has_posix_rename = false;
@@ -250,13 +256,13 @@ impl PublishSteps {
             return self.on_look_for_clearing(status, outcome);
         }
         match (status, self.upload_state) {
-            (NameStatus::Absent, UploadState::Gone) if !self.noted_before => {
+            (NameStatus::Absent, UploadState::Gone) if self.note != NoteState::Before => {
                 self.leave(PublishOutcome::RenameRefused);
             }
-            (NameStatus::Absent, _) if self.noted => {
+            (NameStatus::Absent, _) if self.is_noted() => {
                 self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway);
             }
-            (NameStatus::Unknown, _) if self.noted => {
+            (NameStatus::Unknown, _) if self.is_noted() => {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
             (_, UploadState::Refused | UploadState::Gone) => self.was_refused(),
@@ -265,11 +271,11 @@ impl PublishSteps {
             }
             // A longer file cannot be truncated.
             (NameStatus::Present { size: Some(len) }, _)
-                if (RESUME_MIN..=self.len).contains(&len) || (self.noted && len == self.len) =>
+                if (RESUME_MIN..=self.len).contains(&len) || (self.is_noted() && len == self.len) =>
             {
                 self.step = PublishStep::VerifyBeginning { len };
             }
-            (NameStatus::Present { size: None }, _) if self.noted => {
+            (NameStatus::Present { size: None }, _) if self.is_noted() => {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
             // An account that may not remove files has left it: no further one is made.
@@ -288,13 +294,13 @@ impl PublishSteps {
     /// `same`: the number of bytes from the beginning that are equal; `None` if there is no file.
     pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
         match same {
-            None if self.upload_state == UploadState::Gone && !self.noted_before => {
+            None if self.upload_state == UploadState::Gone && self.note != NoteState::Before => {
                 self.leave(PublishOutcome::RenameRefused);
             }
-            None if self.noted => self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway),
+            None if self.is_noted() => self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway),
             _ if matches!(self.upload_state, UploadState::Refused | UploadState::Gone) => self.was_refused(),
             // A hanging server may still carry out the rename: a correct file is not opened for writing again.
-            Some(same) if self.noted && same == self.len => {
+            Some(same) if self.is_noted() && same == self.len => {
                 self.upload_state = UploadState::Uploaded;
                 self.step = PublishStep::Look;
             }
@@ -348,7 +354,7 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_note(&mut self) {
-        (self.noted, self.has_note) = (true, true);
+        self.note = NoteState::Now;
         self.step = PublishStep::Look;
     }
 
@@ -365,7 +371,7 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_forget(&mut self, outcome: PublishOutcome) {
-        (self.noted, self.has_note) = (false, false);
+        self.note = NoteState::None;
         self.clear(outcome);
     }
 
@@ -373,10 +379,15 @@ impl PublishSteps {
         self.remove_up_to(self.temporary - 1, outcome);
     }
 
+    /// Whether the file may have been published from this temporary name.
+    fn is_noted(&self) -> bool {
+        matches!(self.note, NoteState::Before | NoteState::Now)
+    }
+
     /// The final name is free, as far as the server shows it.
     fn name_is_free(&mut self) {
         self.step = match self.upload_state {
-            UploadState::Fresh if self.noted || self.len >= RESUME_MIN => PublishStep::LookTemporary,
+            UploadState::Fresh if self.is_noted() || self.len >= RESUME_MIN => PublishStep::LookTemporary,
             UploadState::Fresh => PublishStep::Upload { from: 0 },
             UploadState::Uploaded => PublishStep::Publish(self.method),
             // The server may have renamed the file and reported an error.
@@ -404,8 +415,9 @@ impl PublishSteps {
             self.temporary += 1;
             self.last_temporary = self.temporary;
             self.upload_state = UploadState::Fresh;
-            // The note is about another temporary name, whose file is still there. It stays in the ledger.
-            (self.noted, self.noted_before) = (false, false);
+            if self.note != NoteState::None {
+                self.note = NoteState::OtherName;
+            }
             self.name_is_free();
         } else if self.upload_state == UploadState::NotCreated {
             self.leave(PublishOutcome::NotUploaded);
@@ -453,7 +465,7 @@ impl PublishSteps {
 
     /// The temporary file is correct.
     fn verified(&mut self) {
-        self.step = if self.noted {
+        self.step = if self.is_noted() {
             PublishStep::Look
         } else {
             PublishStep::Note
@@ -462,10 +474,10 @@ impl PublishSteps {
 
     /// Ends without publishing, and removes the temporary file.
     fn leave(&mut self, outcome: PublishOutcome) {
-        if self.has_note {
-            self.step = PublishStep::Forget(outcome);
-        } else {
+        if self.note == NoteState::None {
             self.clear(outcome);
+        } else {
+            self.step = PublishStep::Forget(outcome);
         }
     }
 }
