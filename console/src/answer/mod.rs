@@ -8,3 +8,4 @@ pub(crate) mod peer;
 pub(crate) mod piece_writer;
 pub(crate) mod problem;
 pub(crate) mod stream_body;
+pub(crate) mod visible_text;

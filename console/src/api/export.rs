@@ -13,7 +13,6 @@ use logferry_store::{Hit, SearchProgress};
 use logferry_text::size;
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use utoipa::IntoParams;
@@ -21,10 +20,11 @@ use utoipa::IntoParams;
 use super::line_query::{LineQuery, TimeRange};
 use super::search::{NDJSON, PageParams, line_of, line_search};
 use crate::answer::input::QueryInput;
-use crate::answer::json_body::{has_effect, to_json};
+use crate::answer::json_body::to_json;
 use crate::answer::piece_writer::PieceWriter;
 use crate::answer::problem::Problem;
 use crate::answer::stream_body::{self, UNBUFFERED};
+use crate::answer::visible_text::visible;
 use crate::app::lines::{HitTaker, LineSearch, SearchFacts, SearchTurn};
 use crate::app::state::AppState;
 use crate::login::principal::Reader;
@@ -254,24 +254,6 @@ impl HitTaker for ExportTaker {
     fn progress(&mut self, _: &SearchProgress) -> bool {
         self.lines.flush()
     }
-}
-
-/// A line without characters that do something: they are written as `\u{9b}`, other bytes as `\xff`.
-fn visible(line: &[u8]) -> String {
-    let mut text = String::with_capacity(line.len());
-    for chunk in line.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character != '\t' && (character.is_control() || has_effect(character)) {
-                text.extend(character.escape_unicode());
-            } else {
-                text.push(character);
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 fn csv_row(hit: &Hit) -> String {

@@ -28,8 +28,6 @@ const AROUND: usize = 10;
 const AROUND_MAX: usize = 200;
 /// Marked lines of one answer.
 const LISTED_MAX: usize = 1000;
-const NOTE_MAX: usize = 2000;
-const ASSIGNEE_MAX: usize = 64;
 
 /// How much around it.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -407,15 +405,7 @@ impl AppState {
         change: TicketChange,
         who: String,
     ) -> Result<TicketRow, Problem> {
-        let too_long = |text: &Option<String>, most| {
-            text.as_ref()
-                .is_some_and(|text| text.chars().count() > most || text.contains('\0'))
-        };
-        if too_long(&change.note, NOTE_MAX) || too_long(&change.assignee, ASSIGNEE_MAX) {
-            return Err(Problem::bad_request(format!(
-                "a note has at most {NOTE_MAX} characters, and an assignee {ASSIGNEE_MAX}"
-            )));
-        }
+        change.check().map_err(Problem::bad_request)?;
         let line = self.line_to_mark(id).await?;
         let row = self
             .database

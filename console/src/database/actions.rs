@@ -6,8 +6,8 @@ use rusqlite::{Connection, Row, params};
 use super::{ConsoleDb, milliseconds, timestamp};
 use crate::error::ConsoleError;
 
-/// How long an entry is kept.
-const KEPT_MS: i64 = 400 * 24 * 3_600_000;
+/// How long an entry is kept, and what is over of marks and requests.
+pub(super) const KEPT_MS: i64 = 400 * 24 * 3_600_000;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]

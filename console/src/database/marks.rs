@@ -14,6 +14,10 @@ use crate::error::ConsoleError;
 /// Bytes of a line that are kept with its mark.
 const TEXT_MAX: usize = 16 << 10;
 
+/// Characters of a note, and of the name of an assignee.
+const NOTE_MAX: usize = 2000;
+const ASSIGNEE_MAX: usize = 64;
+
 /// A kind of mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MarkKind {
@@ -154,6 +158,22 @@ pub(crate) struct TicketChange {
     pub(crate) assignee: Option<String>,
 }
 
+impl TicketChange {
+    /// Why it cannot be written, for people.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let is_wrong = |text: &Option<String>, most| {
+            text.as_ref()
+                .is_some_and(|text| text.chars().count() > most || text.contains('\0'))
+        };
+        if is_wrong(&self.note, NOTE_MAX) || is_wrong(&self.assignee, ASSIGNEE_MAX) {
+            return Err(format!(
+                "a note has at most {NOTE_MAX} characters and an assignee {ASSIGNEE_MAX}, and none of them is U+0000"
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl ConsoleDb {
     /// Sets or clears a mark, or turns it over (`None`); returns the marks then.
     pub(crate) fn mark(
@@ -165,6 +185,7 @@ impl ConsoleDb {
         now: Timestamp,
     ) -> Result<MarkSet, ConsoleError> {
         self.write("mark a line", |sql| {
+            remove_cleared(sql, now)?;
             put_line(sql, line, who, now)?;
             let column = kind.column();
             let was: bool = sql.query_row(
@@ -332,6 +353,20 @@ impl ConsoleDb {
 const MARK_COLUMNS: &str = "marks.line, time_ms, source, log, level, text, is_pinned, is_ticket, is_hidden, \
                             marks.changed_at, changed_by";
 
+/// Removes lines whose marks were cleared long ago, with their tickets.
+fn remove_cleared(sql: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let kept_from = milliseconds(now).saturating_sub(actions::KEPT_MS);
+    let cleared =
+        "SELECT line FROM marks WHERE is_pinned = 0 AND is_ticket = 0 AND is_hidden = 0 AND changed_at < ?1";
+    for table in ["tickets", "marks"] {
+        sql.execute(
+            &format!("DELETE FROM {table} WHERE line IN ({cleared})"),
+            [kept_from],
+        )?;
+    }
+    Ok(())
+}
+
 fn put_line(sql: &Connection, line: &MarkedLine, who: &str, now: Timestamp) -> rusqlite::Result<()> {
     let text = line.text.get(..TEXT_MAX).unwrap_or(&line.text);
     sql.execute(
@@ -404,4 +439,53 @@ fn ticket_row(row: &Row<'_>) -> rusqlite::Result<TicketRow> {
         opened_by: row.get(15)?,
         ticket_changed_at: timestamp(row.get(16)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn lines_whose_marks_were_cleared_long_ago_go_and_the_others_stay() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut db = ConsoleDb::open_or_create(dir.path()).expect("opened");
+        let start: Timestamp = "2026-11-21T08:00:00Z".parse().expect("a time");
+        let line = |name: &str| MarkedLine {
+            line: name.to_owned(),
+            time_ms: 0,
+            source: "a".to_owned(),
+            log: None,
+            level: None,
+            text: b"text".to_vec(),
+        };
+        let mark = |db: &mut ConsoleDb, name: &str, kind, is_set, days: i64| {
+            let now = start + SignedDuration::from_hours(24 * days);
+            db.mark(&line(name), kind, Some(is_set), "ann", now)
+                .expect("marked");
+        };
+        mark(&mut db, "cleared@0", MarkKind::Ticket, true, 0);
+        mark(&mut db, "cleared@0", MarkKind::Ticket, false, 0);
+        mark(&mut db, "pinned@0", MarkKind::Pin, true, 0);
+        let is_there = |db: &ConsoleDb, name| db.marked_line(name).expect("read").is_some();
+        mark(&mut db, "other@0", MarkKind::Pin, true, 399);
+        assert!(is_there(&db, "cleared@0") && is_there(&db, "pinned@0"));
+        mark(&mut db, "other@0", MarkKind::Hidden, true, 401);
+        assert!(!is_there(&db, "cleared@0") && is_there(&db, "pinned@0"));
+    }
+
+    #[test]
+    fn a_note_that_is_too_long_or_has_a_zero_is_refused() {
+        let check = |note: String| {
+            let note = Some(note);
+            TicketChange {
+                note,
+                ..TicketChange::default()
+            }
+            .check()
+        };
+        assert_eq!(check("x".repeat(NOTE_MAX)), Ok(()));
+        assert!(check("x".repeat(NOTE_MAX + 1)).is_err() && check("\0".to_owned()).is_err());
+    }
 }

@@ -32,6 +32,8 @@ impl ConsoleDb {
         let body = serde_json::to_string(&request.action).unwrap_or_default();
         let (action, subject) = action_words(&request.action);
         self.write("record a request", |sql| {
+            let kept_from = milliseconds(request.at).saturating_sub(actions::KEPT_MS);
+            sql.execute("DELETE FROM requests WHERE ended_at < ?1", [kept_from])?;
             sql.execute(
                 "INSERT INTO requests (id, at, who, body) VALUES (?1, ?2, ?3, ?4)",
                 params![request.id, milliseconds(request.at), request.who, body],
@@ -116,5 +118,43 @@ fn action_words(action: &RequestedAction) -> (&'static str, String) {
             subject, seconds: 0, ..
         } => ("end silence", subject.clone()),
         RequestedAction::Silence { subject, .. } => ("silence", subject.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn requests_that_ended_long_ago_go_and_open_ones_stay() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut db = ConsoleDb::open_or_create(dir.path()).expect("opened");
+        let start: Timestamp = "2026-11-21T08:00:00Z".parse().expect("a time");
+        let request = |id: &str, days: i64| ConsoleRequest {
+            id: id.to_owned(),
+            at: start + SignedDuration::from_hours(24 * days),
+            who: "ann".to_owned(),
+            action: RequestedAction::Retry {
+                batches: vec!["a".to_owned()],
+            },
+        };
+        let (ended, open) = (request("ended", 0), request("open", 0));
+        db.add_request(&ended).expect("added");
+        db.add_request(&open).expect("added");
+        db.end_request(&ended, "done", start).expect("ended");
+        let ids = |db: &ConsoleDb| -> Vec<_> {
+            let page = ListPage {
+                limit: 10,
+                after: None,
+            };
+            let rows = db.requests(&page).expect("listed");
+            rows.into_iter().map(|row| row.request.id).collect()
+        };
+        db.add_request(&request("later", 399)).expect("added");
+        assert_eq!(ids(&db), ["later", "open", "ended"]);
+        db.add_request(&request("latest", 401)).expect("added");
+        assert_eq!(ids(&db), ["latest", "later", "open"]);
     }
 }

@@ -11,8 +11,8 @@ use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::links::query_text;
 use super::parts::times;
-use crate::answer::json_body::has_effect;
 use crate::answer::problem::Problem;
+use crate::answer::visible_text::visible;
 use crate::app::state::AppState;
 use crate::database::{
     ActionRow, ListPage, MarkKind, MarkRow, TicketChange, TicketChoice, TicketRow, TicketStatus,
@@ -24,10 +24,6 @@ const SHOWN_MAX: usize = 500;
 
 /// Entries of the trail.
 const ACTIONS_SHOWN: usize = 100;
-
-/// Characters of a note, and of a name.
-const NOTE_MAX: usize = 2000;
-const NAME_MAX: usize = 64;
 
 const STATUSES: [(TicketStatus, &str); 3] = [
     (TicketStatus::Open, "open"),
@@ -180,16 +176,12 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let status = STATUSES.iter().find(|(_, name)| *name == form.status);
     let (status, _) = status.ok_or_else(|| Problem::bad_request("this is no status of a ticket"))?;
-    if form.note.chars().count() > NOTE_MAX || form.assignee.chars().count() > NAME_MAX {
-        return Err(Problem::bad_request(format!(
-            "a note has at most {NOTE_MAX} characters, a name {NAME_MAX}"
-        )));
-    }
     let change = TicketChange {
         status: Some(*status),
         note: Some(form.note),
         assignee: Some(form.assignee),
     };
+    change.check().map_err(Problem::bad_request)?;
     let changed = state.database.run(move |db| {
         let Some(row) = db.marked_line(&form.line)? else {
             return Ok(false);
@@ -310,21 +302,6 @@ fn of_line(time_ms: i64) -> Timestamp {
     Timestamp::from_millisecond(time_ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// A line, or what a person wrote, as text; control characters, and those that turn the direction of what follows, as what they are.
-fn visible(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let is_strange = |c: char| (c.is_control() && c != '\t') || has_effect(c);
-    text.chars()
-        .fold(String::with_capacity(text.len()), |mut shown, c| {
-            if is_strange(c) {
-                shown.extend(c.escape_unicode());
-            } else {
-                shown.push(c);
-            }
-            shown
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,12 +332,5 @@ mod tests {
             ticket_changed_at: now,
         };
         assert_eq!(TicketView::new(&ticket).note_shown, "x\\u{202e}txt\\u{1b}");
-    }
-
-    #[test]
-    fn what_a_terminal_or_the_eye_would_obey_is_shown_as_what_it_is() {
-        assert_eq!(visible(b"a\x1b[2Jb\x00\xff"), "a\\u{1b}[2Jb\\u{0}\u{fffd}");
-        assert_eq!(visible("x\u{202e}txt.exe".as_bytes()), "x\\u{202e}txt.exe");
-        assert_eq!(visible("tab\tstays <b>".as_bytes()), "tab\tstays <b>");
     }
 }

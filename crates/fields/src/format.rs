@@ -9,7 +9,7 @@ use logferry_text::nearest;
 use logferry_time_windows::{LineTime, TimeReader, TimestampFormat};
 
 use crate::escape::ValueEscape;
-use crate::field::LineField;
+use crate::field::{FieldName, LineField};
 use crate::level::Level;
 use crate::log_format::{LogFormat, LogFormatError};
 use crate::text::without_line_end;
@@ -163,6 +163,21 @@ impl Format {
                 fields.extend(Level::in_text(line).map(|(_, word)| LineField::new("level", word)));
             }
             Kind::Pasted(format) => read_first(std::slice::from_ref(&**format), line, fields),
+        }
+    }
+
+    /// The name of a line's field, without escapes: only JSON has them in names.
+    pub fn name<'l>(&self, line: &'l [u8], field: &'l LineField<'_>) -> Cow<'l, [u8]> {
+        let name = field.name(line);
+        let is_json = match &self.0 {
+            Kind::Json => true,
+            Kind::Auto => keyed::is_json(line),
+            _ => false,
+        };
+        if is_json && matches!(field.name, FieldName::InLine(_)) {
+            ValueEscape::Json.remove(name)
+        } else {
+            Cow::Borrowed(name)
         }
     }
 

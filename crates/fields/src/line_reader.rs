@@ -62,14 +62,19 @@ impl<'f> LineReader<'f> {
     }
 
     /// Names and values of the last line's fields, without escapes. If a name is there several times, its first value counts.
-    pub fn values<'l>(&'l self, line: &'l [u8]) -> impl Iterator<Item = (&'l [u8], Cow<'l, [u8]>)> {
+    pub fn values<'l>(&'l self, line: &'l [u8]) -> impl Iterator<Item = (Cow<'l, [u8]>, Cow<'l, [u8]>)> {
         let fields = self.fields.iter();
-        fields.filter_map(move |field| Some((field.name(line), self.format.value(line, field)?)))
+        fields.filter_map(move |field| Some((self.format.name(line, field), self.format.value(line, field)?)))
     }
 
-    /// The value of the last line's field of this name, without escapes.
+    /// The value of the last line's field of this name, both without escapes.
     pub fn field<'l>(&self, line: &'l [u8], name: &[u8]) -> Option<Cow<'l, [u8]>> {
-        let field = self.fields.iter().find(|field| field.name(line) == name)?;
+        // A name as it is escaped in the line counts, too: some were copied from there.
+        let is_named = |field: &&LineField<'_>| {
+            let raw = field.name(line);
+            raw == name || (raw.contains(&b'\\') && *self.format.name(line, field) == *name)
+        };
+        let field = self.fields.iter().find(is_named)?;
         self.format.value(line, field)
     }
 }

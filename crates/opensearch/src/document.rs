@@ -30,6 +30,9 @@ const SERVICE_NAMES: [&[u8]; 5] = [
     b"application",
 ];
 
+/// The first second of the year 1: the server takes no earlier one.
+const OLDEST_TIME: i64 = -62_135_596_800;
+
 /// Names of LogFlow's own, which are not among its extra fields.
 const OWN_NAMES: [&str; 4] = ["timestamp", "level", "service", "message"];
 
@@ -182,7 +185,7 @@ impl<'a> DocumentWriter<'a> {
             None => (None, None),
         };
         LineDocument {
-            timestamp: Timestamp::from_second(self.time.max(0)).unwrap_or_default(),
+            timestamp: Timestamp::from_second(self.time.max(OLDEST_TIME)).unwrap_or_default(),
             level: facts.level.map(level_word),
             service: service.or(in_brackets).or_else(|| origin.log.map(Cow::Borrowed)),
             message: message.or(after).unwrap_or_else(|| String::from_utf8_lossy(line)),
@@ -226,7 +229,7 @@ impl<'a> DocumentWriter<'a> {
             if used.contains(&Some(name)) {
                 continue;
             }
-            let name = field_name(name);
+            let name = field_name(&self.origin.format.name(line, field));
             if OWN_NAMES.contains(&&*name) || !names.insert(name.clone()) {
                 continue;
             }

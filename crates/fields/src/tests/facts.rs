@@ -244,3 +244,25 @@ fn text_that_looks_like_syslog_has_the_level_of_its_words() {
     ];
     check("auto", &lines);
 }
+
+#[test]
+fn a_field_is_found_by_its_name_with_and_without_escapes() {
+    let format = Format::parse("json").expect("a format");
+    let mut reader = LineReader::new(&format, 0);
+    let line = br#"{"gr\u00f6\u00dfe":"1","a\"b":"2","plain":"3"}"#;
+    reader.read(line);
+    let value = |name: &str| {
+        reader
+            .field(line, name.as_bytes())
+            .map(std::borrow::Cow::into_owned)
+    };
+    assert_eq!(value("größe"), Some(b"1".to_vec()));
+    assert_eq!(value("gr\\u00f6\\u00dfe"), Some(b"1".to_vec()));
+    assert_eq!(
+        (value("a\"b"), value("plain")),
+        (Some(b"2".to_vec()), Some(b"3".to_vec()))
+    );
+    assert_eq!(value("other"), None);
+    let names: Vec<_> = reader.values(line).map(|(name, _)| name.into_owned()).collect();
+    assert_eq!(names, ["größe".as_bytes(), b"a\"b", b"plain"]);
+}

@@ -125,3 +125,18 @@ proptest! {
         prop_assert_eq!(&documents[0]["batch"], "accessLog_26112108_00-19_h1");
     }
 }
+
+#[test]
+fn line_from_before_1970_keeps_its_time() {
+    let lines: [&[u8]; 2] = [
+        br#"{"time":"1969-07-20T20:17:40Z"}"#,
+        br#"{"gr\u00f6\u00dfe":"5"}"#,
+    ];
+    let documents = documents("json", &lines);
+    assert_eq!(documents[0]["timestamp"], "1969-07-20T20:17:40Z");
+    assert_eq!(
+        documents[1]["extra_fields"],
+        json!({"größe": "5"}),
+        "a name without escapes"
+    );
+}

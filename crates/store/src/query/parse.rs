@@ -79,8 +79,8 @@ fn opens_quote(before: &str) -> bool {
 }
 
 fn is_field_name(name: &str) -> bool {
-    let is_of_name = |character: char| character.is_ascii_alphanumeric() || "_.-@".contains(character);
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || "_@".contains(first))
+    let is_of_name = |character: char| character.is_alphanumeric() || "_.-@".contains(character);
+    name.starts_with(|first: char| first.is_alphabetic() || "_@".contains(first))
         && name.chars().all(is_of_name)
 }
 
@@ -201,6 +201,7 @@ mod tests {
                 vec!["text of 10", "text of 8", "text of 2"],
             ),
             ("it\"s \"*\"", vec!["text of 4", "text of 1"]),
+            ("größe:5 数量:7", vec!["größe=Some(\"5\")", "数量=Some(\"7\")"]),
             ("", vec![]),
         ] {
             assert_eq!(parts(text), expected, "{text}");

@@ -204,7 +204,7 @@ pub(super) fn fields_of(line: &[u8], reader: &mut LineReader<'_>) -> Vec<(String
     let facts = reader.read(line);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let fields = reader.values(line);
-    let mut fields: Vec<_> = fields.map(|(name, value)| (text(name), text(&value))).collect();
+    let mut fields: Vec<_> = fields.map(|(name, value)| (text(&name), text(&value))).collect();
     for (name, value) in [("method", facts.method), ("path", facts.path)] {
         if let Some(value) = value
             .as_deref()
