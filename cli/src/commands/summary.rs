@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_time_that_is_not_over_is_told() {
-        let at = |second| Timestamp::from_second(1_795_250_000 + second).unwrap();
+        let at = |second: i64| Timestamp::from_second(1_795_250_000 + second).unwrap();
         assert_eq!(
             not_over(at(600), at(0), &TimeZone::UTC),
             "this time is not over: it ends at 2026-11-21 08:43:20, and now it is 2026-11-21\n  08:33:20; the numbers are those until \
