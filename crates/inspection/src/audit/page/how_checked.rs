@@ -78,28 +78,27 @@ fn remote(read_back: Option<&ReadBack>) -> String {
                 audit --verify` does)."
             .to_owned();
     };
-    let mut text = match done.deliveries {
+    let mut sentences = vec![match done.deliveries {
         0 => "No delivered file was read back.".to_owned(),
         deliveries => format!(
             "The files of {} were looked for at their destinations, read whole and compared by SHA-256.",
             count_of(deliveries, "delivery")
         ),
-    };
+    }];
     if done.unrecorded > 0 {
-        text += &format!(
-            " Not read: the files of {} by an earlier version, which recorded no SHA-256 of them.",
+        sentences.push(format!(
+            "Not read: the files of {} by an earlier version, which recorded no SHA-256 of them.",
             count_of(done.unrecorded, "delivery")
-        );
+        ));
     }
     for (names, reason) in [
         (&done.unread, "could not be read to the end"),
         (&done.unknown, "is not configured any more"),
     ] {
-        for name in names {
-            text += &format!(" Not compared: the files at {name}, which {reason}.");
-        }
+        let told = |name| format!("Not compared: the files at {name}, which {reason}.");
+        sentences.extend(names.iter().map(told));
     }
-    text
+    sentences.join(" ")
 }
 
 #[cfg(test)]
