@@ -109,33 +109,6 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
 }
 
 #[test]
-fn yaml_that_is_not_for_configurations_is_told_as_what_it_is() {
-    check_relay(
-        "  limits: &base {max_connections: 5}\n  batch:\n    <<: *base\n",
-        &[
-            "5: relay.batch.<<: mappings are not merged here; write the settings of the other mapping out instead",
-        ],
-    );
-    check(
-        "sender:\n  relay: http://r:5001\n  logs: [{path: ${P}}]\n",
-        &["3: has `${P}` between brackets, where it needs quotes; write `\"${P}\"`"],
-    );
-    check(
-        "housekeeper:\n  data_dir: *spool\n",
-        &[
-            "2: `*spool` stands for the value that is marked `&spool`, and none above it is; mark it, or write the value in \
-             quotes if the `*` belongs to it",
-        ],
-    );
-    check(
-        "# one\n---\nhousekeeper: {}\n---\nrelay: {}\n",
-        &[
-            "4: `---` begins a second document, and a configuration is one; write all sections in one, without this line",
-        ],
-    );
-}
-
-#[test]
 fn a_key_written_twice_is_named() {
     check(
         "\nhousekeeper:\n  data_dir: a\n  data_dir: b\n",

@@ -244,3 +244,45 @@ fn a_tilde_and_ages_in_the_wrong_order_are_told() {
         ],
     );
 }
+
+#[test]
+fn yaml_that_is_not_for_configurations_is_told_as_what_it_is() {
+    check(
+        "relay:
+  groups: [{name: a, listen: '127.0.0.1:0'}]
+  limits: &base {max_connections: 5}
+  batch:
+    <<: *base
+",
+        &[
+            "5: relay.batch.<<: mappings are not merged here; write the settings of the other mapping out instead",
+        ],
+    );
+    check(
+        "sender:
+  relay: http://r:5001
+  logs: [{path: ${P}}]
+",
+        &["3: has `${P}` between brackets, where it needs quotes; write `\"${P}\"`"],
+    );
+    check(
+        "housekeeper:
+  data_dir: *spool
+",
+        &[
+            "2: `*spool` stands for the value that is marked `&spool`, and none above it is; mark it, or write the value in \
+             quotes if the `*` belongs to it",
+        ],
+    );
+    check(
+        "# one
+---
+housekeeper: {}
+---
+relay: {}
+",
+        &[
+            "4: `---` begins a second document, and a configuration is one; write all sections in one, without this line",
+        ],
+    );
+}

@@ -13,6 +13,7 @@ mod lock;
 mod new_owner;
 mod real;
 mod sign_file;
+mod space;
 
 use std::fmt;
 use std::io::{self, Read, Seek};
@@ -20,8 +21,9 @@ use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
-pub use real::{DiskSpace, LinkOutcome, RealDisk, RealFile, disk_space};
+pub use real::{LinkOutcome, RealDisk, RealFile};
 pub use sign_file::SignFile;
+pub use space::{DiskSpace, disk_space};
 
 /// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
