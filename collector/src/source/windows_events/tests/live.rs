@@ -6,7 +6,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{CHUNK, Folder, HEADER, INTERVAL, chunk, evtx, numbers};
-use crate::capture::testing::MemoryCapture;
 use crate::source::SourceContext;
 use crate::source::testing::{context, until};
 use crate::source::windows_events::follow::follow;
@@ -154,8 +153,22 @@ async fn large_file_is_left_in_the_middle_when_the_collector_stops_and_read_on_b
     let folder = Folder::new();
     let chunks: Vec<_> = (0..400).map(|at| chunk(at * 4 + 1, at)).collect();
     folder.put("large.evtx", &evtx(&chunks));
-    let begun = |_: &SourceContext, kept: &MemoryCapture| !kept.records().is_empty();
-    let (first, position, _) = folder.follow(None, begun).await;
+    let (context, kept) = context(None);
+    let context = SourceContext {
+        max_record: 64 << 10,
+        ..context
+    };
+    let settings = folder.settings();
+    let stop = async {
+        // Looked at whenever something was done: so at most two parts are captured.
+        while kept.records().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        context.shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(follow(&settings, &context, INTERVAL), stop);
+    ended.expect("stopped");
+    let (first, position) = (kept.records(), context.capture.position());
     assert!(first.len() < 1600, "{}", first.len());
     let rest = 1600 - first.len();
     let (second, ..) = folder
