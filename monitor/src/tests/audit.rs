@@ -1,7 +1,7 @@
 //! The audit finds every discrepancy, and nothing else.
 
 use logferry_ledger::{
-    Batch, BatchFilter, BatchState, DeliveryCertainty, NewBatch, ResendRequestOutcome, StreamRecord,
+    Batch, BatchFilter, BatchState, DeliveryCertainty, ResendRequestOutcome, StreamRecord,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
@@ -248,11 +248,13 @@ fn two_batches_with_one_name_are_found() {
     let first = new_batch("198.51.100.1", "2026-11-21T03:00:00Z");
     host.ledger.open_batch(&first, at(NOW)).expect("opened");
     let second = host.ledger.open_batch(&first, at(NOW)).expect("opened");
-    let clash = NewBatch {
-        base_name: second.name(),
-        ..first
-    };
+    let mut clash = first;
+    clash.base_name = "clash".to_owned();
     host.ledger.open_batch(&clash, at(NOW)).expect("opened");
+    // An older version could give a name twice.
+    let sqlite = rusqlite::Connection::open(host.ledger.path()).expect("a ledger");
+    let rename = "UPDATE batches SET base_name = ?1 WHERE base_name = 'clash'";
+    sqlite.execute(rename, [second.name()]).expect("renamed");
     assert_eq!(kinds(&host), found(&second, DiscrepancyKind::NameDoubled));
 }
 
