@@ -119,7 +119,7 @@ mod tests {
                 ledger.silence(&silence)?;
                 if fails {
                     let path = dir.path().to_owned();
-                    return Err(LedgerError::Missing { path });
+                    return Err(LedgerError::Missing { path, trace: None });
                 }
                 Ok(Some("silenced".to_owned()))
             })
