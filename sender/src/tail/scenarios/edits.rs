@@ -41,7 +41,8 @@ impl Simulation {
             .iter()
             .map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte })
             .collect();
-        let edited = [b"edited ".as_slice(), &edited].concat();
+        // A file that held the same before could not be distinguished from this one.
+        let edited = [self.unique("edited", " ").as_bytes(), &edited].concat();
         if let Some(file) = self.disk.get(&name).filter(|_| in_place) {
             self.disk.truncate(&file);
             self.disk.append(&file, &edited);
