@@ -27,10 +27,10 @@ mod ledger_file;
 mod line_store;
 mod log_formats;
 mod opensearch;
+mod reported_error;
 mod round;
 #[cfg(test)]
 mod tests;
-mod told_error;
 mod worker;
 
 pub use error::IndexerError;

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::IndexerError;
 use crate::opensearch::SinkThread;
+use crate::reported_error::ReportedError;
 use crate::round::IndexSession;
-use crate::told_error::ToldError;
 
 /// Name of the lock in the indexer's folder.
 const LOCK_FILE: &str = "indexer.lock";
@@ -102,7 +102,7 @@ impl IndexerThread {
         let (data_dir, shown) = (self.config.data_dir.display(), store_dir.display());
         tracing::info!("indexer started: it reads {data_dir} and writes {shown}");
         let _sink = SinkThread::start(&self.config, &self.stop)?;
-        let mut told = ToldError::default();
+        let mut told = ReportedError::default();
         while !self.stop.is_cancelled() {
             let Err(error) = self.session(&mut told) else {
                 break;
@@ -133,7 +133,7 @@ impl IndexerThread {
     }
 
     /// Opens everything and indexes until the stop, or the first error.
-    fn session(&self, told: &mut ToldError) -> Result<(), IndexerError> {
+    fn session(&self, told: &mut ReportedError) -> Result<(), IndexerError> {
         let config = &self.config;
         let metrics = Metrics::process().indexer();
         let db = IndexDb::open_or_create(&config.store_dir)?;

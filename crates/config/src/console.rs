@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::formats::FormatsByLog;
 use crate::indexer::STORE_DIR;
 use crate::monitor::rules::RuleSettings;
-use crate::monitor::watched_host::WatchedHost;
+use crate::watched_host::WatchedHost;
 use crate::yaml::field::{ConfigField, RawText};
 
 /// The default of `state_dir`.

@@ -29,6 +29,8 @@ pub mod ownership;
 mod reader;
 mod relay;
 mod sender;
+mod watched_host;
+mod watched_sections;
 mod yaml;
 
 pub use logferry_time_windows::{
@@ -65,7 +67,6 @@ pub use monitor::rules::{
 };
 pub use monitor::smtp::{Smtp, SmtpTls};
 pub use monitor::summary::SummarySettings;
-pub use monitor::watched_host::{WatchedCertificate, WatchedHost};
 pub use monitor::{AlertHold, MonitorSettings};
 pub use reader::{Config, load, load_for, parse, parse_for};
 pub use relay::batch::BatchSettings;
@@ -75,5 +76,6 @@ pub use sender::relay_endpoint::{
     ChunkCompression, ClientIdentity, ClientTls, RelayAddress, RelayAddressError, Scheme,
 };
 pub use sender::{ChunkLimits, LogSettings, RotatedNames, SenderSettings, SourceSetting, StartPosition};
+pub use watched_host::{WatchedCertificate, WatchedHost};
 pub use yaml::secret::Secret;
 pub use yaml::units;

@@ -14,10 +14,11 @@ use crate::formats::{self, FormatsByLog};
 use crate::forwarder::{ForwarderSettings, RawForwarder};
 use crate::housekeeper::{HousekeeperSettings, RawHousekeeper};
 use crate::indexer::{IndexerSettings, RawIndexer};
-use crate::monitor::watched_host::{WatchedHost, WatchedSections};
 use crate::monitor::{MonitorSettings, RawMonitor, rules};
 use crate::relay::{DATA_DIR, RawRelay, RelaySettings};
 use crate::sender::{RawSender, SenderSettings};
+use crate::watched_host::WatchedHost;
+use crate::watched_sections::WatchedSections;
 use crate::yaml::field::{ConfigField, Diagnostics};
 use crate::yaml::structure::Structure;
 
@@ -373,7 +374,7 @@ impl Config {
             .chain(indexer)
             .chain(collector)
             .chain(console);
-        let host = WatchedHost::of(sections, roles.collect());
+        let host = sections.host(roles.collect());
         self.share_with_console(&host);
         if let Some(monitor) = &mut self.monitor {
             monitor.host = host;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::document_set::SealedSet;
 use super::session::SinkSession;
 use crate::error::IndexerError;
-use crate::told_error::ToldError;
+use crate::reported_error::ReportedError;
 
 /// From the start of one round to the next, unless more can be sent at once.
 const ROUND_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,7 +85,7 @@ pub(crate) struct Sink {
     /// Why it waits, as it was said last.
     waits_told: Option<String>,
     /// The last error of this host.
-    told: ToldError,
+    told: ReportedError,
 }
 
 /// What is open from one error of this host to the next.
@@ -154,7 +154,7 @@ impl Sink {
             stop,
             backoff,
             waits_told: None,
-            told: ToldError::default(),
+            told: ReportedError::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use logferry_inspection::audit::{Audit, PageFacts, ReadBack, page};
+use logferry_inspection::audit::{Audit, PageFacts, ReadBackResult, page};
 use logferry_inspection::sign_off::{SigningKeyFile, sign_page};
 use logferry_ledger::{BatchFilter, Ledger};
 
@@ -17,7 +17,7 @@ pub(super) fn write(
     audit: &Audit,
     data_dir: &Path,
     filter: BatchFilter,
-    read_back: Option<ReadBack>,
+    read_back: Option<ReadBackResult>,
 ) -> anyhow::Result<()> {
     let key = SigningKeyFile::open_or_create(data_dir)
         .context("cannot sign the page; run this as root or as the monitor's user")?;

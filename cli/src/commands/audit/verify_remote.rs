@@ -7,7 +7,7 @@ use logferry_config::{Config, Destination};
 use logferry_forwarder::{
     DeliveredFile, DeliveryDifference, DeliveryError, Sidecar, SidecarKind, VerifyProgress, sidecars,
 };
-use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind, ReadBack};
+use logferry_inspection::audit::{Audit, AuditedBatch, Discrepancy, DiscrepancyKind, ReadBackResult};
 use logferry_ledger::BatchFilter;
 use logferry_protocol::names::DestinationName;
 use logferry_text::{count, count_of, error_chain, size};
@@ -20,7 +20,7 @@ use crate::output::exit::Result;
 #[derive(Debug, Default)]
 pub(crate) struct VerifiedRemote {
     /// What was read, and what was not.
-    pub(crate) read_back: ReadBack,
+    pub(crate) read_back: ReadBackResult,
     /// One error text for each destination that could not be read.
     pub(crate) errors: Vec<String>,
 }

@@ -8,7 +8,6 @@ pub(crate) mod limits;
 pub(crate) mod rules;
 pub(crate) mod smtp;
 pub(crate) mod summary;
-pub(crate) mod watched_host;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +23,7 @@ use crate::monitor::limits::{AlertLimits, RawAlertLimits};
 use crate::monitor::rules::{RawMonitorRule, RuleSettings};
 use crate::monitor::smtp::{RawSmtp, Smtp, mail_address};
 use crate::monitor::summary::{RawSummary, SummarySettings};
-use crate::monitor::watched_host::WatchedHost;
+use crate::watched_host::WatchedHost;
 use crate::yaml::field::{ConfigField, RawText};
 
 /// Senders report every 10 s. A source is stale only after several reports are missing.

@@ -28,7 +28,7 @@ use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
 use logferry_text::{count, count_of, natural_order};
 
-pub use self::page::{PageFacts, ReadBack, page};
+pub use self::page::{PageFacts, ReadBackResult, page};
 pub use self::report::{
     Audit, AuditedBatch, AuditedDelivery, AuditedDestination, AuditedSource, Discrepancy, DiscrepancyKind,
     SignedWindows, Totals,

@@ -15,7 +15,7 @@ use super::covers_all_times;
 use super::report::{Audit, AuditedBatch, Discrepancy};
 use logferry_text::escape_html;
 
-pub use self::how_checked::ReadBack;
+pub use self::how_checked::ReadBackResult;
 
 /// Rows of windows and sources at most. A page of more batches has a row a day and source.
 const WINDOW_ROWS_MAX: usize = 5_000;
@@ -30,7 +30,7 @@ pub struct PageFacts {
     /// The filter that the audit had: with it, less was compared.
     pub filter: BatchFilter,
     /// What was read back from the destinations, if that was asked for.
-    pub read_back: Option<ReadBack>,
+    pub read_back: Option<ReadBackResult>,
     /// The public key that signs the page.
     pub key: String,
     /// The version of logferry.

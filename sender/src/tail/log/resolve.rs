@@ -2,6 +2,8 @@
 
 mod copies;
 
+use std::collections::BTreeSet;
+
 use logferry_protocol::resolve::KnownStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
@@ -14,7 +16,7 @@ use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
 use crate::tail::log::TailedLog;
-use crate::tail::tracked_file::{FileState, HeldReason, TrackedFile};
+use crate::tail::tracked_file::{ChainId, FileState, HeldReason, TrackedFile};
 
 /// The relay's answer for one head of a log.
 #[derive(Debug)]
@@ -100,17 +102,26 @@ impl<H: FileHandle> TailedLog<H> {
         amount
     }
 
-    /// Before a file may be taken for a copy of a followed stream, that stream must still be in its own file.
+    /// Before a file may be taken for a copy of a followed stream, or for a new one, that stream must still be in its own file: it
+    /// may have been rewritten, and copied then.
     fn verify_followed(&mut self, answers: &ResolveAnswers) {
+        let is_candidate = |file: &&TrackedFile<H>| matches!(file.state, FileState::Unidentified(head) if is_answered(answers, head));
+        let chains: BTreeSet<ChainId> = self
+            .files
+            .iter()
+            .filter(is_candidate)
+            .map(|file| file.chain)
+            .collect();
         for index in 0..self.files.len() {
             let file = &self.files[index];
             let (FileState::Stream(stream), Some(handle)) = (&file.state, &file.handle) else {
                 continue;
             };
             let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
+            let is_asked = is_answered(answers, stream.head) || chains.contains(&file.chain);
             let is_held =
                 || handle.holds(stream.read).unwrap_or(true) && file.holds_parted() && file.holds_mark();
-            if is_certain && is_answered(answers, stream.head) && !is_held() {
+            if is_certain && is_asked && !is_held() {
                 self.contents_changed(index);
             }
         }

@@ -26,14 +26,19 @@ impl Simulation {
             .unwrap_or_default()
     }
 
+    /// Whether there is a live file with shipped lines, once all is shipped.
+    fn has_settled_live(&mut self) -> bool {
+        self.settle();
+        self.bytes(self.log).contains(&b'\n')
+    }
+
     /// Edits the newest rotated file once all is shipped. Whether there was one, and a live file with shipped lines.
     fn edit_rotated(&mut self, in_place: bool) -> bool {
-        self.settle();
-        let log = self.log;
+        let is_live = self.has_settled_live();
         let Some(name) = self.rotated().into_iter().next() else {
             return false;
         };
-        if !self.bytes(log).contains(&b'\n') || self.bytes(&name).is_empty() {
+        if !is_live || self.bytes(&name).is_empty() {
             return false;
         }
         let edited: Vec<u8> = self
@@ -367,7 +372,9 @@ fn play_edit(sim: &mut Simulation, step: &EditStep) {
         EditStep::Edit(in_place) => {
             sim.edit_rotated(*in_place);
         }
-        EditStep::Copy(true) => sim.copy_beside(super::look),
+        // Half a copy of a file that was finished and closed is known only by lying beside a log that the sender follows.
+        EditStep::Copy(true) if sim.has_settled_live() => sim.copy_beside(super::look),
+        EditStep::Copy(true) => sim.copy_beside(|_| {}),
         EditStep::Copy(false) => sim.copy_beside(|_| {}),
     }
 }

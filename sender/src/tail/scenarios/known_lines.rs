@@ -307,6 +307,18 @@ fn a_relay_that_lost_lines_gets_those_of_a_compressed_quiet_log_again() {
     sim.settle_and_check();
 }
 
+#[test]
+fn a_log_that_keeps_its_last_lines_and_is_copied_before_the_next_look_ships_none_again() {
+    let mut sim = sim();
+    sim.write(6);
+    sim.keep(Kept::Last(2), true, |_| {});
+    sim.write(4);
+    sim.rotate_by_copy(look);
+    sim.write(6);
+    sim.advance(Duration::from_secs(3));
+    sim.settle_and_check();
+}
+
 #[derive(Debug, Clone)]
 enum KeepStep {
     Other(ScenarioStep),

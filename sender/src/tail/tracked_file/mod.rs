@@ -37,7 +37,7 @@ const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
 const ABANDONED: Duration = Duration::from_mins(10);
 
 /// Number of a rotation chain within its log: a live path with its rotated files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChainId(pub(crate) usize);
 
 /// In which order a file is read.

@@ -9,7 +9,7 @@ use crate::audit::report::{Audit, SignedWindows};
 
 /// What was read back from the destinations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReadBack {
+pub struct ReadBackResult {
     /// Deliveries whose file was looked for and read.
     pub deliveries: u64,
     /// Deliveries of an earlier version, whose size or SHA-256 the ledger does not have.
@@ -72,7 +72,7 @@ fn windows(signed: &SignedWindows, filter: &BatchFilter) -> String {
     )
 }
 
-fn remote(read_back: Option<&ReadBack>) -> String {
+fn remote(read_back: Option<&ReadBackResult>) -> String {
     let Some(done) = read_back else {
         return "Files at the destinations were verified when they were delivered; this audit did not read them again (`logferry \
                 audit --verify` does)."
@@ -148,15 +148,15 @@ mod tests {
     #[test]
     fn a_page_names_what_was_not_read_back() {
         assert!(remote(None).contains("did not read them again"));
-        let whole = ReadBack {
+        let whole = ReadBackResult {
             deliveries: 1_200,
-            ..ReadBack::default()
+            ..ReadBackResult::default()
         };
         assert_eq!(
             remote(Some(&whole)),
             "The files of 1,200 deliveries were looked for at their destinations, read whole and compared by SHA-256."
         );
-        let part = ReadBack {
+        let part = ReadBackResult {
             unrecorded: 1,
             unread: vec!["lab".to_owned()],
             unknown: vec!["old".to_owned()],
@@ -170,6 +170,6 @@ mod tests {
         ] {
             assert!(part.contains(told), "{part}");
         }
-        assert!(remote(Some(&ReadBack::default())).contains("No delivered file was read back"));
+        assert!(remote(Some(&ReadBackResult::default())).contains("No delivered file was read back"));
     }
 }

@@ -8,13 +8,13 @@ const RECOVERED_AFTER: Duration = Duration::from_mins(1);
 
 /// The error that was said last.
 #[derive(Debug, Default)]
-pub(crate) struct ToldError {
+pub(crate) struct ReportedError {
     told: Option<String>,
     /// Since when there was none.
     works_since: Option<Instant>,
 }
 
-impl ToldError {
+impl ReportedError {
     /// Work was done without an error.
     pub(crate) fn worked(&mut self, now: Instant) {
         let since = *self.works_since.get_or_insert(now);
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn the_same_error_is_said_again_after_a_recovery_and_not_before() {
         let start = Instant::now();
-        let mut told = ToldError::default();
+        let mut told = ReportedError::default();
         assert!(told.is_news("full") && !told.is_news("full") && told.is_news("other"));
         // Each session works a little.
         for second in 0..100 {

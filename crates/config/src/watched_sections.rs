@@ -1,57 +1,16 @@
-//! What other sections say that the monitor watches. A section that is absent, or not valid, has nothing here.
+//! Finds what is to be watched in the sections. One that is absent, or not valid, has nothing here.
 
 use std::path::PathBuf;
-
-use logferry_protocol::names::GroupName;
 
 use crate::collector::{CollectorSettings, CollectorSourceKind};
 use crate::console::ConsoleSettings;
 use crate::forwarder::ForwarderSettings;
-use crate::forwarder::filter::Subscriber;
 use crate::indexer::IndexerSettings;
 use crate::monitor::MonitorSettings;
 use crate::monitor::channels::{ChannelKind, HeartbeatTarget};
 use crate::relay::RelaySettings;
 use crate::sender::SenderSettings;
-
-/// The relay needs so many free bytes unless its section says otherwise.
-const MIN_FREE_DISK: u64 = 1 << 30;
-
-/// What the monitor watches on its host, beside the sources.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchedHost {
-    /// The groups of the relay.
-    pub groups: Vec<GroupName>,
-    /// The destinations.
-    pub destinations: Vec<Subscriber>,
-    /// With fewer free bytes the relay takes no lines.
-    pub min_free_disk: u64,
-    /// The roles with a section, each with the folder of its files.
-    pub roles: Vec<(&'static str, PathBuf)>,
-    /// The certificates that roles of this host use.
-    pub certificates: Vec<WatchedCertificate>,
-}
-
-/// A certificate that a role uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchedCertificate {
-    /// Its setting.
-    pub setting: &'static str,
-    /// The file, PEM.
-    pub file: PathBuf,
-}
-
-impl Default for WatchedHost {
-    fn default() -> Self {
-        Self {
-            groups: Vec::new(),
-            destinations: Vec::new(),
-            min_free_disk: MIN_FREE_DISK,
-            roles: Vec::new(),
-            certificates: Vec::new(),
-        }
-    }
-}
+use crate::watched_host::{MIN_FREE_DISK, WatchedCertificate, WatchedHost};
 
 /// The sections that have something to watch.
 #[derive(Clone, Copy)]
@@ -65,19 +24,19 @@ pub(crate) struct WatchedSections<'a> {
     pub(crate) monitor: Option<&'a MonitorSettings>,
 }
 
-impl WatchedHost {
+impl WatchedSections<'_> {
     /// `roles`: those with a section, each with its folder.
-    pub(crate) fn of(sections: WatchedSections<'_>, roles: Vec<(&'static str, PathBuf)>) -> Self {
-        let groups = sections.relay.iter().flat_map(|relay| &relay.groups);
-        let forwarder = sections.forwarder;
-        Self {
+    pub(crate) fn host(self, roles: Vec<(&'static str, PathBuf)>) -> WatchedHost {
+        let groups = self.relay.iter().flat_map(|relay| &relay.groups);
+        let forwarder = self.forwarder;
+        WatchedHost {
             groups: groups.map(|group| group.name.clone()).collect(),
             destinations: forwarder.map_or_else(Vec::new, ForwarderSettings::subscribers),
-            min_free_disk: sections
+            min_free_disk: self
                 .relay
                 .map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
             roles,
-            certificates: certificates(sections),
+            certificates: certificates(self),
         }
     }
 }
