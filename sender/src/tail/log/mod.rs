@@ -243,8 +243,8 @@ impl<H: FileHandle> TailedLog<H> {
             }
             // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one. But an
             // empty file that was rotated may get late lines.
-            if matches!(file.state, FileState::TooShort) {
-                origin = file.origin;
+            if matches!(file.state, FileState::TooShort) && file.origin == FileOrigin::Rotation {
+                origin = FileOrigin::Rotation;
             }
             self.orphans.extend(file.take_orphan());
         }

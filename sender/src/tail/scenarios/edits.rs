@@ -346,6 +346,24 @@ fn a_rotated_log_that_is_edited_beside_its_copy_is_held() {
     sim.settle_and_check();
 }
 
+#[test]
+fn a_copied_log_with_the_inode_of_an_empty_archive_that_is_gone_is_shipped() {
+    let mut sim = sim();
+    sim.write_text("");
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.settle();
+    // It appears beside the log, as rotation has made no empty archive.
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.settle();
+    sim.remove(&format!("{}.gz", rotated(1)));
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.rotate_by_copy(super::look);
+    sim.settle_and_check();
+    assert_eq!(sim.held(), []);
+}
+
 #[derive(Debug, Clone)]
 enum EditStep {
     Other(ScenarioStep),
