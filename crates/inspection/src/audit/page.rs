@@ -48,6 +48,7 @@ h1{font-size:1.5rem;margin:0 0 .25rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{
 .ok{color:var(--ok)}.bad{color:var(--bad)}.soft{color:var(--soft)}
 div.table{overflow-x:auto}table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+td:first-child{white-space:nowrap}
 th{font-weight:600;color:var(--soft)}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font-size:.85em;overflow-wrap:anywhere}
 ";
