@@ -8,7 +8,7 @@
 //!
 //! What appeared while the sender was down is shipped: nobody saw whether it was rotated.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ const HELD_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct LiveFile {
     last: Option<FileKey>,
-    /// It was found at the live path in the last two searches.
+    /// It was found at the live path in the last two searches, and no empty rotated file was lost in the last one.
     stayed: Option<FileKey>,
 }
 
@@ -54,10 +54,30 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let live = found.iter().filter(|file| file.role == FileRole::Live);
         let live: HashMap<&Path, FileKey> = live.map(|file| (&*file.live_path, file.stat.key)).collect();
-        for chain in &mut self.chains {
+        let late = self.chains_of_lost_empty_files(found);
+        for (index, chain) in self.chains.iter_mut().enumerate() {
             let key = live.get(&*chain.live_path).copied();
             chain.live_file.found(key.filter(|_| is_certain));
+            if late.contains(&ChainId(index)) {
+                chain.live_file.stayed = None;
+            }
         }
+    }
+
+    /// The chains in which an empty rotated file is not found any more. It may have got late lines, and what was made of it has
+    /// lines that no other file has.
+    fn chains_of_lost_empty_files(&self, found: &[FoundFile]) -> Vec<ChainId> {
+        let is_empty = |file: &&TrackedFile<H>| {
+            file.role == FileRole::Rotated && !file.is_beside() && matches!(file.state, FileState::TooShort)
+        };
+        let mut empty = self.files.iter().filter(is_empty).peekable();
+        // Each search would make it, and few logs have such files.
+        let found: HashSet<FileKey> = match empty.peek() {
+            Some(_) => found.iter().map(|file| file.stat.key).collect(),
+            None => return Vec::new(),
+        };
+        let lost = empty.filter(|file| !found.contains(&file.stat.key));
+        lost.map(|file| file.chain).collect()
     }
 
     /// Of a rotated file that was found in this search, or has other contents now: that of the number `known`.

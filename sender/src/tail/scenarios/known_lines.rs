@@ -319,6 +319,20 @@ fn a_log_that_keeps_its_last_lines_and_is_copied_before_the_next_look_ships_none
     sim.settle_and_check();
 }
 
+#[test]
+fn a_late_line_of_an_empty_rotated_file_that_is_compressed_at_once_is_shipped() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.rotate_by_copy(look);
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.settle();
+    sim.write_late("late\n");
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.settle_and_check();
+    assert_eq!(sim.held(), []);
+}
+
 #[derive(Debug, Clone)]
 enum KeepStep {
     Other(ScenarioStep),
