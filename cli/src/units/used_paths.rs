@@ -10,6 +10,7 @@ use logferry_config::{
     ForwarderSettings, HeartbeatTarget, HostKeyPolicy, IndexerSettings, Login, MonitorSettings,
     RelaySettings, SenderSettings, ServerTls,
 };
+use logferry_durable::real_path;
 
 use super::sandbox::UsedPaths;
 use crate::roles::role::Role;
@@ -33,7 +34,7 @@ pub(super) fn add(role: Role, config: &Config, paths: &mut UsedPaths) {
     let used = used.unwrap_or_default();
     // Roles, and settings of one role, share paths.
     for (all, own) in [(&mut paths.written, used.written), (&mut paths.read, used.read)] {
-        for path in own.iter().map(|path| resolved(path)) {
+        for path in own.iter().map(|path| real_path(path)) {
             if !all.contains(&path) {
                 all.push(path);
             }
@@ -185,21 +186,4 @@ fn plain_beginning(pattern: &str) -> PathBuf {
     let is_plain = |part: &Path| part.to_str().is_none_or(|part| !part.contains(['*', '?', '[']));
     let parts = Path::new(pattern).components();
     parts.take_while(|part| is_plain(part.as_ref())).collect()
-}
-
-/// The path without symbolic links: the sandbox judges what they lead to. What does not exist yet is taken as it is.
-fn resolved(path: &Path) -> PathBuf {
-    let mut ancestors = path.ancestors();
-    ancestors
-        .find_map(|ancestor| {
-            Some((
-                std::fs::canonicalize(ancestor).ok()?,
-                path.strip_prefix(ancestor).ok()?,
-            ))
-        })
-        // An empty rest would add a slash.
-        .map_or_else(
-            || path.to_owned(),
-            |(real, rest)| real.join(rest).components().collect(),
-        )
 }

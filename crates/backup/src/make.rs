@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use logferry_durable::{Disk, DiskFile, LinkOutcome, LockError, LockFile, RealDisk};
+use logferry_durable::{Disk, DiskFile, LinkOutcome, LockError, LockFile, RealDisk, real_path};
 use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
 use logferry_spool::{FileForm, HOUSEKEEPER_LOCK, Measure, Spool, SpoolFile};
 use serde::Serialize;
@@ -85,23 +85,14 @@ pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupRepo
 
 /// Refuses a folder for a backup that is in the data folder, or is it. Neither needs to exist.
 pub fn refuse_inside(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
-    if real_path(target).starts_with(real_path(data_dir)) {
+    let real = |path: &Path| real_path(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    if real(target).starts_with(real(data_dir)) {
         return Err(BackupError::TargetInDataDir {
             target: target.to_owned(),
             data_dir: data_dir.to_owned(),
         });
     }
     Ok(())
-}
-
-/// The path without symbolic links, as far as it exists.
-fn real_path(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = path.ancestors().find_map(|existing| {
-        let rest = path.strip_prefix(existing).ok()?;
-        Some(existing.canonicalize().ok()?.join(rest))
-    });
-    real.unwrap_or(path)
 }
 
 fn lock_out_housekeeper(data_dir: &Path) -> Result<LockFile, BackupError> {

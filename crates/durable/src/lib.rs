@@ -25,6 +25,22 @@ pub use real::{LinkOutcome, RealDisk, RealFile};
 pub use sign_file::SignFile;
 pub use space::{DiskSpace, disk_space};
 
+/// The path without symbolic links, as far as it exists.
+pub fn real_path(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|existing| {
+        let rest = path.strip_prefix(existing).ok()?;
+        Some(existing.canonicalize().ok()?.join(rest))
+    });
+    // An empty rest has added a slash.
+    real.map_or_else(|| path.to_owned(), |real| real.components().collect())
+}
+
+/// The folder that a path is in.
+fn parent(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
 /// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskOperation {

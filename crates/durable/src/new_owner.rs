@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 
-use crate::{DiskError, DiskOperation};
+use crate::{DiskError, DiskOperation, parent};
 
 /// Gives a new file the owner of the file that it replaces, or of its folder.
 pub(crate) fn like(new: &File, replaced: &Path) -> io::Result<()> {
@@ -32,9 +32,4 @@ fn give(new: &File, like: &fs::Metadata) -> io::Result<()> {
         fchown(new, Some(like.uid()), Some(like.gid()))?;
     }
     Ok(())
-}
-
-fn parent(path: &Path) -> &Path {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
 }

@@ -16,7 +16,7 @@ use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::{Disk, DiskError, DiskFile, DiskOperation, DiskSpace, disk_space, new_owner};
+use crate::{Disk, DiskError, DiskFile, DiskOperation, DiskSpace, disk_space, new_owner, parent};
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,13 +91,6 @@ fn in_parallel<T: Send>(
     })
 }
 
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    }
-}
-
 /// What became of a second name for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOutcome {
@@ -129,6 +122,25 @@ fn own_temporary_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{number}.tmp", std::process::id()));
     path.with_file_name(name)
+}
+
+/// Writes a file whose name nobody reads yet, and syncs it. `mode`: of a new file, less the umask. `allow` says who may use it,
+/// before it has contents.
+fn write_synced(
+    temporary: &Path,
+    contents: &[u8],
+    mode: u32,
+    allow: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), DiskError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options
+        .open(temporary)
+        .map_err(at(DiskOperation::Open, temporary))?;
+    allow(&file).map_err(at(DiskOperation::Open, temporary))?;
+    file.write_all(contents)
+        .map_err(at(DiskOperation::Append, temporary))?;
+    file.sync_all().map_err(at(DiskOperation::Sync, temporary))
 }
 
 impl RealDisk {
@@ -174,15 +186,7 @@ impl RealDisk {
     fn create_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<bool, DiskError> {
         // 1. The contents under a name that nobody else writes to; a crash leaves that file.
         let temporary = own_temporary_of(path);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(mode);
-        let mut file = options
-            .open(&temporary)
-            .map_err(at(DiskOperation::Open, &temporary))?;
-        new_owner::like(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
-        file.write_all(contents)
-            .map_err(at(DiskOperation::Append, &temporary))?;
-        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        write_synced(&temporary, contents, mode, |file| new_owner::like(file, path))?;
         // 2. The name, unless there is one; a crash leaves both names.
         let linked = fs::hard_link(&temporary, path);
         if linked.as_ref().is_err_and(has_no_links) {
@@ -206,17 +210,10 @@ impl RealDisk {
     ) -> Result<(), DiskError> {
         let temporary = temporary_of(path);
         // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options
-            .open(&temporary)
-            .map_err(at(DiskOperation::Open, &temporary))?;
-        file.write_all(contents)
-            .map_err(at(DiskOperation::Append, &temporary))?;
-        fchown(&file, None, group).map_err(at(DiskOperation::Open, &temporary))?;
-        file.set_permissions(fs::Permissions::from_mode(0o640))
-            .map_err(at(DiskOperation::Open, &temporary))?;
-        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        write_synced(&temporary, contents, 0o600, |file| {
+            fchown(file, None, group)?;
+            file.set_permissions(fs::Permissions::from_mode(0o640))
+        })?;
         // 2. The switch; a crash leaves the old file or the new one.
         self.rename(&temporary, path)
     }
@@ -232,15 +229,7 @@ impl RealDisk {
     fn replace_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
         let temporary = temporary_of(path);
         // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(mode);
-        let mut file = options
-            .open(&temporary)
-            .map_err(at(DiskOperation::Open, &temporary))?;
-        new_owner::like(&file, path).map_err(at(DiskOperation::Open, &temporary))?;
-        file.write_all(contents)
-            .map_err(at(DiskOperation::Append, &temporary))?;
-        file.sync_all().map_err(at(DiskOperation::Sync, &temporary))?;
+        write_synced(&temporary, contents, mode, |file| new_owner::like(file, path))?;
         // 2. The switch; a crash leaves the old file or the new one.
         self.rename(&temporary, path)
     }

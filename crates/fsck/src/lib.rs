@@ -181,15 +181,15 @@ fn check_once(
         if !suspects.is_none_or(|suspects| suspects.include(batch, file)) {
             continue;
         }
-        match spool.compare_file(batch, file.clone())? {
-            None => {}
-            Some(FileFault::Missing) => moved += 1,
-            Some(fault) => {
-                let finding = contents_finding(batch, file, fault);
-                // A damaged file in the wrong folder is reported as damaged only: it must not be moved.
-                findings.retain(|other| other.path != finding.path);
-                findings.push(finding);
-            }
+        let Some(fault) = spool.compare_file(batch, file.clone())? else {
+            continue;
+        };
+        if let Some(finding) = contents_finding(batch, file, fault) {
+            // A damaged file in the wrong folder is reported as damaged only: it must not be moved.
+            findings.retain(|other| other.path != finding.path);
+            findings.push(finding);
+        } else {
+            moved += 1;
         }
     }
     finding::sort(&mut findings);
@@ -215,10 +215,10 @@ fn row_findings(ledger: &Ledger, batches: &[Batch]) -> Vec<Finding> {
         .collect()
 }
 
-/// A file's contents are not as the ledger says.
-fn contents_finding(batch: &Batch, file: &SpoolFile, fault: FileFault) -> Finding {
+/// A file's contents are not as the ledger says. `None`: it was moved before it could be read.
+fn contents_finding(batch: &Batch, file: &SpoolFile, fault: FileFault) -> Option<Finding> {
     let (kind, detail) = match fault {
-        FileFault::Missing => (FindingKind::Missing, "it is gone".to_owned()),
+        FileFault::Missing => return None,
         FileFault::Size { bytes, .. } => {
             let expected = batch.contents.bytes;
             let detail = format!("{bytes} bytes, where the ledger says {expected}");
@@ -234,5 +234,5 @@ fn contents_finding(batch: &Batch, file: &SpoolFile, fault: FileFault) -> Findin
         }
     };
     let detail = format!("{detail}; restore it from a backup");
-    Finding::new(kind, &file.path, Some(batch), detail)
+    Some(Finding::new(kind, &file.path, Some(batch), detail))
 }

@@ -2,7 +2,10 @@
 //!
 //! Pure. A path may contain every character except NUL and the slash (pathname(7)), so such a report is valid.
 
+use std::borrow::Cow;
+
 use logferry_protocol::heartbeat::{Heartbeat, PROBLEMS_MAX};
+use logferry_text::escape_controls;
 
 /// The report with every control character in its texts escaped, as `\n` or `\u{1b}`.
 pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
@@ -16,15 +19,7 @@ pub(crate) fn without_control_characters(mut report: Heartbeat) -> Heartbeat {
     let texts = streams.chain(gaps).chain(held).chain(problems);
     let texts = texts.chain(&mut report.unreadable).chain(&mut report.neighbours);
     for text in texts.chain([&mut report.version]) {
-        if text.contains(char::is_control) {
-            let mut escaped = String::with_capacity(text.len() * 2);
-            for character in text.chars() {
-                if character.is_control() {
-                    escaped.extend(character.escape_default());
-                } else {
-                    escaped.push(character);
-                }
-            }
+        if let Cow::Owned(escaped) = escape_controls(text) {
             *text = escaped;
         }
     }

@@ -26,14 +26,13 @@ use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
 };
-use logferry_ledger::{
-    Batch, BatchContents, BatchFilter, BatchState, FORGOTTEN_PARTS, Ledger, NewBatch, PARTS_MAX, Window,
-};
+use logferry_ledger::{Batch, BatchContents, BatchFilter, BatchState, FORGOTTEN_PARTS, Ledger, PARTS_MAX};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineCounts, LineEnd, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Head, Offset, StreamId, Tail};
 use logferry_spool::{FileForm, Spool};
 use logferry_testkit::SimDisk;
+use logferry_testkit::batches::new_batch;
 use logferry_time_windows::BATCH_NAME_MAX;
 
 use self::tested::{Tested, moment};
@@ -394,17 +393,7 @@ fn batches_of_a_group_that_is_gone_are_sealed() {
 fn an_empty_batch_of_a_group_that_is_gone_is_discarded() {
     let fixture = CommitterFixture::new(1 << 30);
     let mut ledger = fixture.ledger();
-    let batch = NewBatch {
-        source: "198.51.100.1".parse().expect("valid"),
-        group: "web-1".parse().expect("valid"),
-        log: None,
-        window: Window {
-            start: 1_795_227_660,
-            seconds: 60,
-            utc_offset: 0,
-        },
-        base_name: "a_26112100_01-01_198-51-100-1".to_owned(),
-    };
+    let batch = new_batch("198.51.100.1", "a_26112100_01-01_198-51-100-1");
     // The relay was killed between this and the commit of its first line.
     ledger.open_batch(&batch, now()).expect("a ledger");
     let configured = ["web-1".parse().expect("valid")];

@@ -8,7 +8,7 @@
 //!
 //! What appeared while the sender was down is shipped: nobody saw whether it was rotated.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// The chains in which an empty rotated file is not found any more. It may have got late lines, and what was made of it has
     /// lines that no other file has.
-    fn chains_of_lost_empty_files(&self, found: &[FoundFile]) -> Vec<ChainId> {
+    fn chains_of_lost_empty_files(&self, found: &[FoundFile]) -> BTreeSet<ChainId> {
         let is_empty = |file: &&TrackedFile<H>| {
             file.role == FileRole::Rotated && !file.is_beside() && matches!(file.state, FileState::TooShort)
         };
@@ -74,7 +74,7 @@ impl<H: FileHandle> TailedLog<H> {
         // Each search would make it, and few logs have such files.
         let found: HashSet<FileKey> = match empty.peek() {
             Some(_) => found.iter().map(|file| file.stat.key).collect(),
-            None => return Vec::new(),
+            None => return BTreeSet::new(),
         };
         let lost = empty.filter(|file| !found.contains(&file.stat.key));
         lost.map(|file| file.chain).collect()
