@@ -13,6 +13,7 @@ use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
 use logferry_spool::{RELAY_LOCK, Spool};
 use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,13 @@ pub enum RelayError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The batch files that each of so many groups may keep open: together an eighth of what this process may open (getrlimit(2)).
+/// Twice as many may be in each round that waits for its sync or is staged, and connections need the rest.
+fn files_of_a_group(groups: usize) -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(limit, _)| limit);
+    usize::try_from(limit).unwrap_or(usize::MAX) / 8 / groups.max(1)
 }
 
 impl From<CommitError> for RelayError {
@@ -147,13 +155,14 @@ impl RelayServer {
         metrics: &Metrics,
     ) -> Result<GroupListener, RelayError> {
         let ledger_id = ledger.id()?;
-        let committer = Committer::start(
+        let mut committer = Committer::start(
             group.name.clone(),
             config.batch.clone(),
             spool,
             ledger,
             Moment::now(),
         )?;
+        committer.open.limit_files(files_of_a_group(config.groups.len()));
         let metrics = metrics.relay(group.name.as_str());
         let started = CommitQueue::start(committer, scheduler, metrics.clone(), config.limits.min_free_disk);
         let (commits, thread) = started.map_err(|error| match error {

@@ -7,27 +7,28 @@
 //!   nobody may. Whether it does is read from its bytes.
 //! - Nothing is appended to a full batch. The line goes into the window's next part.
 
+mod files;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use logferry_config::NameTemplate;
-use logferry_durable::{Disk, DiskError, DiskFile};
+use logferry_durable::Disk;
 use logferry_ledger::{
-    Batch, BatchContents, BatchGrowth, BatchId, BatchKey, BatchState, Ledger, LedgerError, NewBatch,
-    PARTS_MAX, Window, is_last_part,
+    Batch, BatchContents, BatchId, BatchKey, BatchState, Ledger, LedgerError, NewBatch, PARTS_MAX, Window,
+    is_last_part,
 };
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_spool::Spool;
 use logferry_time_windows::batch_name;
 use memchr::{memchr, memrchr};
 
-use crate::chunk::{Moment, ReceivedChunk, WindowTarget, joined_crc32c};
+use crate::chunk::{Moment, ReceivedChunk, WindowTarget};
 use crate::commit::seal_rule::BatchActivity;
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
 
-/// Most files that are open at a time. A busy group writes to a few; others are opened again when needed.
-const MAX_OPEN_FILES: usize = 256;
+use self::files::FileLimit;
 
 /// Most open batches of a source. One chunk may exceed it: a chunk is taken whole or not at all.
 pub(crate) const OPEN_BATCHES_MAX: usize = 1000;
@@ -104,6 +105,7 @@ pub(crate) struct OpenBatches<D: Disk> {
     batches: HashMap<BatchId, OpenBatch<D::File>>,
     /// The current part of each window, which lines are appended to.
     current: HashMap<BatchKey, BatchId>,
+    files: FileLimit<D::File>,
 }
 
 /// Spool, ledger, and the stream whose lines are appended.
@@ -121,6 +123,7 @@ impl<D: Disk> OpenBatches<D> {
             max_bytes,
             batches: HashMap::new(),
             current: HashMap::new(),
+            files: FileLimit::default(),
         }
     }
 
@@ -161,6 +164,7 @@ impl<D: Disk> OpenBatches<D> {
     pub(crate) fn clear(&mut self) {
         self.batches.clear();
         self.current.clear();
+        self.files.clear();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -351,74 +355,6 @@ impl<D: Disk> OpenBatches<D> {
         Ok(opened)
     }
 
-    /// Opens the files of new parts together, if there are several: each needs a sync of its folder. A crash leaves empty
-    /// files, which are discarded with their rows.
-    fn open_files(&mut self, opened: &[BatchId], spool: &Spool<D>) -> Result<(), DiskError> {
-        if opened.len() < 2 || opened.len() > MAX_OPEN_FILES / 2 {
-            return Ok(());
-        }
-        self.limit_open_files(spool.disk())?;
-        let batches = opened.iter().filter_map(|id| self.batches.get(id));
-        let paths: Vec<_> = batches
-            .map(|open| spool.path(&open.batch, BatchState::Open))
-            .collect();
-        let files = spool.disk().open_append_all(&paths)?;
-        for (id, file) in opened.iter().zip(files) {
-            if let Some(open) = self.batches.get_mut(id) {
-                open.file = Some(file);
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends bytes to one batch, whatever its size: the end of a line must follow its beginning.
-    pub(crate) fn append(
-        &mut self,
-        id: BatchId,
-        lines: AppendedLines<'_>,
-        spool: &Spool<D>,
-    ) -> Result<(), CommitError> {
-        if self.batches.get(&id).is_some_and(|open| open.file.is_none()) {
-            self.limit_open_files(spool.disk())?;
-        }
-        let Some(open) = self.batches.get_mut(&id).filter(|_| !lines.bytes.is_empty()) else {
-            return Ok(());
-        };
-        let file = match &mut open.file {
-            Some(file) => file,
-            file => {
-                let path = spool.path(&open.batch, BatchState::Open);
-                file.insert(spool.disk().open_append(&path)?)
-            }
-        };
-        // Counted before the write: after an error the batch is dirty and will be cut back.
-        let crc32c = match lines.crc32c {
-            Some(crc) => joined_crc32c(open.staged.crc32c, crc, lines.bytes.len()),
-            None => crc32c::crc32c_append(open.staged.crc32c, lines.bytes),
-        };
-        let added = u64::try_from(lines.bytes.len()).unwrap_or(u64::MAX);
-        open.staged = BatchContents {
-            lines: open.staged.lines + lines.lines,
-            bytes: open.staged.bytes + added,
-            crc32c,
-        };
-        open.last_append = open.last_append.max(lines.arrived.steady);
-        open.ends_inside_line = !lines.bytes.ends_with(b"\n");
-        file.append(lines.bytes)?;
-        Ok(())
-    }
-
-    /// Closes all files if too many are open. Dirty files are synced first, as they cannot be synced after closing.
-    fn limit_open_files(&mut self, disk: &D) -> Result<(), DiskError> {
-        let is_full = self.batches.values().filter(|open| open.file.is_some()).count() >= MAX_OPEN_FILES;
-        let mut dirty = Vec::new();
-        for open in self.batches.values_mut().filter(|_| is_full) {
-            let is_dirty = open.is_dirty();
-            dirty.extend(open.file.take().filter(|_| is_dirty));
-        }
-        disk.sync_all(&mut dirty.iter_mut().collect::<Vec<_>>())
-    }
-
     /// Notes that a batch ends inside a line of `stream`, or at a line end.
     pub(crate) fn set_open_line(&mut self, id: BatchId, stream: Option<StreamKey>) {
         if let Some(open) = self.batches.get_mut(&id) {
@@ -433,22 +369,6 @@ impl<D: Disk> OpenBatches<D> {
 
     pub(crate) fn is_open(&self, id: BatchId) -> bool {
         self.batches.contains_key(&id)
-    }
-
-    /// Ends a round: the new contents of its batches, and their files, which must be synced before the ledger may have
-    /// those contents.
-    pub(crate) fn end_round(&mut self) -> (Vec<BatchGrowth>, Vec<D::File>) {
-        let (mut growth, mut files) = (Vec::new(), Vec::new());
-        for open in self.batches.values_mut().filter(|open| open.is_dirty()) {
-            open.batch.contents = open.staged;
-            growth.push(BatchGrowth {
-                batch: open.batch.id,
-                contents: open.staged,
-            });
-            // A closed file was synced when it was closed.
-            files.extend(open.file.clone());
-        }
-        (growth, files)
     }
 
     /// Each batch with its activity, for the seal rule.

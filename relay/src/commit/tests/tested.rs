@@ -60,7 +60,9 @@ impl<D: Disk> Tested<D> {
     ) -> Result<Self, CommitError> {
         let group = group.parse().expect("valid");
         let recorder = RoundRecorder::new(ledger.reopen()?);
-        let committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
+        let mut committer = Committer::start(group, rules, spool, ledger, moment(now()))?;
+        // So few that files are closed in most histories.
+        committer.open.limit_files(2);
         Ok(Self {
             committer,
             recorder,
