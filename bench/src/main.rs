@@ -71,8 +71,8 @@ enum Benchmark {
     /// Ships a backlog from many senders at full speed to one relay
     Senders {
         /// Sender processes, each with its own address in 127.0.0.0/8
-        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u8).range(1..=200))]
-        count: u8,
+        #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=300))]
+        count: u16,
         /// Size of each sender's log
         #[arg(long, default_value = "128MiB", value_parser = parse_size)]
         size: u64,

@@ -65,14 +65,14 @@ pub(crate) fn ingest(binary: &Path, folder: &Path, size: u64, runs: usize) -> an
 }
 
 /// Ships one backlog from each of many senders at once, after as many bytes from one sender.
-pub(crate) fn senders(binary: &Path, folder: &Path, count: u8, size: u64) -> anyhow::Result<String> {
+pub(crate) fn senders(binary: &Path, folder: &Path, count: u16, size: u64) -> anyhow::Result<String> {
     let path = folder.join("access.log");
     let log = write_log(&path, size)?;
     let alone = folder.join("alone.log");
     let of_one = write_log(&alone, size * u64::from(count))?;
     let (wall_of_one, _) = ship(binary, &folder.join("testbed"), &alone, 1, of_one)?;
     let rate_of_one = megabytes_per_second(of_one.bytes, wall_of_one);
-    let (wall, usage) = ship(binary, &folder.join("testbed"), &path, u16::from(count), log)?;
+    let (wall, usage) = ship(binary, &folder.join("testbed"), &path, count, log)?;
     let (bytes, senders) = (log.bytes * u64::from(count), total(&usage.senders));
     let figures = [
         rate_of_one,
