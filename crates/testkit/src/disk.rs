@@ -39,6 +39,9 @@ pub struct SimFile {
     path: PathBuf,
     /// Whether a sync of it, or of a clone, has failed.
     sync_failed: Arc<AtomicBool>,
+    /// The failed syncs of the file when it was opened. It is told of later ones, whoever asked for them (fsync(2), since
+    /// Linux 4.13).
+    failures_before: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -224,15 +227,18 @@ impl Disk for SimDisk {
     }
 
     fn open_append(&self, file: &Path) -> Result<SimFile, DiskError> {
-        let (id, generation) = self.operate(DiskOperation::Open, file, |state| {
+        let (id, generation, failures_before) = self.operate(DiskOperation::Open, file, |state| {
             state.needs_parent(file)?;
             state.needs_no_folder(file)?;
             let id = state.names.get(file).copied();
-            Ok((id.unwrap_or_else(|| state.create(file)), state.generation))
+            let id = id.unwrap_or_else(|| state.create(file));
+            let failures = state.files.get(&id).map_or(0, SimContents::failed_syncs);
+            Ok((id, state.generation, failures))
         })?;
         Ok(SimFile {
             disk: self.clone(),
             id,
+            failures_before,
             generation,
             path: file.to_owned(),
             sync_failed: Arc::default(),
@@ -355,7 +361,8 @@ impl DiskFile for SimFile {
     fn sync(&mut self) -> Result<(), DiskError> {
         let state = &mut *self.disk.lock();
         let mut fault = state.faults.check(DiskOperation::Sync);
-        if self.sync_failed.load(Ordering::Relaxed) {
+        let failures = state.file(self).map_or(0, |contents| contents.failed_syncs());
+        if self.sync_failed.load(Ordering::Relaxed) || failures > self.failures_before {
             fault = fault.and(Err(io::Error::other("simulated: an earlier sync failed")));
         }
         self.sync_failed.store(fault.is_err(), Ordering::Relaxed);

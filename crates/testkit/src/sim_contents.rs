@@ -11,6 +11,7 @@ pub(crate) struct SimContents {
     durable_len: usize,
     /// Ranges of failed syncs: readers see their bytes until the power loss, zeros after it.
     lost: Vec<Range<usize>>,
+    failed_syncs: u64,
 }
 
 impl SimContents {
@@ -29,7 +30,12 @@ impl SimContents {
     /// A failing sync: its bytes count as clean from now on, so the next sync skips them and still succeeds (fsync(2),
     /// "NOTES": an error is reported once).
     pub(crate) fn fail_sync(&mut self) {
+        self.failed_syncs += 1;
         self.lost.push(self.durable_len..self.bytes.len());
+    }
+
+    pub(crate) fn failed_syncs(&self) -> u64 {
+        self.failed_syncs
     }
 
     /// Writes bytes in place, and syncs.
@@ -83,6 +89,7 @@ impl SimContents {
             durable_len: bytes.len(),
             bytes,
             lost: Vec::new(),
+            failed_syncs: 0,
         }
     }
 }

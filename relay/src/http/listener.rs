@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,7 +14,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use logferry_config::{GroupSettings, SourceList};
 use logferry_http_server::ClientConnection;
 use logferry_protocol::names::GroupName;
@@ -21,7 +21,7 @@ use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +40,8 @@ use crate::senders::SharedSenders;
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How long running requests may take to finish when the relay stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection that waits for a place looks for one that has become idle.
+const PLACE_LOOK: Duration = Duration::from_millis(250);
 /// Largest head of a request in bytes: first line and headers. A sender's head takes one KiB.
 const HEAD_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
@@ -116,7 +118,6 @@ impl GroupListener {
             is_by_address,
             context,
         } = self;
-        let graceful = GracefulShutdown::new();
         let slots = Arc::new(Semaphore::new(context.limits.max_connections));
         // One more is accepted, so that an idle connection of a stranger can be closed for it.
         let seats = Arc::new(Semaphore::new(context.limits.max_connections + 1));
@@ -146,15 +147,15 @@ impl GroupListener {
                 context.turn_down(&stream, peer);
                 continue;
             };
-            let (context, shutdown, watcher) = (Arc::clone(&context), shutdown.clone(), graceful.watcher());
-            let slots = Arc::clone(&slots);
+            let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
+            let (slots, peer_slots) = (Arc::clone(&slots), Arc::clone(&peer_slots));
             connections.spawn(async move {
                 let closed = peer_slot.closed();
                 let serve = async {
-                    let slot = slots.acquire().await;
-                    serve_connection(Arc::clone(&context), stream, (peer, peer_slot), watcher, shutdown)
-                        .await;
-                    drop(slot);
+                    let place = shutdown.run_until_cancelled(place(&slots, &peer_slots)).await;
+                    if place.is_some() {
+                        serve_connection(Arc::clone(&context), stream, (peer, peer_slot), &shutdown).await;
+                    }
                 };
                 // A request that is not authorized yet has no effect.
                 if closed.run_until_cancelled(serve).await.is_none() {
@@ -164,10 +165,8 @@ impl GroupListener {
             });
         }
         drop(listener);
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, all_ended).await.is_err() {
             tracing::warn!(
                 group = %context.group.name,
                 "requests did not finish within {} s of the stop; their connections are closed, senders send the \
@@ -185,6 +184,20 @@ impl HttpContext {
         self.log_too_many_connections(peer.ip());
         if self.credentials.tls().is_none() {
             let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+        }
+    }
+}
+
+/// Waits for one of the group's places. Meanwhile idle connections end, one after the other.
+async fn place<'a>(places: &'a Semaphore, peer_slots: &PeerSlots) -> Option<SemaphorePermit<'a>> {
+    loop {
+        if let Ok(place) = places.try_acquire() {
+            return Some(place);
+        }
+        peer_slots.end_idle(Instant::now());
+        if let Ok(place) = tokio::time::timeout(PLACE_LOOK, places.acquire()).await {
+            // It is never closed.
+            return place.ok();
         }
     }
 }
@@ -214,13 +227,12 @@ async fn accept(
     }
 }
 
-/// Serves one connection until it ends, or until `shutdown` and the end of the running request.
+/// Serves one connection until it ends, or until `shutdown` or the need of its place, and the end of the running request.
 async fn serve_connection(
     context: Arc<HttpContext>,
     stream: TcpStream,
     (peer, slot): (SocketAddr, PeerSlot),
-    watcher: Watcher,
-    shutdown: CancellationToken,
+    shutdown: &CancellationToken,
 ) {
     let (transport, certificate) = match context.credentials.tls() {
         None => (Either::Left(stream), None),
@@ -236,6 +248,8 @@ async fn serve_connection(
             None => return,
         },
     };
+    let ends = slot.ends();
+    slot.note_idle(Instant::now());
     let unconfirmed = Arc::new(UnconfirmedResponse::default());
     let connection = ClientConnection::new(transport, Arc::clone(&unconfirmed));
     let peer = Arc::new(ConnectedPeer {
@@ -252,9 +266,20 @@ async fn serve_connection(
         .max_header_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .max_buf_size(READ_BUFFER);
-    let connection = http.serve_connection(TokioIo::new(connection), service);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(connection), service));
+    let served = tokio::select! {
+        served = connection.as_mut() => Some(served),
+        () = shutdown.cancelled() => None,
+        () = ends.cancelled() => None,
+    };
+    let served = if let Some(served) = served {
+        served
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
     // A broken connection needs no action: the client sends its request again.
-    if let Err(error) = watcher.watch(connection).await {
+    if let Err(error) = served {
         if error.is_parse() {
             context.metrics.rejected();
         }
@@ -279,14 +304,17 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _in_flight = context.status.begin_request();
+    peer.slot.note_busy();
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let result = handle_request(&context, &peer, request).await;
     let mut response = result.unwrap_or_else(|rejected| {
         context.log_rejection(peer.address, &rejected);
         rejected.into_response()
     });
-    if is_chunked {
-        // Senders never use a transfer coding, and implementations disagree about where such a body ends.
+    peer.slot.note_idle(Instant::now());
+    if is_chunked || peer.slot.is_wanted() {
+        // Another connection waits for its place. Or the body came in a transfer coding: senders never use one, and
+        // implementations disagree about where such a body ends.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }

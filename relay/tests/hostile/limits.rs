@@ -1,9 +1,10 @@
 //! Requests above a limit: headers, body size, connections.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use logferry_protocol::CHUNKS_PATH;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::test_relay::{
@@ -11,6 +12,9 @@ use crate::test_relay::{
 };
 
 const LINES: &[u8] = b"one\ntwo\n";
+
+/// Half of the time after which an idle connection ends anyway.
+const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
@@ -73,6 +77,69 @@ async fn connections_above_the_limit_wait_and_other_groups_do_not() {
     assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
     drop(first);
     assert_eq!(HttpResponse::only(&read_to_end(third).await).status, 200);
+}
+
+/// Sends a chunk on a connection that stays open, and reads the response.
+async fn next_response(stream: &mut TcpStream, inode: u64) -> HttpResponse {
+    let chunk = request(CHUNKS_PATH, &chunk_headers(inode, LINES), "", LINES);
+    stream.write_all(&chunk).await.expect("a relay");
+    let mut received = Vec::new();
+    while !received.ends_with(b"}") {
+        let read = stream.read_buf(&mut received).await.expect("a relay");
+        assert_ne!(
+            read,
+            0,
+            "the relay closes after {:?}",
+            String::from_utf8_lossy(&received)
+        );
+    }
+    HttpResponse::only(&received)
+}
+
+#[tokio::test]
+async fn while_a_connection_waits_a_busy_one_ends_with_its_response() {
+    let mut site = TestRelay::new();
+    site.start("", &limits(2)).await;
+    let mut busy = [site.connect().await, site.connect().await];
+    for stream in &mut busy {
+        assert_eq!(next_response(stream, 1).await.status, 200);
+    }
+    let waiting = site.connect().await;
+    let waiting = tokio::spawn(async move { exchange(waiting, &chunk(3, LINES, "")).await });
+    let [first, second] = &mut busy;
+    let one_ends = async {
+        // Neither is idle, until the relay has seen the third.
+        loop {
+            let (one, other) = tokio::join!(next_response(first, 1), next_response(second, 2));
+            if [one, other]
+                .iter()
+                .any(|last| last.head.contains("connection: close"))
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, one_ends)
+        .await
+        .expect("a last response");
+    let answer = waiting.await.expect("it ends");
+    assert_eq!(HttpResponse::only(&answer).status, 200);
+}
+
+#[tokio::test]
+async fn while_a_connection_waits_an_idle_one_ends() {
+    let mut site = TestRelay::new();
+    site.start("", &limits(2)).await;
+    let mut idle = [site.connect().await, site.connect().await];
+    for stream in &mut idle {
+        let response = next_response(stream, 1).await;
+        assert!(!response.head.contains("connection: close"));
+    }
+    let (third, chunk) = (site.connect().await, chunk(3, LINES, ""));
+    let answer = tokio::time::timeout(SOON, exchange(third, &chunk))
+        .await
+        .expect("a place");
+    assert_eq!(HttpResponse::only(&answer).status, 200);
 }
 
 /// Limits for `connections` of a group.
