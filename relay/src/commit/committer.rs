@@ -174,8 +174,14 @@ impl<D: Disk, R> Committer<D, R> {
                         None
                     };
                     let holder = holder.map(|record| (record.source, record.stream));
+                    // Lines that came later may be in a part that is sealed.
+                    let has_later_part = self.ledger.has_later_part(&batch)?;
+                    let id = batch.id;
                     self.open
                         .restore(batch, ends_inside_line, holder, &self.ledger, now)?;
+                    if has_later_part {
+                        self.open.set_full(id);
+                    }
                 }
                 OpenFile::Short { found } => tracing::error!(
                     file = %self.spool.path(&batch, BatchState::Open).display(),

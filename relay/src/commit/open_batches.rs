@@ -362,6 +362,13 @@ impl<D: Disk> OpenBatches<D> {
         }
     }
 
+    /// Notes that a batch takes no more lines but the rest of its last one.
+    pub(crate) fn set_full(&mut self, id: BatchId) {
+        if let Some(open) = self.batches.get_mut(&id) {
+            open.is_full = true;
+        }
+    }
+
     /// Whether a batch has no line, durable or staged.
     pub(crate) fn is_unused(&self, id: BatchId) -> bool {
         self.batches.get(&id).is_some_and(|open| open.staged.bytes == 0)

@@ -36,6 +36,8 @@ pub(super) async fn handle_upload(
     let log = upload_log();
     context.check_source(&source, &log)?;
     body.replace(&upload.lines);
+    // Only the body counts in the group's memory, and the waits below may be long.
+    drop(upload);
     let arrived = Moment::now();
     let clock = context.batch.clock(&log, arrived.wall);
     let split = split_by_window(&body, clock, context.batch.window);

@@ -92,6 +92,13 @@ impl Ledger {
         })
     }
 
+    /// Whether a batch's window has a part after it.
+    pub fn has_later_part(&self, batch: &Batch) -> Result<bool, LedgerError> {
+        let query = "SELECT 1 FROM batches WHERE base_name = ?1 AND part > ?2 AND window_start = ?3 LIMIT 1";
+        let values = (&batch.base_name, batch.part, batch.window.start);
+        Ok(self.find("find a part", query, values, |_| Ok(()))?.is_some())
+    }
+
     /// The batches in a state, oldest window first, whose files have not expired.
     pub fn batches_in(&self, state: BatchState) -> Result<Vec<Batch>, LedgerError> {
         let query = "SELECT * FROM batches WHERE state = ?1 AND expired_at IS NULL ORDER BY window_start, part, source";

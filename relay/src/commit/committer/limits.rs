@@ -9,36 +9,39 @@ use std::time::Duration;
 use logferry_durable::Disk;
 use logferry_ledger::{BatchId, BatchKey, LedgerError};
 use logferry_protocol::names::SourceId;
+use logferry_protocol::stream::Offset;
 
 use super::{Committer, PlacedChunk};
 use crate::chunk::Moment;
 use crate::commit::open_batches::{BatchLimit, OPEN_BATCHES_MAX};
 use crate::commit::spool_recovery::CommitError;
+use crate::commit::stream_state::StreamKey;
 
 /// How long a source counts as waiting at a limit after its last chunk that had to.
 const WAIT_SHOWN: Duration = Duration::from_mins(2);
 
 impl<D: Disk, R> Committer<D, R> {
-    /// Opens the batches that these chunks need, and returns them.
+    /// Opens the batches that these chunks need, in the order of their offsets, and returns them.
     pub(super) fn open_missing_batches<B>(
         &mut self,
         chunks: &[PlacedChunk<B, R>],
         now: Moment,
     ) -> Result<Vec<BatchId>, CommitError> {
-        let streams = &self.streams;
-        let is_new = |placed: &&PlacedChunk<B, R>| {
-            // An unknown stream may be in the ledger, with this chunk. Then a batch is opened in vain.
-            streams
-                .get(&placed.stream)
-                .is_none_or(|stream| placed.chunk().header.range.start() >= stream.record.committed)
-        };
         // A source's chunks are taken up to its limit of open batches. A chunk beyond waits, or opens its batches later.
         let mut planned: HashMap<&SourceId, (usize, HashSet<&BatchKey>)> = HashMap::new();
         let mut new = Vec::new();
-        for placed in chunks.iter().filter(is_new) {
-            if self.limit_at(placed)?.is_some() {
+        // A stream's end after its chunks before. An unknown stream may be in the ledger, with this chunk. Then a batch is opened
+        // in vain.
+        let mut ends: HashMap<&StreamKey, Offset> = HashMap::new();
+        for placed in chunks {
+            let (stream, range) = (&placed.stream, placed.chunk().header.range);
+            let committed = || self.streams.get(stream).map(|known| known.record.committed);
+            let end = ends.get(stream).copied().or_else(committed);
+            // A chunk that comes early opens nothing.
+            if end.is_some_and(|end| end != range.start()) || self.limit_at(placed)?.is_some() {
                 continue;
             }
+            ends.insert(stream, range.end());
             let source = &placed.stream.0;
             let (open, keys) = planned
                 .entry(source)

@@ -1,9 +1,11 @@
 //! Tests of how many parts a window gets, whatever times its lines have, and of lines that have no end.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use logferry_config::{BatchSettings as Rules, WindowLength};
+use logferry_durable::DiskOperation;
 use logferry_ledger::{Batch, BatchFilter, BatchState};
 use logferry_protocol::chunk::{LineEnd, StreamEnd};
 use logferry_time_windows::{LineTime, Window, window_of};
@@ -303,6 +305,64 @@ fn half_a_line_of_a_stream_that_is_long_forgotten_is_counted() {
     fixture.committer().open.age_all(Duration::from_hours(1));
     assert_eq!(fixture.seal_due(now()).len(), 1);
     check_ends(&fixture, 1);
+}
+
+/// The parts that have lines, with these.
+fn lines_of_parts(fixture: &CommitterFixture) -> Vec<(u32, String)> {
+    let batches = fixture
+        .ledger()
+        .batches(&BatchFilter::default())
+        .expect("a ledger");
+    let lines = |batch: &Batch| {
+        let file = fixture.disk.contents(&fixture.spool().path(batch, batch.state));
+        (
+            batch.part,
+            String::from_utf8(file.expect("a file")).expect("text"),
+        )
+    };
+    batches.iter().map(lines).collect()
+}
+
+#[test]
+fn an_earlier_part_gets_the_rest_of_its_line_and_no_other_after_a_restart() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    send_half(&mut fixture);
+    let (first, second) = (line(20, "first"), line(20, "second"));
+    fixture.send(vec![chunk(2, 0, &first)]);
+    let seal_after = fixture.committer().rules.seal_after;
+    fixture.committer().open.age_all(seal_after);
+    let sealed: Vec<_> = fixture.seal_due(now()).iter().map(|batch| batch.part).collect();
+    assert_eq!(sealed, [2], "the first may get the rest of its line");
+    fixture.restart();
+    fixture.send(vec![chunk(1, HALF.len() as u64, b"has an end\n")]);
+    fixture.send(vec![chunk(2, first.len() as u64, &second)]);
+    let whole = format!("{}has an end\n", String::from_utf8_lossy(HALF));
+    let text = |line: Vec<u8>| String::from_utf8(line).expect("text");
+    let expected = [(1, whole), (2, text(first)), (3, text(second))];
+    assert_eq!(lines_of_parts(&fixture), expected);
+}
+
+#[test]
+fn a_chunk_that_comes_early_opens_no_batch() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let lines = [line(20, "first"), line(21, "second"), line(22, "third")];
+    let [first, second, third] = &lines;
+    let after = (first.len() + second.len()) as u64;
+    fixture.send(vec![chunk(1, 0, first)]);
+    // To discard a batch is to remove its file.
+    fixture.disk.fail_next(DiskOperation::Remove, ErrorKind::Other);
+    let staged = fixture
+        .committer()
+        .stage_at(vec![(chunk(1, after, third), 0)], moment(now()));
+    assert!(staged.is_empty(), "{staged:?}");
+    let replies = fixture.send(vec![chunk(1, first.len() as u64, second)]);
+    assert!(
+        replies
+            .values()
+            .all(|reply| matches!(reply, ChunkReply::Receipt(_))),
+        "{replies:?}"
+    );
+    assert_eq!(fixture.stored(), lines.concat());
 }
 
 /// Sends one line of each of these minutes before [`START`], in one chunk. Returns the reply and the number of bytes.
