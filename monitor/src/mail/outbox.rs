@@ -129,7 +129,7 @@ impl Outbox {
             Ok(true) => {}
             Ok(false) => {
                 tracing::debug!(subject, "a later mail tells what mail \"{subject}\" tells");
-                announced.withdraw().await;
+                announced.withdraw();
                 return Ok(Ok(()));
             }
             // A mail about a full disk must be sent although the ledger cannot grow.
