@@ -175,7 +175,10 @@ impl<T: MessageTransport> ChannelOutbox<T> {
             return Ok(PassEnd::Idle);
         };
         let numbers = (first.number, last.number);
-        if record.as_ref().is_some_and(|record| record.next_attempt > due_by) {
+        if record
+            .as_ref()
+            .is_some_and(|record| !is_due(record.next_attempt, due_by))
+        {
             return Ok(PassEnd::Idle);
         }
         let unconfirmed = record.as_ref().map_or(0, |record| record.unconfirmed);
@@ -223,7 +226,7 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     async fn announce(&self, numbers: (i64, i64)) -> bool {
         let name = self.channel.clone();
         let announced = self
-            .with_ledger(move |ledger| ledger.message_announced(&name, numbers, Timestamp::now()))
+            .with_ledger(move |ledger| ledger.message_announced(&name, numbers))
             .await;
         if let Err(error) = &announced {
             // A message about a full disk must be sent although the ledger cannot grow.
@@ -246,7 +249,7 @@ impl<T: MessageTransport> ChannelOutbox<T> {
         let name = self.channel.clone();
         self.with_ledger(move |ledger| {
             if !begun.is_announced {
-                ledger.message_announced(&name, begun.numbers, Timestamp::now())?;
+                ledger.message_announced(&name, begun.numbers)?;
             }
             work(ledger, &name, begun.numbers.0)
         })
@@ -325,6 +328,12 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     }
 }
 
+/// Whether a channel is due by then. A next attempt further ahead than the longest wait was recorded before the clock was set back.
+fn is_due(next_attempt: Timestamp, due_by: Timestamp) -> bool {
+    let latest = due_by.checked_add(RETRY_AFTER_MAX).unwrap_or(Timestamp::MAX);
+    next_attempt <= due_by || next_attempt > latest
+}
+
 /// The events of the next message: those of one that was begun, or else all.
 fn one_message(events: Vec<QueuedAlertEvent>) -> Vec<QueuedAlertEvent> {
     match events.first().and_then(|first| first.message) {
@@ -350,4 +359,24 @@ fn log_if_temporary(channel: &str, error: MonitorError) -> Result<(), MonitorErr
         "channel {channel}: cannot use the ledger now; this is tried again"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_waits_for_its_next_attempt_unless_the_clock_was_set_back() {
+        let next = Timestamp::UNIX_EPOCH + Duration::from_hours(24);
+        for (before, due) in [
+            (Duration::ZERO, true),
+            (Duration::from_secs(30), false),
+            (RETRY_AFTER_MAX, false),
+            (RETRY_AFTER_MAX + Duration::from_secs(1), true),
+            (Duration::from_hours(24), true),
+        ] {
+            assert_eq!(is_due(next, next - before), due, "{before:?}");
+        }
+        assert!(is_due(next, Timestamp::MAX));
+    }
 }

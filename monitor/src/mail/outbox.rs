@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Backoff;
-use logferry_ledger::{Ledger, LedgerError, MailId, MailTaken, QueuedMail};
+use logferry_ledger::{Ledger, LedgerError, MAIL_WAIT_MAX, MailId, MailTaken, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::{count_of, duration};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +17,12 @@ use crate::error::{MonitorError, SendError};
 /// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
 const RETRY: Backoff = Backoff {
     initial: Duration::from_secs(30),
-    max: Duration::from_mins(15),
+    max: MAIL_WAIT_MAX,
 };
 
 /// After so many attempts without an answer to the mail itself, it counts as sent: the server most likely has it, and each
 /// further attempt may be one more copy.
-const UNCONFIRMED_MAX: u32 = 3;
+pub(super) const UNCONFIRMED_MAX: u32 = 3;
 
 /// Time for a mail, or a message of a channel, in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
