@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::{Backoff, ChannelSettings, MonitorSettings};
+use logferry_config::{ChannelSettings, MonitorSettings};
 use logferry_ledger::{ChannelRecord, Ledger, LedgerError, MessageOutcome, QueuedAlertEvent};
 use logferry_telemetry::{Metrics, MonitorMetrics};
 use logferry_text::{count_of, duration};
@@ -18,19 +18,10 @@ use super::alert_message::{AlertMessage, delay, message_id};
 use super::delivery::{ConfiguredTransport, MessageTransport};
 use crate::channel_error::ChannelError;
 use crate::error::MonitorError;
-use crate::mail::outbox::{stop_grace, with_ledger};
-
-/// Waits after failures. A channel that works again is used again within the longest one.
-const RETRY: Backoff = Backoff {
-    initial: Duration::from_secs(30),
-    max: Duration::from_mins(15),
-};
+use crate::mail::outbox::{RETRY, UNCONFIRMED_MAX, stop_grace, with_ledger};
 
 /// The longest wait that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-
-/// After so many attempts without an answer to the message itself, it counts as sent: each further attempt may be one more copy.
-const UNCONFIRMED_MAX: u32 = 3;
 
 /// Events in one message.
 const EVENTS_MAX: u32 = 500;

@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::smtp::{OutgoingMail, RecipientAnswers, SmtpMailer};
 use crate::error::{MonitorError, SendError};
 
-/// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
-const RETRY: Backoff = Backoff {
+/// Waits after the failures of a mail, or of a channel. A server that works again is used again within the longest one.
+pub(crate) const RETRY: Backoff = Backoff {
     initial: Duration::from_secs(30),
     max: MAIL_WAIT_MAX,
 };
 
-/// After so many attempts without an answer to the mail itself, it counts as sent: the server most likely has it, and each
-/// further attempt may be one more copy.
-pub(super) const UNCONFIRMED_MAX: u32 = 3;
+/// After so many attempts without an answer to the mail or the message itself, it counts as sent: the server most likely has it, and
+/// each further attempt may be one more copy.
+pub(crate) const UNCONFIRMED_MAX: u32 = 3;
 
 /// Time for a mail, or a message of a channel, in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
