@@ -23,6 +23,7 @@ use tracing::error;
 use crate::delivery_store::{DeliveryStore, DeliveryStoreError};
 use crate::lock;
 use crate::schedule::plan::{Plan, due_manifests, plan, until};
+use crate::schedule::plan_throttle::PlanThrottle;
 use crate::schedule::queue::DeliveryQueue;
 use crate::schedule::retry::{Admission, CircuitBreaker};
 use crate::schedule::spool_watch::SpoolWatch;
@@ -58,6 +59,9 @@ pub(crate) struct DestinationWorker {
     stop: CancellationToken,
     metrics: ForwarderMetrics,
     circuit: CircuitBreaker,
+    throttle: PlanThrottle,
+    /// Since when the oldest batch of the last plan waits.
+    waits_since: Option<Timestamp>,
     /// The credential files as they were when the destination refused them.
     refused_credentials: Option<ContentDigest>,
     /// The credential files before any session that runs now can have read them.
@@ -90,6 +94,8 @@ impl DestinationWorker {
             data_dir: data_dir.to_owned(),
             store: Arc::clone(store),
             queue: Arc::default(),
+            throttle: PlanThrottle::default(),
+            waits_since: None,
             refused_credentials: None,
             credentials_before: None,
             progress_table: Arc::default(),
@@ -131,7 +137,10 @@ impl DestinationWorker {
             // The channel closes with the last session.
             drop(shared);
             while !self.stop.is_cancelled() {
-                let planned = self.plan();
+                let planned = match self.throttle.pause(Instant::now()) {
+                    Some(pause) if !self.credentials_changed() => Ok(pause),
+                    _ => self.plan(),
+                };
                 self.log_if_failed(&planned);
                 // Also after a plan that failed: nothing else takes the results of what is in hand.
                 let pause = planned.unwrap_or(STOP_CHECK);
@@ -161,26 +170,7 @@ impl DestinationWorker {
 
     /// Queues everything that is due; returns how long until the next plan.
     fn plan(&mut self) -> Result<Duration, DeliveryStoreError> {
-        let now = Timestamp::now();
-        let Destination { name, filter, .. } = &self.destination;
-        let (waiting, interval) = {
-            let mut store = self.store();
-            let waiting = store.waiting(name, filter)?;
-            let interval = if store.has_unmoved() {
-                MOVE_EVERY
-            } else {
-                self.interval
-            };
-            (waiting, interval.min(self.interval))
-        };
-        let Plan {
-            mut due,
-            next_due,
-            waits_since,
-        } = plan(waiting, now, self.longest_wait());
-        let oldest = waits_since.map_or(Duration::ZERO, |since| until(since, now));
-        self.metrics.oldest_waiting(oldest);
-        let instant = Instant::now();
+        let (now, instant) = (Timestamp::now(), Instant::now());
         if self.credentials_changed() {
             self.refused_credentials = None;
             self.circuit.retry_now(instant);
@@ -190,7 +180,18 @@ impl DestinationWorker {
             self.circuit.probe_inconclusive(instant);
             self.credentials_before = Some(credential_files(&self.destination));
         }
-        match self.circuit.admission(instant) {
+        let admission = self.circuit.admission(instant);
+        if let Some(pause) = self.pause_while_down(admission, instant) {
+            self.note_oldest(now);
+            return Ok(pause);
+        }
+        let (
+            Plan {
+                mut due, next_due, ..
+            },
+            interval,
+        ) = self.read_plan(now)?;
+        match admission {
             Admission::All => self.queue.replace(due),
             Admission::Probe if due.is_empty() => {}
             Admission::Probe => {
@@ -207,6 +208,46 @@ impl DestinationWorker {
             WRITE_EVERY.min(interval)
         };
         Ok(next_due.map_or(wait, |next| next.min(wait)))
+    }
+
+    /// The wait until the next plan, while nothing may be delivered and the last plan is not old.
+    fn pause_while_down(&self, admission: Admission, instant: Instant) -> Option<Duration> {
+        let may_wait = match admission {
+            Admission::All | Admission::Probe => return None,
+            Admission::Wait(wait) => wait,
+            Admission::Probing => self.interval,
+        };
+        let left = self.throttle.left(self.plan_interval(), instant)?;
+        Some(left.min(may_wait))
+    }
+
+    /// How often to plan without an event.
+    fn plan_interval(&self) -> Duration {
+        if self.store().has_unmoved() {
+            MOVE_EVERY.min(self.interval)
+        } else {
+            self.interval
+        }
+    }
+
+    /// Reads what waits; returns the plan and how long it is good for without an event.
+    fn read_plan(&mut self, now: Timestamp) -> Result<(Plan, Duration), DeliveryStoreError> {
+        let Destination { name, filter, .. } = &self.destination;
+        let mut store = self.store();
+        // With the lock, as a wait for it is no work.
+        let started = Instant::now();
+        let waiting = store.waiting(name, filter)?;
+        drop(store);
+        let plan = plan(waiting, now, self.longest_wait());
+        self.throttle.planned(started, Instant::now());
+        self.waits_since = plan.waits_since;
+        self.note_oldest(now);
+        Ok((plan, self.plan_interval()))
+    }
+
+    fn note_oldest(&self, now: Timestamp) {
+        let oldest = self.waits_since.map_or(Duration::ZERO, |since| until(since, now));
+        self.metrics.oldest_waiting(oldest);
     }
 
     /// The longest wait between two attempts for one item.

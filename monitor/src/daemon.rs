@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_durable::{LockError, LockFile};
+use logferry_inspection::sign_off::SigningReach;
 use logferry_ledger::{Ledger, NewMail};
 use logferry_spool::MONITOR_LOCK;
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
@@ -22,7 +23,7 @@ use crate::mail::ledger_fault::LedgerFault;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
-use crate::sign_off;
+use crate::sign_off::{self, SigningSchedule};
 use crate::{channels, gauges, requests, tick, upkeep};
 
 /// How often to check for a ledger that does not exist yet: the relay, which creates it, may be starting.
@@ -98,7 +99,13 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     with_ledger(&config.data_dir, |_| Ok(())).await?;
     let _lock = lock(&config.data_dir)?;
     // Cron has looked before.
-    check(&Arc::new(config.clone()), Duration::MAX).await?;
+    let scope = CheckScope {
+        watched_for: Duration::MAX,
+        // By cron no look may be the first one of its hour that a running monitor has.
+        signing: SigningReach::All,
+        now: Timestamp::now(),
+    };
+    check(&Arc::new(config.clone()), scope).await?;
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
     let failed = channels::send_once(config).await?;
@@ -157,14 +164,27 @@ async fn wait_for_ledger(data_dir: &Path, shutdown: &CancellationToken) -> bool 
     !shutdown.is_cancelled()
 }
 
-async fn check(config: &Arc<MonitorSettings>, watched_for: Duration) -> Result<(), MonitorError> {
+/// What one look is to do.
+#[derive(Debug, Clone, Copy)]
+struct CheckScope {
+    /// For how long the monitor has watched.
+    watched_for: Duration,
+    signing: SigningReach,
+    now: Timestamp,
+}
+
+async fn check(config: &Arc<MonitorSettings>, scope: CheckScope) -> Result<(), MonitorError> {
+    let CheckScope {
+        watched_for,
+        signing,
+        now,
+    } = scope;
     let shared = Arc::clone(config);
     with_ledger(&config.data_dir, move |ledger| {
         let metrics = Metrics::process().monitor();
-        let now = Timestamp::now();
         // Alerts do not wait for the trusted time.
         let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
-        sign_off::sign(ledger, &shared, now);
+        sign_off::sign(ledger, &shared, signing, now);
         tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
             .and(looked)
             .and_then(|trusted| upkeep::forget_events(ledger, &shared.channels, trusted))
@@ -221,11 +241,18 @@ async fn watch(
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
     let mut watched = WatchedTime::since(Instant::now(), Timestamp::now());
+    let mut signing = SigningSchedule::since(Timestamp::now(), config.interval);
     let mut fault = LedgerFault::default();
     loop {
-        let watched_for = watched.until(Instant::now(), Timestamp::now());
-        match check(&config, watched_for).await {
+        let now = Timestamp::now();
+        let scope = CheckScope {
+            watched_for: watched.until(Instant::now(), now),
+            signing: signing.reach(now),
+            now,
+        };
+        match check(&config, scope).await {
             Ok(()) => {
+                signing.looked(now);
                 ready.set();
                 news.looked.send_replace(Some(tokio::time::Instant::now()));
                 fault.note_success(&config.smtp, Instant::now()).await;

@@ -175,22 +175,17 @@ impl Ledger {
 
     /// Freezes the channel's waiting events with numbers from `first` to `last` as one message, and counts an attempt whose outcome
     /// is unknown until it is recorded. A crash leaves it so.
-    pub fn message_announced(
-        &mut self,
-        channel: &str,
-        (first, last): (i64, i64),
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
+    pub fn message_announced(&mut self, channel: &str, (first, last): (i64, i64)) -> Result<(), LedgerError> {
         self.write("note that a message is being sent", |sql| {
             sql.prepare_cached(
                 "UPDATE alert_events SET message = ?2 WHERE channel = ?1 AND sent_at IS NULL AND id BETWEEN ?2 AND ?3",
             )?
             .execute((channel, first, last))?;
             sql.prepare_cached(
-                "INSERT INTO channel_attempts (channel, attempts, unconfirmed, next_attempt) VALUES (?1, 0, 1, ?2)
+                "INSERT INTO channel_attempts (channel, attempts, unconfirmed, next_attempt) VALUES (?1, 0, 1, 0)
                  ON CONFLICT (channel) DO UPDATE SET unconfirmed = unconfirmed + 1",
             )?
-            .execute((channel, millis(now)))
+            .execute([channel])
             .map(drop)
         })
     }
@@ -208,11 +203,12 @@ impl Ledger {
                 "UPDATE alert_events SET sent_at = ?3 WHERE channel = ?1 AND message = ?2 AND sent_at IS NULL",
             )?
             .execute((channel, message, millis(now)))?;
+            // No wait: a time of now would be one if the clock is set back.
             sql.prepare_cached(
-                "UPDATE channel_attempts SET attempts = 0, unconfirmed = 0, in_doubt = 0, next_attempt = ?2, last_error = ?3
+                "UPDATE channel_attempts SET attempts = 0, unconfirmed = 0, in_doubt = 0, next_attempt = 0, last_error = ?2
                  WHERE channel = ?1",
             )?
-            .execute((channel, millis(now), doubt))
+            .execute((channel, doubt))
             .map(drop)
         })
     }
@@ -327,7 +323,7 @@ mod tests {
             [AlertEventKind::Began, AlertEventKind::Over].map(|kind| ("chat".to_owned(), event("a", kind)));
         ledger.queue_alert_events(&events[..1], now())?;
         let first = ledger.waiting_events("chat", 10)?;
-        ledger.message_announced("chat", (first[0].number, first[0].number), now())?;
+        ledger.message_announced("chat", (first[0].number, first[0].number))?;
         ledger.queue_alert_events(&events[1..], now())?;
         drop(ledger);
         let mut ledger = Ledger::open(dir.path())?;
@@ -347,11 +343,16 @@ mod tests {
         let record = &ledger.channel_records()?[0];
         assert_eq!((record.attempts, record.unconfirmed), (1, 0));
 
-        ledger.message_announced("chat", (message, waiting[1].number), now())?;
+        ledger.message_announced("chat", (message, waiting[1].number))?;
         ledger.message_sent("chat", message, None, now())?;
         assert_eq!(ledger.waiting_events("chat", 10)?, []);
         assert_eq!(ledger.channel_backlogs()?, []);
-        assert_eq!(ledger.channel_records()?[0].attempts, 0);
+        let record = &ledger.channel_records()?[0];
+        assert_eq!(
+            (record.attempts, record.next_attempt),
+            (0, Timestamp::UNIX_EPOCH),
+            "due also if the clock is set back"
+        );
         Ok(())
     }
 

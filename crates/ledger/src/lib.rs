@@ -62,7 +62,7 @@ pub use incidents::{
 };
 pub use logferry_time_windows::Window;
 pub use monitor::{ClockRecord, ClockStep, DISK_STEP, DiskRecord, ForgottenRows, IncidentMail, NewMail};
-pub use outbox::{MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
+pub use outbox::{MAIL_WAIT_MAX, MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
 pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
 pub use streams::{
     BatchGrowth, Commit, GapRecord, GroupReport, GroupState, REPORT_GRACE, ReportedStream, SENDERS_KEPT,

@@ -3,12 +3,17 @@
 //! A mail that some recipients have got stays in the outbox for those that it still waits for. A mail about incidents that no
 //! server can have got gives way to a later one, which tells its news too ([`Ledger::record_incidents`]).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Result as SqlResult};
 
 use crate::monitor::state::NewMail;
 use crate::row::{self, millis};
 use crate::{Ledger, LedgerError};
+
+/// The longest wait between two attempts for a mail. A next attempt further ahead was recorded before the clock was set back.
+pub const MAIL_WAIT_MAX: Duration = Duration::from_mins(15);
 
 /// The ledger's number of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +88,10 @@ pub struct MailBacklog {
     pub last_error: Option<String>,
 }
 
+/// By `+id`, SQLite sorts the due ones instead of reading all mails in the order of their numbers.
+pub(crate) const DUE_MAILS: &str = "SELECT * FROM outbox
+    WHERE sent_at IS NULL AND (next_attempt <= ?1 OR next_attempt > ?2) ORDER BY +id";
+
 impl Ledger {
     /// The mails that are not sent, in sum.
     pub fn mail_backlog(&self) -> Result<MailBacklog, LedgerError> {
@@ -100,11 +109,10 @@ impl Ledger {
         Ok(backlog.unwrap_or_default())
     }
 
-    /// The mails that are due, oldest first.
+    /// The mails that are due, oldest first. One whose next attempt is further ahead than [`MAIL_WAIT_MAX`] is due too.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
-        // By `+id`, SQLite sorts the due ones instead of reading all mails in the order of their numbers.
-        let query = "SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= ?1 ORDER BY +id";
-        self.list("list mails", query, [millis(now)], |row| {
+        let latest = now.checked_add(MAIL_WAIT_MAX).unwrap_or(Timestamp::MAX);
+        self.list("list mails", DUE_MAILS, [millis(now), millis(latest)], |row| {
             let waiting_for: Option<String> = row.get("waiting_for")?;
             Ok(QueuedMail {
                 id: MailId(row.get("id")?),

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, StreamProgress};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
@@ -301,6 +301,10 @@ fn summary_is_queued_once() -> TestResult {
     assert!(!ledger.queue_summary(now(), &mail, now())?);
     let due = ledger.due_mails(now())?;
     assert_eq!(due.len(), 1);
+    ledger.mail_failed(due[0].id, "busy", now() + MAIL_WAIT_MAX, 0)?;
+    assert!(ledger.due_mails(now())?.is_empty());
+    let back = now() - SignedDuration::from_secs(1);
+    assert_eq!(ledger.due_mails(back)?.len(), 1, "the clock was set back");
     ledger.mail_presumed_sent(due[0].id, "the server took it", now())?;
     assert!(ledger.due_mails(now())?.is_empty());
     assert_eq!(ledger.last_summary()?, Some(now()));

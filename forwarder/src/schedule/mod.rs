@@ -3,6 +3,7 @@
 //! the circuit breaker may be changed here without looking elsewhere.
 
 pub(crate) mod plan;
+pub(crate) mod plan_throttle;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod spool_watch;

@@ -42,16 +42,18 @@ pub(crate) fn open(
     stop: &CancellationToken,
 ) -> Result<SourceFile, DeliveryError> {
     let compress = destination.publish.compress;
-    if compress == FileCompression::None {
-        return SourceFile::from_reader(path, reader, batch.contents);
-    }
+    let format = match compress {
+        FileCompression::None => return SourceFile::from_reader(path, reader, batch.contents),
+        FileCompression::Gzip => StagedFormat::Gzip,
+        FileCompression::Zstd => StagedFormat::Zstd,
+    };
     let folder = data_dir.join(FOLDER).join(destination.name.as_str());
     RealDisk
         .create_dir_all(&folder)
         .map_err(DeliveryError::NotCompressed)?;
     let staged = folder.join(format!("{}{}", batch.file_name(), compress.extension()));
     let job = StagingJob {
-        compress,
+        format,
         batch: &path,
         contents: batch.contents,
         stop,
@@ -85,9 +87,16 @@ pub(crate) fn remove_unneeded(
     Ok(())
 }
 
+/// How a batch is compressed.
+#[derive(Debug, Clone, Copy)]
+enum StagedFormat {
+    Gzip,
+    Zstd,
+}
+
 /// One batch to compress.
 struct StagingJob<'a> {
-    compress: FileCompression,
+    format: StagedFormat,
     batch: &'a Path,
     contents: BatchContents,
     stop: &'a CancellationToken,
@@ -109,12 +118,12 @@ impl StagingJob<'_> {
             lines.add(bytes);
             Ok::<_, DiskError>(())
         };
-        let copied = match self.compress {
-            FileCompression::Zstd => match ZstdDecoder::new(&mut packed) {
+        let copied = match self.format {
+            StagedFormat::Zstd => match ZstdDecoder::new(&mut packed) {
                 Ok(decoder) => self.copy(decoder, add),
                 Err(_) => return Ok(None),
             },
-            FileCompression::Gzip | FileCompression::None => self.copy(MultiGzDecoder::new(&mut packed), add),
+            StagedFormat::Gzip => self.copy(MultiGzDecoder::new(&mut packed), add),
         };
         match copied {
             Err(DeliveryError::Stopped) => Err(DeliveryError::Stopped),
@@ -155,12 +164,12 @@ impl StagingJob<'_> {
             packed.add(bytes);
             output.append(bytes)
         };
-        match self.compress {
-            FileCompression::Zstd => {
+        match self.format {
+            StagedFormat::Zstd => {
                 let encoder = ZstdEncoder::new(&mut lines, ZSTD_LEVEL);
                 self.copy(encoder.map_err(|source| self.read_error(source))?, write)
             }
-            FileCompression::Gzip | FileCompression::None => self.copy(gzip_encoder(&mut lines), write),
+            StagedFormat::Gzip => self.copy(gzip_encoder(&mut lines), write),
         }?;
         let found = lines.measure().contents();
         self.sizes(&packed, lines.measure())

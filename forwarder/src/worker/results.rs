@@ -32,6 +32,10 @@ impl DestinationWorker {
         first: SessionReport,
         received: &Receiver<SessionReport>,
     ) -> Result<bool, DeliveryStoreError> {
+        if self.circuit.admission(Instant::now()) == Admission::Probing {
+            // All others wait for what the probe shows.
+            self.throttle.hurry();
+        }
         let (mut delivered, mut failed, mut plan_again) = (Vec::new(), Vec::new(), false);
         for report in std::iter::once(first).chain(received.try_iter()) {
             match report {

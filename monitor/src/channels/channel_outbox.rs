@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use logferry_config::{Backoff, ChannelSettings, MonitorSettings};
+use logferry_config::{ChannelSettings, MonitorSettings};
 use logferry_ledger::{ChannelRecord, Ledger, LedgerError, MessageOutcome, QueuedAlertEvent};
 use logferry_telemetry::{Metrics, MonitorMetrics};
 use logferry_text::{count_of, duration};
@@ -18,19 +18,10 @@ use super::alert_message::{AlertMessage, delay, message_id};
 use super::delivery::{ConfiguredTransport, MessageTransport};
 use crate::channel_error::ChannelError;
 use crate::error::MonitorError;
-use crate::mail::outbox::{stop_grace, with_ledger};
-
-/// Waits after failures. A channel that works again is used again within the longest one.
-const RETRY: Backoff = Backoff {
-    initial: Duration::from_secs(30),
-    max: Duration::from_mins(15),
-};
+use crate::mail::outbox::{RETRY, UNCONFIRMED_MAX, stop_grace, with_ledger};
 
 /// The longest wait that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-
-/// After so many attempts without an answer to the message itself, it counts as sent: each further attempt may be one more copy.
-const UNCONFIRMED_MAX: u32 = 3;
 
 /// Events in one message.
 const EVENTS_MAX: u32 = 500;
@@ -175,7 +166,10 @@ impl<T: MessageTransport> ChannelOutbox<T> {
             return Ok(PassEnd::Idle);
         };
         let numbers = (first.number, last.number);
-        if record.as_ref().is_some_and(|record| record.next_attempt > due_by) {
+        if record
+            .as_ref()
+            .is_some_and(|record| !is_due(record.next_attempt, due_by))
+        {
             return Ok(PassEnd::Idle);
         }
         let unconfirmed = record.as_ref().map_or(0, |record| record.unconfirmed);
@@ -223,7 +217,7 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     async fn announce(&self, numbers: (i64, i64)) -> bool {
         let name = self.channel.clone();
         let announced = self
-            .with_ledger(move |ledger| ledger.message_announced(&name, numbers, Timestamp::now()))
+            .with_ledger(move |ledger| ledger.message_announced(&name, numbers))
             .await;
         if let Err(error) = &announced {
             // A message about a full disk must be sent although the ledger cannot grow.
@@ -246,7 +240,7 @@ impl<T: MessageTransport> ChannelOutbox<T> {
         let name = self.channel.clone();
         self.with_ledger(move |ledger| {
             if !begun.is_announced {
-                ledger.message_announced(&name, begun.numbers, Timestamp::now())?;
+                ledger.message_announced(&name, begun.numbers)?;
             }
             work(ledger, &name, begun.numbers.0)
         })
@@ -325,6 +319,12 @@ impl<T: MessageTransport> ChannelOutbox<T> {
     }
 }
 
+/// Whether a channel is due by then. A next attempt further ahead than the longest wait was recorded before the clock was set back.
+fn is_due(next_attempt: Timestamp, due_by: Timestamp) -> bool {
+    let latest = due_by.checked_add(RETRY_AFTER_MAX).unwrap_or(Timestamp::MAX);
+    next_attempt <= due_by || next_attempt > latest
+}
+
 /// The events of the next message: those of one that was begun, or else all.
 fn one_message(events: Vec<QueuedAlertEvent>) -> Vec<QueuedAlertEvent> {
     match events.first().and_then(|first| first.message) {
@@ -350,4 +350,24 @@ fn log_if_temporary(channel: &str, error: MonitorError) -> Result<(), MonitorErr
         "channel {channel}: cannot use the ledger now; this is tried again"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_waits_for_its_next_attempt_unless_the_clock_was_set_back() {
+        let next = Timestamp::UNIX_EPOCH + Duration::from_hours(24);
+        for (before, due) in [
+            (Duration::ZERO, true),
+            (Duration::from_secs(30), false),
+            (RETRY_AFTER_MAX, false),
+            (RETRY_AFTER_MAX + Duration::from_secs(1), true),
+            (Duration::from_hours(24), true),
+        ] {
+            assert_eq!(is_due(next, next - before), due, "{before:?}");
+        }
+        assert!(is_due(next, Timestamp::MAX));
+    }
 }

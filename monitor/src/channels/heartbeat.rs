@@ -38,20 +38,22 @@ pub(crate) async fn run(
     if !matches!(stop.run_until_cancelled(first).await, Some(Ok(_))) {
         return;
     }
-    let fresh = config
-        .interval
-        .saturating_mul(LOOKS_MISSED_MAX)
-        .max(heartbeat.every);
+    let fresh = config.interval.saturating_mul(LOOKS_MISSED_MAX);
     let mut was_failing = false;
     loop {
-        let last = *looked.borrow();
-        if last.is_some_and(|last| last.elapsed() <= fresh) {
-            let given = stop
-                .run_until_cancelled(Box::pin(give(heartbeat, &config.smtp)))
-                .await;
-            let Some(given) = given else { return };
-            log_change(heartbeat, given.as_ref().err(), &mut was_failing);
+        let last = *looked.borrow_and_update();
+        if last.is_none_or(|last| last.elapsed() > fresh) {
+            // The sign that is due comes with the next look that succeeds, not a whole `every` later.
+            match stop.run_until_cancelled(looked.changed()).await {
+                Some(Ok(())) => continue,
+                _ => return,
+            }
         }
+        let given = stop
+            .run_until_cancelled(Box::pin(give(heartbeat, &config.smtp)))
+            .await;
+        let Some(given) = given else { return };
+        log_change(heartbeat, given.as_ref().err(), &mut was_failing);
         let wait = tokio::time::sleep(heartbeat.every);
         if stop.run_until_cancelled(wait).await.is_none() {
             return;

@@ -30,11 +30,16 @@ pub(crate) async fn send_now(
 ) -> Result<RecipientAnswers, MonitorError> {
     let now = Timestamp::now();
     let mail = OutgoingMail {
-        id: format!("logferry-{kind}-{}", now.as_millisecond()),
+        id: message_id(kind, now),
         written_at: now,
         content,
         parts,
         waiting_for: None,
     };
     Ok(SmtpMailer::new(smtp)?.send(&mail, now).await?)
+}
+
+/// The left part of the `Message-ID` of a mail that goes past the outbox.
+fn message_id(kind: &str, written_at: Timestamp) -> String {
+    format!("logferry-{kind}-{}", written_at.as_millisecond())
 }

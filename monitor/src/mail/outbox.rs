@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Backoff;
-use logferry_ledger::{Ledger, LedgerError, MailId, MailTaken, QueuedMail};
+use logferry_ledger::{Ledger, LedgerError, MAIL_WAIT_MAX, MailId, MailTaken, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::{count_of, duration};
 use tokio_util::sync::CancellationToken;
@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 use super::smtp::{OutgoingMail, RecipientAnswers, SmtpMailer};
 use crate::error::{MonitorError, SendError};
 
-/// Waits after the failures of a mail. A mail server that works again is used again within the longest one.
-const RETRY: Backoff = Backoff {
+/// Waits after the failures of a mail, or of a channel. A server that works again is used again within the longest one.
+pub(crate) const RETRY: Backoff = Backoff {
     initial: Duration::from_secs(30),
-    max: Duration::from_mins(15),
+    max: MAIL_WAIT_MAX,
 };
 
-/// After so many attempts without an answer to the mail itself, it counts as sent: the server most likely has it, and each
-/// further attempt may be one more copy.
-const UNCONFIRMED_MAX: u32 = 3;
+/// After so many attempts without an answer to the mail or the message itself, it counts as sent: the server most likely has it, and
+/// each further attempt may be one more copy.
+pub(crate) const UNCONFIRMED_MAX: u32 = 3;
 
 /// Time for a mail, or a message of a channel, in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ impl Outbox {
             Ok(true) => {}
             Ok(false) => {
                 tracing::debug!(subject, "a later mail tells what mail \"{subject}\" tells");
-                announced.withdraw().await;
+                announced.withdraw();
                 return Ok(Ok(()));
             }
             // A mail about a full disk must be sent although the ledger cannot grow.

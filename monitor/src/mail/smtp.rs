@@ -207,9 +207,10 @@ fn with_parts(text: String, html: String, parts: &[MailPart]) -> MultiPart {
 }
 
 impl AnnouncedMail<'_> {
-    /// Ends the conversation without the mail (RFC 5321, section 4.1.1.10: a QUIT before the data sends nothing).
-    pub(crate) async fn withdraw(self) {
-        self.session.quit().await;
+    /// Ends the conversation without the mail. The server waits for the data, so a QUIT would be a part of it: only a closed
+    /// connection says that there is none (RFC 5321, section 4.1.1.10: the transaction is cancelled).
+    pub(crate) fn withdraw(self) {
+        drop(self);
     }
 
     /// Returns after the server took the mail (its 250) or refused it.

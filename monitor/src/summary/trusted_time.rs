@@ -147,8 +147,13 @@ fn is_near(one: Timestamp, other: Timestamp) -> bool {
 
 /// So many milliseconds later; earlier if negative.
 fn later(time: Timestamp, millis: i64) -> Timestamp {
-    let later = time.checked_add(SignedDuration::from_millis(millis));
-    later.unwrap_or(Timestamp::MAX)
+    let end = if millis < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    time.checked_add(SignedDuration::from_millis(millis))
+        .unwrap_or(end)
 }
 
 fn millis(time: Duration) -> i64 {

@@ -104,9 +104,9 @@ fn times(facts: &SummaryFacts, zone: &TimeZone) -> Vec<(f32, String)> {
     let hours = (0_i16..25).map(|hour| later(from, SignedDuration::from_hours(hour.into())));
     let marks = hours.filter(|at| *at <= until).filter_map(|at| {
         let local = at.to_zoned(zone.clone());
-        let seconds = i16::try_from(at.as_second().saturating_sub(from.as_second()) / 60).ok()?;
+        let minutes = i16::try_from(at.as_second().saturating_sub(from.as_second()) / 60).ok()?;
         let is_mark = local.hour() % MARK_HOURS == 0 && local.minute() == 0;
-        is_mark.then(|| (f32::from(seconds) / 1440.0, local.strftime("%H:%M").to_string()))
+        is_mark.then(|| (f32::from(minutes) / 1440.0, local.strftime("%H:%M").to_string()))
     });
     let marks: Vec<_> = marks.collect();
     marks

@@ -9,6 +9,7 @@ use logferry_text::{count, count_of};
 
 use super::facts::SummaryFacts;
 use super::line_totals::LineTotals;
+use crate::summary::period::SummaryPeriod;
 
 /// Sources that are named.
 const NAMED_MAX: usize = 3;
@@ -53,22 +54,19 @@ impl WindowCheck {
 
 /// The windows of the period, oldest first. None if no batch has lines: nobody knows then how long a window is.
 pub(crate) fn check_windows(facts: &SummaryFacts, zone: &TimeZone) -> Vec<WindowCheck> {
-    let lengths = facts.batches.iter().map(|batch| batch.window.seconds);
-    let Some(seconds) = lengths.min().filter(|seconds| *seconds > 0) else {
+    let known = facts.batches.iter().map(|batch| batch.window);
+    let shortest = known
+        .filter(|window| window.seconds > 0)
+        .min_by_key(|window| window.seconds);
+    let Some(Window { start, seconds, .. }) = shortest else {
         return Vec::new();
     };
     let length = i64::from(seconds);
-    let (start, end) = (facts.period.start.as_second(), facts.period.end.as_second());
     let mut windows: BTreeMap<i64, LineTotals> = BTreeMap::new();
-    let starts = std::iter::successors(Some(start), |start| Some(start + length));
-    windows.extend(
-        starts
-            .take_while(|start| *start < end)
-            .map(|start| (start, LineTotals::default())),
-    );
     for batch in &facts.batches {
         windows.entry(batch.window.start).or_default().add(batch);
     }
+    add_empty(&mut windows, &facts.period, (start, length));
     let reached: BTreeMap<_, _> = facts.progress.iter().map(|it| (&it.source, it.reached)).collect();
     windows
         .into_iter()
@@ -89,6 +87,19 @@ pub(crate) fn check_windows(facts: &SummaryFacts, zone: &TimeZone) -> Vec<Window
             }
         })
         .collect()
+}
+
+/// Adds the windows without lines, on the grid of one with lines. The grid does not begin with the period where the host of the log
+/// has another time zone. Where it meets windows of another grid, those are the true ones.
+fn add_empty(windows: &mut BTreeMap<i64, LineTotals>, period: &SummaryPeriod, (known, length): (i64, i64)) {
+    let (from, end) = (period.start.as_second(), period.end.as_second());
+    let first = from + (known - from).rem_euclid(length);
+    let starts = std::iter::successors(Some(first), |start| Some(start + length));
+    let empty: Vec<_> = starts
+        .take_while(|start| *start < end)
+        .filter(|start| windows.range(start - length + 1..start + length).next().is_none())
+        .collect();
+    windows.extend(empty.into_iter().map(|start| (start, LineTotals::default())));
 }
 
 fn label(start: i64, end: i64, zone: &TimeZone) -> String {

@@ -7,7 +7,7 @@ use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::mail::outbox::{Outbox, OutboxPass};
-use crate::mail::smtp::SmtpMailer;
+use crate::mail::smtp::{OutgoingMail, SmtpMailer};
 use crate::tests::settings::MonitoredHost as _;
 use logferry_inspection::status::{StatusReport, StatusScope, status};
 use logferry_testkit::relay_host::RelayHost;
@@ -64,6 +64,31 @@ impl Mailing {
         };
         status(self.host.data_dir(), &scope, Timestamp::now()).expect("a status")
     }
+}
+
+#[tokio::test]
+async fn a_mail_is_withdrawn_without_a_word_that_the_server_would_wait_behind() {
+    let host = RelayHost::new();
+    let sink = MailSink::start().await.expect("a server");
+    let mailer = SmtpMailer::new(&host.config(sink.port()).smtp).expect("valid");
+    let content = NewMail {
+        subject: "news".to_owned(),
+        text: "text".to_owned(),
+        html: None,
+    };
+    let now = Timestamp::now();
+    let mail = OutgoingMail {
+        id: "logferry-1-1".to_owned(),
+        written_at: now,
+        content: &content,
+        parts: &[],
+        waiting_for: None,
+    };
+    mailer.announce(&mail, now).await.expect("announced").withdraw();
+    mailer.send(&mail, now).await.expect("sent");
+    let mails = sink.messages();
+    assert_eq!(mails.len(), 1);
+    assert!(!String::from_utf8_lossy(&mails[0].data).contains("QUIT"));
 }
 
 fn message_id(mail: &ReceivedMail) -> String {

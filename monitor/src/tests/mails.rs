@@ -102,6 +102,32 @@ async fn silent_and_missing_sources_get_one_mail_and_their_return_another() {
     );
 }
 
+/// A window of so many days ago is delivered.
+fn deliver(host: &mut RelayHost, days: i64) {
+    let now = Timestamp::now();
+    let start = (now - SignedDuration::from_hours(24 * days))
+        .as_second()
+        .div_euclid(1200)
+        * 1200;
+    let start = Timestamp::from_second(start).expect("in range").to_string();
+    let open = host.take("198.51.100.1", &start, "one\n", now);
+    let ready = host.seal(&open, now);
+    host.deliver(&ready, "edw", now);
+}
+
+#[tokio::test]
+async fn cron_signs_also_a_window_that_is_delivered_days_after_newer_ones() {
+    let mut host = RelayHost::new();
+    let sink = MailSink::start().await.expect("a server");
+    let config = without_summaries(host.config(sink.port()));
+    for (days, signed) in [(1, 1), (7, 2)] {
+        deliver(&mut host, days);
+        once(&config).await.expect("looked");
+        let last = host.ledger.last_window_record().expect("read").expect("signed");
+        assert_eq!(last.number, signed, "{days} days");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_was_down_gets_each_mail_once_oldest_first() {
     let mut host = RelayHost::new();

@@ -1,5 +1,6 @@
 //! What the ledger keeps of an incident. No I/O.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -94,9 +95,20 @@ pub struct IncidentUpdate {
 }
 
 /// Whether a subject is this one or a part of it: `198.51.100.1` covers `198.51.100.1:/log/access.log`.
+///
+/// The colons of an IPv6 address part nothing: `2001:db8::1` does not cover the host `2001:db8::1:5`.
 pub fn covers(whole: &str, subject: &str) -> bool {
-    let rest = subject.strip_prefix(whole);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    let Some(rest) = subject.strip_prefix(whole) else {
+        return false;
+    };
+    let colons = subject.match_indices(':').map(|(index, _)| index);
+    let mut longer = colons.filter(|index| *index > whole.len()).chain([subject.len()]);
+    let is_host = |end: usize| {
+        subject
+            .get(..end)
+            .is_some_and(|host| host.parse::<IpAddr>().is_ok())
+    };
+    rest.is_empty() || (rest.starts_with(':') && !longer.any(is_host))
 }
 
 #[cfg(test)]
@@ -107,5 +119,22 @@ mod tests {
     fn a_subject_covers_its_parts_and_nothing_that_only_begins_alike() {
         assert!(covers("web-1", "web-1") && covers("web-1", "web-1:/log/a"));
         assert!(!covers("web-1", "web-10") && !covers("web-1:/log/a", "web-1"));
+    }
+
+    #[test]
+    fn an_address_covers_its_parts_and_no_other_address() {
+        for host in ["198.51.100.1", "2001:db8::1", "2001:db8::"] {
+            assert!(
+                covers(host, host) && covers(host, &format!("{host}:/log/a:5")),
+                "{host}"
+            );
+        }
+        for other in ["2001:db8::1:5", "2001:db8::1:5:/log/a"] {
+            assert!(
+                !covers("2001:db8::1", other) && !covers("2001:db8:", other),
+                "{other}"
+            );
+            assert!(covers("2001:db8::1:5", other), "{other}");
+        }
     }
 }

@@ -156,6 +156,7 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::NewMail;
+    use crate::outbox::DUE_MAILS;
     use crate::tests::{TestResult, ledger, now};
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
                 })?;
             Ok(plan.join("; "))
         };
-        let due = plan("SELECT * FROM outbox WHERE sent_at IS NULL AND next_attempt <= 5 ORDER BY +id")?;
+        let due = plan(&DUE_MAILS.replace("?1", "5").replace("?2", "9"))?;
         assert!(due.contains("outbox_due"), "{due}");
         let old = plan("SELECT id FROM outbox WHERE sent_at < 5 ORDER BY sent_at LIMIT 4")?;
         assert!(old.contains("outbox_sent"), "{old}");

@@ -325,3 +325,23 @@ fn window_manifest_waits_as_long_as_its_backoff_says() {
     failed.unwrap();
     assert_eq!(it.take_manifest(), None);
 }
+
+#[test]
+fn while_a_destination_is_down_its_backlog_is_not_read_at_each_event() {
+    let mut it = Fixture::new(3);
+    let tasks = it.take_all();
+    let error = DeliveryError::NoDirectory {
+        address: "localhost:22".to_owned(),
+        directory: "/drop".to_owned(),
+    };
+    it.record(vec![SessionReport::ConnectFailed { error, tasks }])
+        .unwrap();
+    // What is not read cannot be missed.
+    it.other
+        .execute_batch("ALTER TABLE deliveries RENAME TO hidden")
+        .unwrap();
+    let pause = it.worker.plan().unwrap();
+    assert!(pause <= it.worker.destination.retry.backoff.max, "{pause:?}");
+    it.worker.circuit.retry_now(Instant::now());
+    it.worker.plan().unwrap_err();
+}

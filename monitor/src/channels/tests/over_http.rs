@@ -336,3 +336,38 @@ async fn the_heartbeat_comes_while_looks_succeed_and_ends_when_they_fail() {
     let text = std::fs::read_to_string(file).expect("a file");
     assert!(text.trim().parse::<Timestamp>().is_ok(), "{text}");
 }
+
+#[tokio::test]
+async fn no_sign_is_given_while_looks_fail_however_rare_the_signs_are() {
+    let host = RelayHost::new();
+    let server = ScriptedHttp::start([]);
+    let mut config = config(&host, Vec::new());
+    config.interval = Duration::from_millis(1);
+    config.heartbeat = Some(HeartbeatSettings {
+        to: HeartbeatTarget::Url(endpoint(server.port())),
+        every: Duration::from_hours(1),
+    });
+    let (looked, seen) = watch::channel(None);
+    let stop = CancellationToken::new();
+    let long_ago = Instant::now();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    looked.send(Some(long_ago)).expect("heard");
+    let beating = heartbeat::run(&config, seen, &stop);
+    tokio::pin!(beating);
+    let waited = tokio::time::timeout(Duration::from_millis(200), &mut beating).await;
+    assert!(waited.is_err() && server.requests().is_empty(), "the looks fail");
+    // With the next look it is given, not an hour later.
+    let given = async {
+        while server.requests().is_empty() {
+            looked.send(Some(Instant::now())).expect("heard");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let given = async {
+        let given = tokio::time::timeout(DEADLINE, given).await;
+        stop.cancel();
+        given
+    };
+    let (given, ()) = tokio::join!(given, beating);
+    given.expect("a sign");
+}

@@ -106,15 +106,15 @@ fn expiry(certificate: &CertificateFact, facts: &Facts<'_>) -> Option<RuleFindin
     (left < limit).then(|| {
         let (file, setting) = (certificate.file.display(), certificate.setting);
         let at = local_time(expires, facts.zone);
-        let (verb, at) = if left <= SignedDuration::ZERO {
-            ("has expired", format!("at {at}"))
+        let verb = if left <= SignedDuration::ZERO {
+            "has expired"
         } else {
-            ("expires", format!("at {at}"))
+            "expires"
         };
         let finding = RuleFinding::warning(
             CERTIFICATE,
             &file,
-            format!("the certificate {file} ({setting}) {verb} {at}"),
+            format!("the certificate {file} ({setting}) {verb} at {at}"),
             "put a new one in its place; the relay and the senders read it by themselves, the monitor with `systemctl reload`"
                 .to_owned(),
         );

@@ -173,6 +173,13 @@ fn without_senders_a_clock_that_was_right_is_believed_an_hour_after_a_boot() {
     assert!(world.mails_by_real_hour().iter().all(|mails| *mails == 1));
 }
 
+#[test]
+fn a_time_beyond_the_last_or_before_the_first_is_that_one() {
+    for (time, millis) in [(Timestamp::MAX, 1), (Timestamp::MIN, -1)] {
+        assert_eq!(later(time, millis), time);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

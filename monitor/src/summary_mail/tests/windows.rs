@@ -29,6 +29,21 @@ fn a_source_that_may_have_lines_makes_a_window_not_whole() {
     );
 }
 
+#[test]
+fn windows_of_a_host_in_another_time_zone_are_counted_where_they_are() {
+    let mut facts = facts(hour(), 1);
+    facts.batches.truncate(2);
+    for (batch, start) in facts.batches.iter_mut().zip(["08:10", "08:50"]) {
+        batch.window.start = at(&format!("2026-11-21T{start}+06:00")).as_second();
+    }
+    let text = composed(&facts).mail.text;
+    assert!(text.contains("3 of 3 windows are whole"), "{text}");
+    assert_eq!(
+        rows(&text),
+        ["08:10-08:30: whole", "08:30-08:50: whole", "08:50-09:10: whole"]
+    );
+}
+
 /// One source's batches in windows of so many seconds over the whole period; those that start at or after `broken_from` wait.
 fn short_windows(period: SummaryPeriod, seconds: u32, broken_from: Timestamp) -> SummaryFacts {
     let mut facts = facts(period, 1);
