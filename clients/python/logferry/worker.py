@@ -7,9 +7,9 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import Deque, List, Optional, Tuple
+from typing import Deque, List, Optional, Set, Tuple
 
-from .backlog import Backlog, Waiting
+from .backlog import Backlog
 from .transport import Collector, Outcome
 
 
@@ -22,7 +22,7 @@ class Counts:
     dropped: int = 0
     """Lost: queue and backlog were full."""
     refused: int = 0
-    """Not wanted by the collector; kept as `.refused` files."""
+    """Not wanted by the collector; kept in `.refused` files."""
 
 
 class Worker:
@@ -61,6 +61,8 @@ class Worker:
         self._queue: Deque[bytes] = deque()
         # Batches are numbered when they are taken from the queue: that is their order, in files too.
         self._number = 0
+        # Keys of the parts of a batch that are settled, until all of it is.
+        self._settled: Set[str] = set()
         self._changed = threading.Condition()
         self._is_idle = True
         self._is_closing = False
@@ -147,25 +149,10 @@ class Worker:
                 # Somebody has removed the file.
                 self._backlog.done(request)
                 continue
-            outcome = self._post(body, request.key)
-            if outcome is Outcome.LATER:
+            if not self._deliver(body.splitlines(keepends=True), request.key):
                 return
-            self._settle(request, body, outcome)
-
-    def _settle(self, request: Waiting, body: bytes, outcome: Outcome) -> None:
-        lines = body.splitlines(keepends=True)
-        if outcome is Outcome.TAKEN:
-            self.counts.taken += len(lines)
+            self._settled.clear()
             self._backlog.done(request)
-        elif outcome is Outcome.TOO_LARGE and len(lines) > 1:
-            # The same halves have the same keys, should this process end between them. The whole goes first, to make room.
-            middle = len(lines) // 2
-            self._backlog.done(request)
-            for part, half in (("a", lines[:middle]), ("b", lines[middle:])):
-                self._keep(request.number, half, f"{request.key}{part}", request)
-        else:
-            self.counts.refused += len(lines)
-            self._backlog.refuse(request)
 
     def _send_queue(self) -> None:
         while time.monotonic() >= self._next_try and self._backlog.is_empty():
@@ -173,14 +160,33 @@ class Worker:
             if not lines:
                 return
             key = uuid.uuid4().hex
-            body = b"".join(lines)
-            outcome = self._post(body, key)
-            if outcome is Outcome.TAKEN:
-                self.counts.taken += len(lines)
-                continue
-            request = self._keep(number, lines, key)
-            if request is not None and outcome is not Outcome.LATER:
-                self._settle(request, body, outcome)
+            if self._deliver(lines, key):
+                self._settled.clear()
+            else:
+                self._keep(number, lines, key)
+
+    def _deliver(self, lines: List[bytes], key: str) -> bool:
+        """Posts lines, and if they are not wanted as a whole, each half. Whether all of them are settled: taken, or refused alone.
+
+        Equal halves have equal keys. So a file stays whole until all of it is settled, and nothing comes twice.
+        """
+        if key in self._settled:
+            return True
+        outcome = self._post(b"".join(lines), key)
+        if outcome is Outcome.LATER:
+            return False
+        if outcome is Outcome.TAKEN:
+            self.counts.taken += len(lines)
+        elif len(lines) > 1:
+            middle = len(lines) // 2
+            if not self._deliver(lines[:middle], f"{key}a") or not self._deliver(lines[middle:], f"{key}b"):
+                return False
+        elif self._backlog.refuse(b"".join(lines)):
+            self.counts.refused += len(lines)
+        else:
+            self.counts.dropped += len(lines)
+        self._settled.add(key)
+        return True
 
     def _post(self, body: bytes, key: str) -> Outcome:
         outcome = self._collector.post(body, key)
@@ -213,8 +219,6 @@ class Worker:
                 return
             self._keep(number, lines, uuid.uuid4().hex)
 
-    def _keep(self, number: int, lines: List[bytes], key: str, after: Optional[Waiting] = None) -> Optional[Waiting]:
-        request = self._backlog.add(b"".join(lines), key, number, after)
-        if request is None:
+    def _keep(self, number: int, lines: List[bytes], key: str) -> None:
+        if not self._backlog.add(b"".join(lines), key, number):
             self.counts.dropped += len(lines)
-        return request

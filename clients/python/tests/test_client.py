@@ -78,6 +78,32 @@ class HandlerTest(ClientTest):
         self.assertNotEqual(first["id"], second["id"])
         self.assertEqual(handler.counts.taken, 2)
 
+    def test_values_that_no_collector_can_read_are_sent_as_text(self) -> None:
+        deep: Any = []
+        for _ in range(200):
+            deep = [deep]
+        endless: Any = {}
+        endless["self"] = endless
+        handler = self.handler(self.collector.url)
+        extra = {
+            "nan": float("nan"),
+            "inside": {"a": [float("inf")]},
+            "deep": deep,
+            "endless": endless,
+            "huge": 10**400,
+            "digits": 10**5000,
+            "odd": {(1, 2): 3},
+            "good": {"a": [1, 2.5, None, True, "x"], "3": 4},
+        }
+        record = logging.makeLogRecord({"msg": "m", **extra})
+        # As the collector reads it: no word for what is not a number.
+        line = json.loads(handler.line(record), parse_constant=self.fail)
+        self.assertEqual((line["nan"], line["inside"], line["odd"]), ("nan", "{'a': [inf]}", "{(1, 2): 3}"))
+        self.assertEqual((line["endless"], line["huge"]), ("{'self': {...}}", str(10**400)))
+        self.assertIsInstance(line["digits"], str)
+        self.assertTrue(line["deep"].startswith("[[["))
+        self.assertEqual(line["good"], extra["good"])
+
     def test_key_and_large_bodies_are_sent_as_the_collector_wants_them(self) -> None:
         handler = self.handler(self.collector.url, key="secret")
         log = logging.Logger("x")
@@ -154,15 +180,54 @@ class DeliveryTest(ClientTest):
         take = self.collector.take
         return lambda body, headers: 413 if len(body.splitlines()) > lines else take(body, headers)
 
-    def test_body_that_is_refused_is_set_aside_and_stops_nothing(self) -> None:
-        self.collector.answer = lambda number: 400 if number == 1 else 201
-        worker = self.worker(self.collector.url)
-        self.put(worker, range(1))
-        until(lambda: worker.counts.refused == 1)
-        self.put(worker, range(1, 2))
+    def test_record_that_is_refused_is_set_aside_alone(self) -> None:
+        take = self.collector.take
+        self.collector.take = lambda body, headers: 400 if b'"13"' in body else take(body, headers)  # type: ignore
+        worker = self.worker(self.collector.url, delay=0.2)
+        self.put(worker, range(20))
         self.assertTrue(worker.flush(30))
-        self.assertEqual(self.collector.messages(), ["1"])
-        self.assertEqual(len(self.files("*.refused")), 1)
+        self.assertEqual(self.collector.messages(), [str(number) for number in range(20) if number != 13])
+        self.assertEqual((worker.counts.taken, worker.counts.refused, worker.counts.dropped), (19, 1, 0))
+        self.assertEqual([json.loads(path.read_bytes())["message"] for path in self.files("*.refused")], ["13"])
+
+    def test_body_that_is_sent_in_parts_is_in_its_file_until_the_last_part_is_settled(self) -> None:
+        self.collector.take = self._at_most(3)  # type: ignore
+        lines: List[int] = []
+
+        def answer(number: int) -> int:
+            if number > 3:
+                lines.extend(len(path.read_bytes().splitlines()) for path in self.files())
+            return 503 if number == 3 else 201
+
+        self.collector.answer = answer
+        worker = self.worker(self.collector.url, delay=0.2)
+        self.put(worker, range(20))
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), [str(number) for number in range(20)])
+        self.assertEqual(lines, [20] * 6)
+        self.assertEqual((worker.counts.taken, self.files()), (20, []))
+        # Only the part that was to wait came again.
+        keys = [key for key, _ in self.collector.requests]
+        self.assertEqual(len(keys), len(set(keys)) + 1)
+
+    def test_refused_records_take_at_most_half_of_the_room(self) -> None:
+        backlog = Backlog(self.folder, 1000)
+        self.assertTrue(backlog.refuse(b"x" * 400))
+        self.assertFalse(backlog.refuse(b"x" * 101))
+        self.assertFalse(backlog.add(b"x" * 601, "key", 1))
+        self.assertTrue(backlog.add(b"x" * 600, "key", 1))
+        self.files("*.refused")[0].unlink()
+        self.assertTrue(backlog.refuse(b"x" * 400))
+        backlog.close()
+
+    def test_answer_that_is_not_about_the_records_keeps_them(self) -> None:
+        answers = {1: 301, 2: 404, 3: 405, 4: 411, 5: 415}
+        self.collector.answer = lambda number: answers.get(number, 201)
+        worker = self.worker(self.collector.url)
+        self.put(worker, range(2))
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), ["0", "1"])
+        self.assertEqual(worker.counts.refused, 0)
 
     def test_wrong_key_keeps_records_until_it_is_right(self) -> None:
         self.collector.answer = lambda number: 401 if number < 3 else 201
