@@ -14,11 +14,13 @@ import shutil
 import threading
 import uuid
 from pathlib import Path
-from typing import IO, List, NamedTuple, Optional, Tuple
+from typing import IO, Iterator, List, NamedTuple, Optional, Tuple
 
 LOCK_NAME = "lock"
 # The part of the room that refused records may take: they must not keep others out.
 REFUSED_SHARE = 2
+# Another process may take the lock of a new folder before its own does.
+FOLDER_TRIES = 5
 
 
 class Waiting(NamedTuple):
@@ -41,11 +43,9 @@ class Backlog:
         self.folder = folder
         self.max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        self._own = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self._own.mkdir()
-        lock = _lock(self._own / LOCK_NAME)
-        if lock is None:
-            raise OSError(f"cannot lock {self._own / LOCK_NAME}, which nobody else can know")
+        self.problem: Optional[str] = None
+        """Why the last request could not be kept, for people."""
+        self._own, lock = _new_folder(folder)
         self._locks: List[IO[bytes]] = [lock]
         self._folders: List[Path] = [self._own]
         self._waiting: List[Waiting] = []
@@ -55,24 +55,38 @@ class Backlog:
         self.take_over()
 
     def take_over(self) -> None:
-        """Takes the folders of processes that are gone."""
-        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+        """Takes the folders of processes that are gone. What cannot be read now is looked at again the next time."""
+        try:
+            folders = sorted(path for path in self.folder.iterdir() if path.is_dir())
+        except OSError:
+            return
+        for folder in folders:
             if folder in self._folders:
                 continue
             lock = _lock(folder / LOCK_NAME)
             if lock is None:
                 continue
+            try:
+                requests = list(_requests_in(folder))
+            except OSError:
+                lock.close()
+                continue
             self._folders.append(folder)
             self._locks.append(lock)
-            for path in folder.glob("*.ndjson"):
-                number, key = path.stem.split("-", 1)
-                with contextlib.suppress(OSError, ValueError):
-                    self._insert(Waiting((0, folder.name, int(number)), key, path, path.stat().st_size))
+            for request in requests:
+                self._insert(request)
 
     def add(self, body: bytes, key: str, number: int) -> bool:
         """Keeps a request; whether there was room. When it returns, the file is on stable storage."""
         if not self._has_room(len(body)):
+            self.problem = f"{self.folder} is full: at most {self.max_bytes} bytes may wait there"
             return False
+        if not self._own.is_dir():
+            # Somebody has removed it.
+            with contextlib.suppress(OSError):
+                self._own, lock = _new_folder(self.folder)
+                self._folders.append(self._own)
+                self._locks.append(lock)
         path = self._own / f"{number:012}-{key}.ndjson"
         temporary = path.with_suffix(".tmp")
         try:
@@ -82,10 +96,12 @@ class Backlog:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             _sync_folder(self._own)
-        except OSError:
+        except OSError as error:
+            self.problem = f"cannot keep records in {path}: {error}"
             with contextlib.suppress(OSError):
                 temporary.unlink()
             return False
+        self.problem = None
         self._insert(Waiting((1, "", number), key, path, len(body)))
         return True
 
@@ -146,6 +162,25 @@ class Backlog:
             if request in self._waiting:
                 self._waiting.remove(request)
                 self._bytes -= request.size
+
+
+def _new_folder(parent: Path) -> Tuple[Path, IO[bytes]]:
+    """A folder of this process, and its lock."""
+    for _ in range(FOLDER_TRIES):
+        folder = parent / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        folder.mkdir(parents=True)
+        lock = _lock(folder / LOCK_NAME)
+        if lock is not None:
+            return folder, lock
+    raise OSError(f"cannot lock a file in {parent}; let this user write there, or give another `folder`")
+
+
+def _requests_in(folder: Path) -> Iterator[Waiting]:
+    for path in folder.glob("*.ndjson"):
+        number, _, key = path.stem.partition("-")
+        # Any other file is none of ours.
+        if number.isdecimal() and key:
+            yield Waiting((0, folder.name, int(number)), key, path, path.stat().st_size)
 
 
 def _size_of_refused(folder: Path) -> int:

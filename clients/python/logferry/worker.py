@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import Deque, List, Optional, Set, Tuple
+from typing import Deque, List, NamedTuple, Optional, Set
 
 from .backlog import Backlog
 from .transport import Collector, Outcome
@@ -23,6 +23,14 @@ class Counts:
     """Lost: queue and backlog were full."""
     refused: int = 0
     """Not wanted by the collector; kept in `.refused` files."""
+
+
+class Batch(NamedTuple):
+    """Lines that are sent as one request."""
+
+    number: int
+    key: str
+    lines: List[bytes]
 
 
 class Worker:
@@ -59,6 +67,11 @@ class Worker:
         self._next_try = 0.0
         self._next_file = 0.0
         self._queue: Deque[bytes] = deque()
+        # What was taken from the queue and is neither settled nor in a file. `_filing` is held while lines go into files, so that
+        # `close` waits for a file that is being written.
+        self._in_flight: Optional[Batch] = None
+        self._filing = threading.Lock()
+        self._error: Optional[str] = None
         # Batches are numbered when they are taken from the queue: that is their order, in files too.
         self._number = 0
         # Keys of the parts of a batch that are settled, until all of it is.
@@ -71,8 +84,8 @@ class Worker:
 
     @property
     def problem(self) -> Optional[str]:
-        """Why the collector did not take the last request."""
-        return self._collector.problem
+        """Why the collector did not take the last request, or why records cannot be put into files."""
+        return self._collector.problem or self._backlog.problem or self._error
 
     def put(self, line: bytes) -> None:
         """Takes a line of JSON that ends in a newline."""
@@ -89,7 +102,7 @@ class Worker:
         with self._changed:
             self._next_try = 0.0
             self._changed.notify_all()
-            while self._queue or not self._is_idle or not self._backlog.is_empty():
+            while self._queue or self._in_flight or not self._is_idle or not self._backlog.is_empty():
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
@@ -98,48 +111,62 @@ class Worker:
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the thread. What is not acknowledged then is in the backlog, for the next process."""
+        end = time.monotonic() + timeout
         self.flush(timeout)
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(timeout)
+        # It may wait for an answer longer than the program can. What it waits for is kept, with the key that was sent.
+        self._thread.join(max(end - time.monotonic(), 0.1))
+        self._keep_in_flight()
         self._spill()
         self._backlog.close()
-        self._collector.close()
+        if not self._thread.is_alive():
+            self._collector.close()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._is_idle = True
-                self._changed.notify_all()
-                while not self._is_closing:
-                    wait = self._wait_time(time.monotonic())
-                    if wait is not None and wait <= 0:
-                        break
-                    self._changed.wait(wait)
-                if self._is_closing:
-                    return
-                self._is_idle = False
-                is_small = 0 < len(self._queue) < self._batch_records
-            if is_small and self._delay > 0:
-                # A burst becomes one request.
-                time.sleep(self._delay)
-            if time.monotonic() >= self._next_try:
-                self._send_backlog()
-                self._send_queue()
-            else:
-                self._spill()
-                self._next_file = time.monotonic() + self._file_delay
+        while self._wait_for_work():
+            try:
+                self._work()
+                self._error = None
+            except Exception as error:  # noqa: BLE001 - without this thread nothing is sent any more
+                self._error = f"{type(error).__name__}: {error}"
+                self._put_off()
+
+    def _wait_for_work(self) -> bool:
+        """`False` if there will be none any more."""
+        with self._changed:
+            self._is_idle = True
+            self._changed.notify_all()
+            while not self._is_closing:
+                wait = self._wait_time(time.monotonic())
+                if wait is not None and wait <= 0:
+                    break
+                self._changed.wait(wait)
+            self._is_idle = False
+            return not self._is_closing
+
+    def _work(self) -> None:
+        if 0 < len(self._queue) < self._batch_records and self._delay > 0:
+            # A burst becomes one request.
+            time.sleep(self._delay)
+        if time.monotonic() >= self._next_try:
+            self._send_backlog()
+            self._send_queue()
+        else:
+            self._next_file = time.monotonic() + self._file_delay
+            self._keep_in_flight()
+            self._spill()
 
     def _wait_time(self, now: float) -> Optional[float]:
         """How long nothing is to be done; `None`: until something changes."""
-        if self._queue:
+        if self._queue or self._in_flight:
             return min(self._next_try, self._next_file) - now
         return None if self._backlog.is_empty() else self._next_try - now
 
     def _send_backlog(self) -> None:
         self._backlog.take_over()
-        while time.monotonic() >= self._next_try:
+        while time.monotonic() >= self._next_try and not self._is_closing:
             request = self._backlog.next()
             if request is None:
                 return
@@ -156,14 +183,18 @@ class Worker:
 
     def _send_queue(self) -> None:
         while time.monotonic() >= self._next_try and self._backlog.is_empty():
-            number, lines = self._take()
-            if not lines:
+            with self._changed:
+                if self._is_closing:
+                    return
+                batch = self._in_flight = self._in_flight or self._take()
+            if batch is None:
                 return
-            key = uuid.uuid4().hex
-            if self._deliver(lines, key):
-                self._settled.clear()
-            else:
-                self._keep(number, lines, key)
+            if not self._deliver(batch.lines, batch.key):
+                self._keep_in_flight()
+                return
+            self._settled.clear()
+            with self._changed:
+                self._in_flight = None
 
     def _deliver(self, lines: List[bytes], key: str) -> bool:
         """Posts lines, and if they are not wanted as a whole, each half. Whether all of them are settled: taken, or refused alone.
@@ -191,34 +222,61 @@ class Worker:
     def _post(self, body: bytes, key: str) -> Outcome:
         outcome = self._collector.post(body, key)
         if outcome is Outcome.LATER:
-            pause = self._collector.retry_after
-            self._next_try = time.monotonic() + (self._retry if pause is None else pause)
-            self._retry = min(self._retry * 2, self._retry_longest)
+            self._put_off(self._collector.retry_after)
         else:
             self._retry = self._retry_first
             self._next_try = 0.0
         return outcome
 
-    def _take(self) -> Tuple[int, List[bytes]]:
+    def _put_off(self, pause: Optional[float] = None) -> None:
+        self._next_try = time.monotonic() + (self._retry if pause is None else pause)
+        self._retry = min(self._retry * 2, self._retry_longest)
+
+    def _take(self) -> Optional[Batch]:
+        """The first lines of the queue. The caller holds `_changed`."""
         lines: List[bytes] = []
         size = 0
-        with self._changed:
-            self._number += 1
-            while self._queue and len(lines) < self._batch_records:
-                size += len(self._queue[0])
-                if lines and size > self._batch_bytes:
-                    break
-                lines.append(self._queue.popleft())
-            return self._number, lines
+        while self._queue and len(lines) < self._batch_records:
+            size += len(self._queue[0])
+            if lines and size > self._batch_bytes:
+                break
+            lines.append(self._queue.popleft())
+        if not lines:
+            return None
+        self._number += 1
+        return Batch(self._number, uuid.uuid4().hex, lines)
+
+    def _keep_in_flight(self) -> None:
+        """Puts the batch in flight into a file. If that fails, it stays in flight until the end."""
+        with self._filing:
+            batch = self._in_flight
+            if batch is None:
+                return
+            is_kept = self._add(batch)
+            if not is_kept and self._is_closing:
+                self.counts.dropped += len(batch.lines)
+            with self._changed:
+                # It may have been settled meanwhile; then the file is sent again with its key.
+                if is_kept or self._is_closing:
+                    self._in_flight = None
 
     def _spill(self) -> None:
-        """Puts the whole queue into files."""
-        while True:
-            number, lines = self._take()
-            if not lines:
-                return
-            self._keep(number, lines, uuid.uuid4().hex)
+        """Puts the whole queue into files. What finds no room there stays in the queue as long as it has room."""
+        with self._filing:
+            while True:
+                with self._changed:
+                    batch = self._take()
+                if batch is None:
+                    return
+                if self._add(batch):
+                    continue
+                with self._changed:
+                    if self._is_closing or len(self._queue) + len(batch.lines) > self._queue_size:
+                        self.counts.dropped += len(batch.lines)
+                    else:
+                        self._queue.extendleft(reversed(batch.lines))
+                    if not self._is_closing:
+                        return
 
-    def _keep(self, number: int, lines: List[bytes], key: str) -> None:
-        if not self._backlog.add(b"".join(lines), key, number):
-            self.counts.dropped += len(lines)
+    def _add(self, batch: Batch) -> bool:
+        return self._backlog.add(b"".join(batch.lines), batch.key, batch.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import time
 import unittest
 from pathlib import Path
 from typing import Any, Callable, List
+from unittest import mock
 
+import logferry.backlog
 from logferry import Backlog, Collector, CollectorHandler, Worker
 from tests.collector import FakeCollector
 
@@ -117,6 +120,91 @@ class HandlerTest(ClientTest):
     def test_address_that_is_none_is_refused_with_an_example(self) -> None:
         with self.assertRaisesRegex(ValueError, "write it like http://"):
             CollectorHandler("collector:5000", "shop", folder=self.folder)
+
+
+class TroubleTest(ClientTest):
+    """What goes wrong on this host."""
+
+    def test_end_keeps_the_batch_that_is_not_answered_with_the_key_that_was_sent(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            worker = Worker(
+                Collector(f"http://127.0.0.1:{server.getsockname()[1]}/lines", timeout=30),
+                Backlog(self.folder, 10_000),
+                delay=0.0,
+            )
+            self.put(worker, range(3))
+            connection, _ = server.accept()
+            with connection:
+                sent = connection.recv(10_000)
+                begun = time.monotonic()
+                worker.close(0.2)
+                self.assertLess(time.monotonic() - begun, 5)
+                (file,) = self.files()
+                self.assertIn(file.stem.split("-")[1].encode(), sent)
+                self.assertTrue(file.read_bytes().startswith(b'{"message": "0"}\n'))
+            worker._thread.join()
+        self.assertEqual(sum(len(path.read_bytes().splitlines()) for path in self.files()), 3)
+        self.assertEqual(worker.counts.dropped, 0)
+        self.assertTrue(self.worker(self.collector.url).flush(30))
+        self.assertEqual(self.collector.messages(), ["0", "1", "2"])
+
+    def test_thread_outlives_any_error(self) -> None:
+        backlog = Backlog(self.folder, 10_000)
+        worker = Worker(Collector(self.collector.url), backlog, delay=0.0, retry_first=0.02)
+        self.addCleanup(worker.close, 0.1)
+        with mock.patch.object(backlog, "take_over", side_effect=RuntimeError("odd")):
+            self.put(worker, range(1))
+            until(lambda: worker.problem == "RuntimeError: odd")
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), ["0"])
+        self.assertIsNone(worker.problem)
+
+    def test_removed_folder_stops_nothing(self) -> None:
+        port = free_port()
+        worker = self.worker(f"http://127.0.0.1:{port}/lines")
+        shutil.rmtree(self.folder)
+        self.put(worker, range(1))
+        until(lambda: bool(self.files()))
+        collector = FakeCollector(port)
+        self.addCleanup(collector.close)
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(collector.messages(), ["0"])
+
+    def test_files_beside_a_foreign_one_are_sent(self) -> None:
+        (self.folder / "1-gone").mkdir(parents=True)
+        (self.folder / "1-gone" / "foreign.ndjson").write_bytes(b"x")
+        (self.folder / "1-gone" / "1-key.ndjson").write_bytes(b'{"message": "left"}\n')
+        self.assertTrue(self.worker(self.collector.url).flush(30))
+        self.assertEqual(self.collector.messages(), ["left"])
+
+    def test_folder_whose_lock_another_process_has_taken_is_left_to_it(self) -> None:
+        lock = logferry.backlog._lock
+        taken = iter([True])
+        with mock.patch.object(logferry.backlog, "_lock", lambda path: None if next(taken, False) else lock(path)):
+            backlog = Backlog(self.folder, 10_000)
+        self.assertTrue(backlog.add(b"{}\n", "key", 1))
+        backlog.close()
+
+    def test_folder_that_cannot_be_written_drops_nothing_that_fits_into_memory(self) -> None:
+        port = free_port()
+        worker = Worker(
+            Collector(f"http://127.0.0.1:{port}/lines"),
+            Backlog(self.folder, 1),
+            delay=0.0,
+            file_delay=0.01,
+            retry_first=0.02,
+            retry_longest=0.05,
+        )
+        self.addCleanup(worker.close, 0.1)
+        self.put(worker, range(10))
+        until(lambda: worker._backlog.problem is not None)
+        self.put(worker, range(10, 20))
+        time.sleep(0.1)
+        collector = FakeCollector(port)
+        self.addCleanup(collector.close)
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(collector.messages(), [str(number) for number in range(20)])
+        self.assertEqual(worker.counts.dropped, 0)
 
 
 class DeliveryTest(ClientTest):
