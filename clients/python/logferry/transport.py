@@ -9,6 +9,9 @@ import ssl
 import urllib.parse
 from typing import Optional
 
+# Whatever an answer says, in seconds: what is between may be wrong, or not be a collector at all.
+LONGEST_PAUSE = 600.0
+
 
 class Outcome(enum.Enum):
     """What became of a request."""
@@ -97,6 +100,6 @@ class Collector:
 
 def _seconds(text: Optional[str]) -> Optional[float]:
     try:
-        return None if text is None else max(0.0, float(text))
+        return None if text is None else min(max(0.0, float(text)), LONGEST_PAUSE)
     except ValueError:
         return None

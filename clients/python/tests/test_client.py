@@ -17,6 +17,7 @@ from typing import Any, Callable, List
 from unittest import mock
 
 import logferry.backlog
+import logferry.transport
 from logferry import Backlog, Collector, CollectorHandler, Worker
 from tests.collector import FakeCollector
 
@@ -116,6 +117,10 @@ class HandlerTest(ClientTest):
         _, headers = self.collector.requests[0]
         self.assertEqual((headers["x-api-key"], headers["content-encoding"]), ("secret", "gzip"))
         self.assertEqual(self.collector.messages(), ["y" * 5000])
+
+    def test_pause_that_is_asked_for_has_a_bound(self) -> None:
+        for text, seconds in [("3", 3), ("-1", 0), ("inf", 600), ("1e30", 600), ("tomorrow", None), (None, None)]:
+            self.assertEqual(logferry.transport._seconds(text), seconds)
 
     def test_address_that_is_none_is_refused_with_an_example(self) -> None:
         with self.assertRaisesRegex(ValueError, "write it like http://"):
