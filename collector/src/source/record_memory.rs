@@ -135,12 +135,12 @@ mod tests {
 
     #[tokio::test]
     async fn short_records_need_more_than_their_bytes_and_wait_for_each_other() {
-        let memory = RecordMemory::new(1 << 20);
+        let memory = RecordMemory::new(16 << 20);
         let lines = |count: usize| b"a\n".repeat(count);
-        assert!(memory.has_room_for(&lines(2000)) && !memory.has_room_for(&lines(3000)));
-        assert!(!memory.has_room_for("[".repeat(20_000).as_bytes()));
-        assert!(memory.has_room_for(&vec![b'x'; 1_000_000]));
-        let first = memory.hold(&lines(2000)).await;
+        assert!(memory.has_room_for(&lines(32_000)) && !memory.has_room_for(&lines(48_000)));
+        assert!(!memory.has_room_for("[".repeat(200_000).as_bytes()));
+        assert!(memory.has_room_for(&vec![b'x'; 16_000_000]));
+        let first = memory.hold(&lines(32_000)).await;
         let second = tokio::spawn({
             let memory = memory.clone();
             async move { memory.hold(&b"a\n".repeat(100_000)).await }
