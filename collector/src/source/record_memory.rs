@@ -1,11 +1,11 @@
 //! Memory for the records that clients write, from the time they are made until they are durable. All sources share it, so that
 //! several doors that are flooded at once do not take the memory of the whole collector.
 //!
-//! A record takes more memory than its bytes did: `a\n` is 2 bytes, and the record some hundred. So a client that writes very short
-//! records could take all memory of the host, if what it writes were counted by its bytes.
+//! A record takes more memory than its bytes did: `a\n` is 2 bytes, and the record some hundred. So a client that writes very
+//! short records could take all memory of the host, if what it writes were counted by its bytes.
 //!
-//! Who holds memory waits for nothing but the disk. One source's capture may refuse for long, and its clients then hold what they have.
-//! So bodies, which are refused then, have a pool apart from streams, which wait; and each source that is streamed to has a reserve.
+//! Who holds memory waits for nothing but the disk. One source's capture may refuse for long, and its clients then hold what they
+//! have. So bodies, which are refused then, have a pool apart from streams, which wait; and each source has a reserve.
 
 use std::sync::Arc;
 

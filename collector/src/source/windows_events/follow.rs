@@ -41,13 +41,13 @@ enum EventsError {
 
 /// What a pattern finds.
 #[derive(Default)]
-struct FoundFiles {
+struct FoundEventFiles {
     stamps: BTreeMap<PathBuf, FileStamp>,
     /// Why something may be missing: the first error.
     error: Option<EventsError>,
 }
 
-impl FoundFiles {
+impl FoundEventFiles {
     fn unreadable(&mut self, path: PathBuf, error: std::io::Error) {
         self.error.get_or_insert(EventsError::Unreadable { path, error });
     }
@@ -86,7 +86,7 @@ pub(super) async fn follow(
     let mut unreadable = RenewalProblem::default();
     while !context.shutdown.is_cancelled() {
         let pattern = settings.path.clone();
-        let FoundFiles { stamps: found, error } =
+        let FoundEventFiles { stamps: found, error } =
             tokio::task::spawn_blocking(move || find(&pattern)).await??;
         if found.is_empty() {
             let no_file = || EventsError::NoFile(settings.path.clone());
@@ -135,9 +135,9 @@ fn tell(path: &Path, problems: Option<EventFileProblems>, context: &SourceContex
     }
 }
 
-fn find(pattern: &str) -> Result<FoundFiles, EventsError> {
+fn find(pattern: &str) -> Result<FoundEventFiles, EventsError> {
     let paths = glob::glob(pattern).map_err(|_| EventsError::Glob(pattern.to_owned()))?;
-    let mut found = FoundFiles::default();
+    let mut found = FoundEventFiles::default();
     for path in paths {
         let path = match path {
             Ok(path) => path,
