@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::{CaptureError, CaptureHandle, CaptureSettings, CaptureWriter};
 use crate::error::CollectorError;
 use crate::source::{
-    SourceAccount, SourceContext, SourceError, http, journal, mysql, syslog, tcp, windows_events,
+    ClientMemory, SourceAccount, SourceContext, SourceError, http, journal, mysql, syslog, tcp,
+    windows_events,
 };
 use crate::state_file::{CollectedSource, CollectorState};
 
@@ -95,6 +96,11 @@ fn open_captures(
         rotate_max_bytes: config.rotate_max_bytes,
         min_free_disk: config.min_free_disk,
     };
+    let bodies = config.sources.iter().map(|source| match &source.kind {
+        CollectorSourceKind::Http(http) => http.max_body,
+        _ => 0,
+    });
+    let memory = ClientMemory::new(bodies.max().unwrap_or(0));
     let (mut sources, mut threads) = (Vec::new(), Vec::new());
     for CollectorSource { name, kind } in &config.sources {
         let (capture, thread) = start_writer(&settings, name)?;
@@ -105,6 +111,7 @@ fn open_captures(
                 name: name.clone(),
                 capture,
                 status: SourceAccount::default(),
+                memory: memory.of_source(),
                 max_record: config.max_record,
                 shutdown: stop.clone(),
             },

@@ -6,6 +6,7 @@ import atexit
 import datetime
 import json
 import logging
+import math
 import os
 import socket
 import tempfile
@@ -21,6 +22,9 @@ from .worker import Counts, Worker
 # What every LogRecord has; anything else was given as `extra`.
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN = frozenset({"time", "level", "source", "id", "message"})
+# A collector reads JSON of at most 127 levels, and numbers of at most 64 bits of floating point.
+_DEPTH = 100
+_LARGEST = 2**1023
 
 
 class CollectorHandler(logging.Handler):
@@ -80,7 +84,7 @@ class CollectorHandler(logging.Handler):
         values: Dict[str, Any] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
-            "source": getattr(record, "source", None) or self._source,
+            "source": _readable(getattr(record, "source", None)) or self._source,
             "id": str(uuid.uuid4()),
             "message": record.getMessage(),
             "logger": record.name,
@@ -94,8 +98,9 @@ class CollectorHandler(logging.Handler):
             values["exception"] = formatter.formatException(record.exc_info)
         for name, value in vars(record).items():
             if name not in _PLAIN and name != "source":
-                values[f"{name}_" if name in _OWN else name] = value
-        return (json.dumps(values, default=str, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+                values[f"{name}_" if name in _OWN else name] = _readable(value)
+        text = json.dumps(values, default=_text, ensure_ascii=False, allow_nan=False)
+        return (text + "\n").encode("utf-8", "replace")
 
     def flush(self) -> None:
         """Waits at most five seconds until everything is acknowledged. `logging.shutdown` calls it."""
@@ -114,6 +119,35 @@ class CollectorHandler(logging.Handler):
         self.lock = threading.RLock()
         if self._worker is not None:
             self._worker = self._make()
+
+
+def _readable(value: Any) -> Any:
+    """The value, or its text if a collector could not read its JSON: it would refuse the record."""
+    try:
+        is_readable = _is_readable(value, _DEPTH)
+    except Exception:  # noqa: BLE001 - any class may be among the values
+        is_readable = False
+    return value if is_readable else _text(value)
+
+
+def _is_readable(value: Any, depth: int) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return -_LARGEST < value < _LARGEST
+    if isinstance(value, dict):
+        names = all(isinstance(name, (str, int, float, type(None))) and _is_readable(name, 0) for name in value)
+        return names and depth > 0 and all(_is_readable(item, depth - 1) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and all(_is_readable(item, depth - 1) for item in value)
+    return True
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a number of too many digits, or a class that cannot be shown
+        return f"<{type(value).__name__}>"
 
 
 class Logger(logging.Logger):

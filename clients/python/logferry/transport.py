@@ -9,6 +9,9 @@ import ssl
 import urllib.parse
 from typing import Optional
 
+# Whatever an answer says, in seconds: what is between may be wrong, or not be a collector at all.
+LONGEST_PAUSE = 600.0
+
 
 class Outcome(enum.Enum):
     """What became of a request."""
@@ -17,9 +20,8 @@ class Outcome(enum.Enum):
     """The records are on stable storage."""
     LATER = "later"
     """Nobody knows, or the collector asks to wait. The same body is to be posted again with the same key."""
-    TOO_LARGE = "too large"
     REFUSED = "refused"
-    """The collector does not want the body; posting it again changes nothing."""
+    """The collector does not want the body as a whole; posting it again changes nothing."""
 
 
 class Collector:
@@ -76,12 +78,8 @@ class Collector:
             return Outcome.TAKEN
         self.problem = f"{self._host} answered {status}: {text.strip()[:200]}"
         self.retry_after = _seconds(response.getheader("Retry-After"))
-        if status == 413:
-            return Outcome.TOO_LARGE
-        # A missing key or a closed door is mended there or here; the records wait for it.
-        if status in (401, 403, 404, 408, 429) or status >= 500:
-            return Outcome.LATER
-        return Outcome.REFUSED
+        # Any other answer is about the address, the key or the collector. That is mended there or here; the records wait for it.
+        return Outcome.REFUSED if status in (400, 413, 422) else Outcome.LATER
 
     def close(self) -> None:
         """Closes the connection; the next request opens another."""
@@ -102,6 +100,6 @@ class Collector:
 
 def _seconds(text: Optional[str]) -> Optional[float]:
     try:
-        return None if text is None else max(0.0, float(text))
+        return None if text is None else min(max(0.0, float(text)), LONGEST_PAUSE)
     except ValueError:
         return None

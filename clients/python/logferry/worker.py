@@ -7,9 +7,9 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import Deque, List, Optional, Tuple
+from typing import Deque, List, NamedTuple, Optional, Set
 
-from .backlog import Backlog, Waiting
+from .backlog import Backlog
 from .transport import Collector, Outcome
 
 
@@ -22,7 +22,15 @@ class Counts:
     dropped: int = 0
     """Lost: queue and backlog were full."""
     refused: int = 0
-    """Not wanted by the collector; kept as `.refused` files."""
+    """Not wanted by the collector; kept in `.refused` files."""
+
+
+class Batch(NamedTuple):
+    """Lines that are sent as one request."""
+
+    number: int
+    key: str
+    lines: List[bytes]
 
 
 class Worker:
@@ -59,8 +67,15 @@ class Worker:
         self._next_try = 0.0
         self._next_file = 0.0
         self._queue: Deque[bytes] = deque()
+        # What was taken from the queue and is neither settled nor in a file. `_filing` is held while lines go into files, so that
+        # `close` waits for a file that is being written.
+        self._in_flight: Optional[Batch] = None
+        self._filing = threading.Lock()
+        self._error: Optional[str] = None
         # Batches are numbered when they are taken from the queue: that is their order, in files too.
         self._number = 0
+        # Keys of the parts of a batch that are settled, until all of it is.
+        self._settled: Set[str] = set()
         self._changed = threading.Condition()
         self._is_idle = True
         self._is_closing = False
@@ -69,8 +84,8 @@ class Worker:
 
     @property
     def problem(self) -> Optional[str]:
-        """Why the collector did not take the last request."""
-        return self._collector.problem
+        """Why the collector did not take the last request, or why records cannot be put into files."""
+        return self._collector.problem or self._backlog.problem or self._error
 
     def put(self, line: bytes) -> None:
         """Takes a line of JSON that ends in a newline."""
@@ -87,7 +102,7 @@ class Worker:
         with self._changed:
             self._next_try = 0.0
             self._changed.notify_all()
-            while self._queue or not self._is_idle or not self._backlog.is_empty():
+            while self._queue or self._in_flight or not self._is_idle or not self._backlog.is_empty():
                 left = end - time.monotonic()
                 if left <= 0:
                     return False
@@ -96,48 +111,62 @@ class Worker:
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the thread. What is not acknowledged then is in the backlog, for the next process."""
+        end = time.monotonic() + timeout
         self.flush(timeout)
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join(timeout)
+        # It may wait for an answer longer than the program can. What it waits for is kept, with the key that was sent.
+        self._thread.join(max(end - time.monotonic(), 0.1))
+        self._keep_in_flight()
         self._spill()
         self._backlog.close()
-        self._collector.close()
+        if not self._thread.is_alive():
+            self._collector.close()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._is_idle = True
-                self._changed.notify_all()
-                while not self._is_closing:
-                    wait = self._wait_time(time.monotonic())
-                    if wait is not None and wait <= 0:
-                        break
-                    self._changed.wait(wait)
-                if self._is_closing:
-                    return
-                self._is_idle = False
-                is_small = 0 < len(self._queue) < self._batch_records
-            if is_small and self._delay > 0:
-                # A burst becomes one request.
-                time.sleep(self._delay)
-            if time.monotonic() >= self._next_try:
-                self._send_backlog()
-                self._send_queue()
-            else:
-                self._spill()
-                self._next_file = time.monotonic() + self._file_delay
+        while self._wait_for_work():
+            try:
+                self._work()
+                self._error = None
+            except Exception as error:  # noqa: BLE001 - without this thread nothing is sent any more
+                self._error = f"{type(error).__name__}: {error}"
+                self._put_off()
+
+    def _wait_for_work(self) -> bool:
+        """`False` if there will be none any more."""
+        with self._changed:
+            self._is_idle = True
+            self._changed.notify_all()
+            while not self._is_closing:
+                wait = self._wait_time(time.monotonic())
+                if wait is not None and wait <= 0:
+                    break
+                self._changed.wait(wait)
+            self._is_idle = False
+            return not self._is_closing
+
+    def _work(self) -> None:
+        if 0 < len(self._queue) < self._batch_records and self._delay > 0:
+            # A burst becomes one request.
+            time.sleep(self._delay)
+        if time.monotonic() >= self._next_try:
+            self._send_backlog()
+            self._send_queue()
+        else:
+            self._next_file = time.monotonic() + self._file_delay
+            self._keep_in_flight()
+            self._spill()
 
     def _wait_time(self, now: float) -> Optional[float]:
         """How long nothing is to be done; `None`: until something changes."""
-        if self._queue:
+        if self._queue or self._in_flight:
             return min(self._next_try, self._next_file) - now
         return None if self._backlog.is_empty() else self._next_try - now
 
     def _send_backlog(self) -> None:
         self._backlog.take_over()
-        while time.monotonic() >= self._next_try:
+        while time.monotonic() >= self._next_try and not self._is_closing:
             request = self._backlog.next()
             if request is None:
                 return
@@ -147,74 +176,107 @@ class Worker:
                 # Somebody has removed the file.
                 self._backlog.done(request)
                 continue
-            outcome = self._post(body, request.key)
-            if outcome is Outcome.LATER:
+            if not self._deliver(body.splitlines(keepends=True), request.key):
                 return
-            self._settle(request, body, outcome)
-
-    def _settle(self, request: Waiting, body: bytes, outcome: Outcome) -> None:
-        lines = body.splitlines(keepends=True)
-        if outcome is Outcome.TAKEN:
-            self.counts.taken += len(lines)
+            self._settled.clear()
             self._backlog.done(request)
-        elif outcome is Outcome.TOO_LARGE and len(lines) > 1:
-            # The same halves have the same keys, should this process end between them. The whole goes first, to make room.
-            middle = len(lines) // 2
-            self._backlog.done(request)
-            for part, half in (("a", lines[:middle]), ("b", lines[middle:])):
-                self._keep(request.number, half, f"{request.key}{part}", request)
-        else:
-            self.counts.refused += len(lines)
-            self._backlog.refuse(request)
 
     def _send_queue(self) -> None:
         while time.monotonic() >= self._next_try and self._backlog.is_empty():
-            number, lines = self._take()
-            if not lines:
+            with self._changed:
+                if self._is_closing:
+                    return
+                batch = self._in_flight = self._in_flight or self._take()
+            if batch is None:
                 return
-            key = uuid.uuid4().hex
-            body = b"".join(lines)
-            outcome = self._post(body, key)
-            if outcome is Outcome.TAKEN:
-                self.counts.taken += len(lines)
-                continue
-            request = self._keep(number, lines, key)
-            if request is not None and outcome is not Outcome.LATER:
-                self._settle(request, body, outcome)
+            if not self._deliver(batch.lines, batch.key):
+                self._keep_in_flight()
+                return
+            self._settled.clear()
+            with self._changed:
+                self._in_flight = None
+
+    def _deliver(self, lines: List[bytes], key: str) -> bool:
+        """Posts lines, and if they are not wanted as a whole, each half. Whether all of them are settled: taken, or refused alone.
+
+        Equal halves have equal keys. So a file stays whole until all of it is settled, and nothing comes twice.
+        """
+        if key in self._settled:
+            return True
+        outcome = self._post(b"".join(lines), key)
+        if outcome is Outcome.LATER:
+            return False
+        if outcome is Outcome.TAKEN:
+            self.counts.taken += len(lines)
+        elif len(lines) > 1:
+            middle = len(lines) // 2
+            if not self._deliver(lines[:middle], f"{key}a") or not self._deliver(lines[middle:], f"{key}b"):
+                return False
+        elif self._backlog.refuse(b"".join(lines)):
+            self.counts.refused += len(lines)
+        else:
+            self.counts.dropped += len(lines)
+        self._settled.add(key)
+        return True
 
     def _post(self, body: bytes, key: str) -> Outcome:
         outcome = self._collector.post(body, key)
         if outcome is Outcome.LATER:
-            pause = self._collector.retry_after
-            self._next_try = time.monotonic() + (self._retry if pause is None else pause)
-            self._retry = min(self._retry * 2, self._retry_longest)
+            self._put_off(self._collector.retry_after)
         else:
             self._retry = self._retry_first
             self._next_try = 0.0
         return outcome
 
-    def _take(self) -> Tuple[int, List[bytes]]:
+    def _put_off(self, pause: Optional[float] = None) -> None:
+        self._next_try = time.monotonic() + (self._retry if pause is None else pause)
+        self._retry = min(self._retry * 2, self._retry_longest)
+
+    def _take(self) -> Optional[Batch]:
+        """The first lines of the queue. The caller holds `_changed`."""
         lines: List[bytes] = []
         size = 0
-        with self._changed:
-            self._number += 1
-            while self._queue and len(lines) < self._batch_records:
-                size += len(self._queue[0])
-                if lines and size > self._batch_bytes:
-                    break
-                lines.append(self._queue.popleft())
-            return self._number, lines
+        while self._queue and len(lines) < self._batch_records:
+            size += len(self._queue[0])
+            if lines and size > self._batch_bytes:
+                break
+            lines.append(self._queue.popleft())
+        if not lines:
+            return None
+        self._number += 1
+        return Batch(self._number, uuid.uuid4().hex, lines)
+
+    def _keep_in_flight(self) -> None:
+        """Puts the batch in flight into a file. If that fails, it stays in flight until the end."""
+        with self._filing:
+            batch = self._in_flight
+            if batch is None:
+                return
+            is_kept = self._add(batch)
+            if not is_kept and self._is_closing:
+                self.counts.dropped += len(batch.lines)
+            with self._changed:
+                # It may have been settled meanwhile; then the file is sent again with its key.
+                if is_kept or self._is_closing:
+                    self._in_flight = None
 
     def _spill(self) -> None:
-        """Puts the whole queue into files."""
-        while True:
-            number, lines = self._take()
-            if not lines:
-                return
-            self._keep(number, lines, uuid.uuid4().hex)
+        """Puts the whole queue into files. What finds no room there stays in the queue as long as it has room."""
+        with self._filing:
+            while True:
+                with self._changed:
+                    batch = self._take()
+                if batch is None:
+                    return
+                if self._add(batch):
+                    continue
+                with self._changed:
+                    if self._is_closing or len(self._queue) + len(batch.lines) > self._queue_size:
+                        self.counts.dropped += len(batch.lines)
+                    else:
+                        self._queue.extendleft(reversed(batch.lines))
+                    if not self._is_closing:
+                        return
 
-    def _keep(self, number: int, lines: List[bytes], key: str, after: Optional[Waiting] = None) -> Optional[Waiting]:
-        request = self._backlog.add(b"".join(lines), key, number, after)
-        if request is None:
-            self.counts.dropped += len(lines)
-        return request
+    def _add(self, batch: Batch) -> bool:
+        return self._backlog.add(b"".join(batch.lines), batch.key, batch.number)

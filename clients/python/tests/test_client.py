@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import time
 import unittest
 from pathlib import Path
 from typing import Any, Callable, List
+from unittest import mock
 
+import logferry.backlog
+import logferry.transport
 from logferry import Backlog, Collector, CollectorHandler, Worker
 from tests.collector import FakeCollector
 
@@ -78,6 +82,32 @@ class HandlerTest(ClientTest):
         self.assertNotEqual(first["id"], second["id"])
         self.assertEqual(handler.counts.taken, 2)
 
+    def test_values_that_no_collector_can_read_are_sent_as_text(self) -> None:
+        deep: Any = []
+        for _ in range(200):
+            deep = [deep]
+        endless: Any = {}
+        endless["self"] = endless
+        handler = self.handler(self.collector.url)
+        extra = {
+            "nan": float("nan"),
+            "inside": {"a": [float("inf")]},
+            "deep": deep,
+            "endless": endless,
+            "huge": 10**400,
+            "digits": 10**5000,
+            "odd": {(1, 2): 3},
+            "good": {"a": [1, 2.5, None, True, "x"], "3": 4},
+        }
+        record = logging.makeLogRecord({"msg": "m", **extra})
+        # As the collector reads it: no word for what is not a number.
+        line = json.loads(handler.line(record), parse_constant=self.fail)
+        self.assertEqual((line["nan"], line["inside"], line["odd"]), ("nan", "{'a': [inf]}", "{(1, 2): 3}"))
+        self.assertEqual((line["endless"], line["huge"]), ("{'self': {...}}", str(10**400)))
+        self.assertIsInstance(line["digits"], str)
+        self.assertTrue(line["deep"].startswith("[[["))
+        self.assertEqual(line["good"], extra["good"])
+
     def test_key_and_large_bodies_are_sent_as_the_collector_wants_them(self) -> None:
         handler = self.handler(self.collector.url, key="secret")
         log = logging.Logger("x")
@@ -88,9 +118,98 @@ class HandlerTest(ClientTest):
         self.assertEqual((headers["x-api-key"], headers["content-encoding"]), ("secret", "gzip"))
         self.assertEqual(self.collector.messages(), ["y" * 5000])
 
+    def test_pause_that_is_asked_for_has_a_bound(self) -> None:
+        for text, seconds in [("3", 3), ("-1", 0), ("inf", 600), ("1e30", 600), ("tomorrow", None), (None, None)]:
+            self.assertEqual(logferry.transport._seconds(text), seconds)
+
     def test_address_that_is_none_is_refused_with_an_example(self) -> None:
         with self.assertRaisesRegex(ValueError, "write it like http://"):
             CollectorHandler("collector:5000", "shop", folder=self.folder)
+
+
+class TroubleTest(ClientTest):
+    """What goes wrong on this host."""
+
+    def test_end_keeps_the_batch_that_is_not_answered_with_the_key_that_was_sent(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            worker = Worker(
+                Collector(f"http://127.0.0.1:{server.getsockname()[1]}/lines", timeout=30),
+                Backlog(self.folder, 10_000),
+                delay=0.0,
+            )
+            self.put(worker, range(3))
+            connection, _ = server.accept()
+            with connection:
+                sent = connection.recv(10_000)
+                begun = time.monotonic()
+                worker.close(0.2)
+                self.assertLess(time.monotonic() - begun, 5)
+                (file,) = self.files()
+                self.assertIn(file.stem.split("-")[1].encode(), sent)
+                self.assertTrue(file.read_bytes().startswith(b'{"message": "0"}\n'))
+            worker._thread.join()
+        self.assertEqual(sum(len(path.read_bytes().splitlines()) for path in self.files()), 3)
+        self.assertEqual(worker.counts.dropped, 0)
+        self.assertTrue(self.worker(self.collector.url).flush(30))
+        self.assertEqual(self.collector.messages(), ["0", "1", "2"])
+
+    def test_thread_outlives_any_error(self) -> None:
+        backlog = Backlog(self.folder, 10_000)
+        worker = Worker(Collector(self.collector.url), backlog, delay=0.0, retry_first=0.02)
+        self.addCleanup(worker.close, 0.1)
+        with mock.patch.object(backlog, "take_over", side_effect=RuntimeError("odd")):
+            self.put(worker, range(1))
+            until(lambda: worker.problem == "RuntimeError: odd")
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), ["0"])
+        self.assertIsNone(worker.problem)
+
+    def test_removed_folder_stops_nothing(self) -> None:
+        port = free_port()
+        worker = self.worker(f"http://127.0.0.1:{port}/lines")
+        shutil.rmtree(self.folder)
+        self.put(worker, range(1))
+        until(lambda: bool(self.files()))
+        collector = FakeCollector(port)
+        self.addCleanup(collector.close)
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(collector.messages(), ["0"])
+
+    def test_files_beside_a_foreign_one_are_sent(self) -> None:
+        (self.folder / "1-gone").mkdir(parents=True)
+        (self.folder / "1-gone" / "foreign.ndjson").write_bytes(b"x")
+        (self.folder / "1-gone" / "1-key.ndjson").write_bytes(b'{"message": "left"}\n')
+        self.assertTrue(self.worker(self.collector.url).flush(30))
+        self.assertEqual(self.collector.messages(), ["left"])
+
+    def test_folder_whose_lock_another_process_has_taken_is_left_to_it(self) -> None:
+        lock = logferry.backlog._lock
+        taken = iter([True])
+        with mock.patch.object(logferry.backlog, "_lock", lambda path: None if next(taken, False) else lock(path)):
+            backlog = Backlog(self.folder, 10_000)
+        self.assertTrue(backlog.add(b"{}\n", "key", 1))
+        backlog.close()
+
+    def test_folder_that_cannot_be_written_drops_nothing_that_fits_into_memory(self) -> None:
+        port = free_port()
+        worker = Worker(
+            Collector(f"http://127.0.0.1:{port}/lines"),
+            Backlog(self.folder, 1),
+            delay=0.0,
+            file_delay=0.01,
+            retry_first=0.02,
+            retry_longest=0.05,
+        )
+        self.addCleanup(worker.close, 0.1)
+        self.put(worker, range(10))
+        until(lambda: worker._backlog.problem is not None)
+        self.put(worker, range(10, 20))
+        time.sleep(0.1)
+        collector = FakeCollector(port)
+        self.addCleanup(collector.close)
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(collector.messages(), [str(number) for number in range(20)])
+        self.assertEqual(worker.counts.dropped, 0)
 
 
 class DeliveryTest(ClientTest):
@@ -154,15 +273,54 @@ class DeliveryTest(ClientTest):
         take = self.collector.take
         return lambda body, headers: 413 if len(body.splitlines()) > lines else take(body, headers)
 
-    def test_body_that_is_refused_is_set_aside_and_stops_nothing(self) -> None:
-        self.collector.answer = lambda number: 400 if number == 1 else 201
-        worker = self.worker(self.collector.url)
-        self.put(worker, range(1))
-        until(lambda: worker.counts.refused == 1)
-        self.put(worker, range(1, 2))
+    def test_record_that_is_refused_is_set_aside_alone(self) -> None:
+        take = self.collector.take
+        self.collector.take = lambda body, headers: 400 if b'"13"' in body else take(body, headers)  # type: ignore
+        worker = self.worker(self.collector.url, delay=0.2)
+        self.put(worker, range(20))
         self.assertTrue(worker.flush(30))
-        self.assertEqual(self.collector.messages(), ["1"])
-        self.assertEqual(len(self.files("*.refused")), 1)
+        self.assertEqual(self.collector.messages(), [str(number) for number in range(20) if number != 13])
+        self.assertEqual((worker.counts.taken, worker.counts.refused, worker.counts.dropped), (19, 1, 0))
+        self.assertEqual([json.loads(path.read_bytes())["message"] for path in self.files("*.refused")], ["13"])
+
+    def test_body_that_is_sent_in_parts_is_in_its_file_until_the_last_part_is_settled(self) -> None:
+        self.collector.take = self._at_most(3)  # type: ignore
+        lines: List[int] = []
+
+        def answer(number: int) -> int:
+            if number > 3:
+                lines.extend(len(path.read_bytes().splitlines()) for path in self.files())
+            return 503 if number == 3 else 201
+
+        self.collector.answer = answer
+        worker = self.worker(self.collector.url, delay=0.2)
+        self.put(worker, range(20))
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), [str(number) for number in range(20)])
+        self.assertEqual(lines, [20] * 6)
+        self.assertEqual((worker.counts.taken, self.files()), (20, []))
+        # Only the part that was to wait came again.
+        keys = [key for key, _ in self.collector.requests]
+        self.assertEqual(len(keys), len(set(keys)) + 1)
+
+    def test_refused_records_take_at_most_half_of_the_room(self) -> None:
+        backlog = Backlog(self.folder, 1000)
+        self.assertTrue(backlog.refuse(b"x" * 400))
+        self.assertFalse(backlog.refuse(b"x" * 101))
+        self.assertFalse(backlog.add(b"x" * 601, "key", 1))
+        self.assertTrue(backlog.add(b"x" * 600, "key", 1))
+        self.files("*.refused")[0].unlink()
+        self.assertTrue(backlog.refuse(b"x" * 400))
+        backlog.close()
+
+    def test_answer_that_is_not_about_the_records_keeps_them(self) -> None:
+        answers = {1: 301, 2: 404, 3: 405, 4: 411, 5: 415}
+        self.collector.answer = lambda number: answers.get(number, 201)
+        worker = self.worker(self.collector.url)
+        self.put(worker, range(2))
+        self.assertTrue(worker.flush(30))
+        self.assertEqual(self.collector.messages(), ["0", "1"])
+        self.assertEqual(worker.counts.refused, 0)
 
     def test_wrong_key_keeps_records_until_it_is_right(self) -> None:
         self.collector.answer = lambda number: 401 if number < 3 else 201

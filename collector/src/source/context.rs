@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use logferry_protocol::names::LogName;
 use tokio_util::sync::CancellationToken;
 
+use super::record_memory::ClientMemory;
 use crate::capture::CaptureHandle;
 
 /// Why a source's run has ended: its message and causes are shown in `status`, so they say what happened, to which host or file,
@@ -21,6 +22,8 @@ pub struct SourceContext {
     pub capture: CaptureHandle,
     /// What it tells of itself.
     pub status: SourceAccount,
+    /// Memory for what its clients write.
+    pub memory: ClientMemory,
     /// Bytes of the largest record's line: [`crate::record::Record::cut_to`].
     pub max_record: usize,
     /// Cancelled when it is to stop.

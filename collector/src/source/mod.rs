@@ -19,3 +19,4 @@ pub mod windows_events;
 pub(crate) use context::SourceReport;
 pub use context::{SourceAccount, SourceContext, SourceError, SourcePhase};
 pub(crate) use listener::wrong_certificate;
+pub use record_memory::ClientMemory;

@@ -4,7 +4,7 @@ mod certificates;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{SourceAccount, SourceContext};
+use super::{ClientMemory, SourceAccount, SourceContext};
 use crate::capture::Position;
 use crate::capture::testing::{MemoryCapture, memory_capture};
 
@@ -17,6 +17,7 @@ pub(crate) fn context(position: Option<Position>) -> (SourceContext, MemoryCaptu
         name: "test".parse().expect("a name"),
         capture,
         status: SourceAccount::default(),
+        memory: ClientMemory::new(0),
         max_record: 4096,
         shutdown: CancellationToken::new(),
     };

@@ -86,7 +86,8 @@ impl<'g> GapJson<'g> {
     }
 }
 
-fn time_text(milliseconds: i64) -> String {
+/// A time as the JSON of hits and gaps has it; one that no calendar has is shown as its number.
+pub fn time_text(milliseconds: i64) -> String {
     Timestamp::from_millisecond(milliseconds)
         .map_or_else(|_| milliseconds.to_string(), |time| time.to_string())
 }

@@ -14,7 +14,7 @@ mod scope;
 
 pub use around::{LineId, LineIdError, LinesAround, lines_around};
 pub use error::SearchError;
-pub use hit_json::{GapJson, HitJson};
+pub use hit_json::{GapJson, HitJson, time_text};
 pub use indexed_batches::IndexedBatches;
 pub use pages::SearchPages;
 pub use scope::{KeptIndex, LineSelection, SearchScope, SearchedHost, notes_of_logs};

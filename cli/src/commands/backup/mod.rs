@@ -19,9 +19,7 @@ use crate::{configuration, owner};
 pub(crate) fn run(file: &Path, options: &BackupArgs) -> Result {
     let config = configuration::load(file)?;
     let mut outside = outside_files::named_in(file);
-    // Users, notes and saved searches.
-    let console = config.console.as_ref();
-    outside.extend(console.map(|console| console.state_dir.display().to_string()));
+    outside.extend(outside_files::folders(&config));
     if let Some((_, data_dir)) = config.data_dirs().next() {
         logferry_backup::refuse_inside(data_dir, &options.folder)?;
         owner::create_for_owner_of(data_dir, &options.folder)

@@ -140,6 +140,7 @@ fn table(source: &str, settings: &MysqlSettings) -> anyhow::Result<CheckItem> {
         user,
         database,
         table,
+        sent,
         ..
     } = settings;
     let tls = match &settings.tls {
@@ -149,12 +150,17 @@ fn table(source: &str, settings: &MysqlSettings) -> anyhow::Result<CheckItem> {
     };
     let result = oneshot::block_on(logferry_collector::probe_table(settings))?;
     let result = result.map(|found| {
-        let may = match found.waiting {
-            Some(waiting) => format!(
+        let may = match (found.may_mark, found.waiting) {
+            (true, Some(waiting)) => format!(
                 "user {user} may read and mark {database}.{table}; {} not marked",
                 logferry_text::count_of(waiting, "row")
             ),
-            None => format!("user {user} may read {database}.{table}; rows are followed by their id"),
+            (true, None) => format!(
+                "user {user} may read and mark {database}.{table}; counting the rows that are not marked takes the server too \
+                 long: give `{sent}` an index",
+                sent = sent.as_deref().unwrap_or_default()
+            ),
+            (false, _) => format!("user {user} may read {database}.{table}; rows are followed by their id"),
         };
         let reader = found.reader.map_or_else(String::new, |connection| {
             format!("; connection {connection} of the server reads it now")

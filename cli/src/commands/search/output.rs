@@ -3,9 +3,8 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use logferry_numbers::IndexGap;
-use logferry_search::{GapJson, HitJson};
+use logferry_search::{GapJson, HitJson, time_text};
 use logferry_store::{Hit, Query, SearchEnd, SearchObserver, SearchProgress};
 use logferry_text::{count, count_of, size};
 use serde_json::json;
@@ -185,9 +184,4 @@ impl SearchObserver for SearchOutput<'_> {
         }
         !self.has_stopped
     }
-}
-
-fn time_text(milliseconds: i64) -> String {
-    Timestamp::from_millisecond(milliseconds)
-        .map_or_else(|_| milliseconds.to_string(), |time| time.to_string())
 }

@@ -19,10 +19,6 @@ use crate::source::record_memory::{HeldRecords, RecordMemory};
 const MEMORY_MIN: usize = 64 << 20;
 const MEMORY_FACTOR: usize = 2;
 
-/// Memory of the records of these bodies, at least and by the largest body: lines of 64 bytes need eight times as much.
-const RECORDS_MIN: usize = 256 << 20;
-const RECORDS_FACTOR: usize = 8;
-
 /// How long a body waits for memory.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -68,13 +64,13 @@ pub(super) struct HeldBody {
 }
 
 impl BodyMemory {
-    /// For bodies of at most `max_body` bytes.
-    pub(super) fn new(max_body: usize) -> Self {
+    /// For bodies of at most `max_body` bytes, whose records are in `records`.
+    pub(super) fn new(max_body: usize, records: RecordMemory) -> Self {
         let memory = MEMORY_MIN.max(max_body.saturating_mul(MEMORY_FACTOR));
         Self {
             // What is held is rounded up.
             bodies: Arc::new(Semaphore::new(memory / 1024 + 1)),
-            records: RecordMemory::new(RECORDS_MIN.max(max_body.saturating_mul(RECORDS_FACTOR))),
+            records,
         }
     }
 
@@ -243,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn largest_body_fits_into_memory_with_what_comes_out_of_it_in_whatever_pieces() {
         const MAX: usize = 64 << 20;
-        let memory = BodyMemory::new(MAX);
+        let memory = BodyMemory::new(MAX, RecordMemory::new(1 << 20));
         let mut body = HeldBody {
             bytes: Vec::new(),
             held: None,

@@ -79,7 +79,7 @@ async fn serve(
         keys,
         max_body: settings.max_body,
         rate: settings.rate.map(|rate| Mutex::new(RateLimit::new(rate))),
-        memory: BodyMemory::new(settings.max_body),
+        memory: BodyMemory::new(settings.max_body, source.memory.bodies.clone()),
         zone: TimeZone::system(),
         source,
     });

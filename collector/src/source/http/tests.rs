@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::serve;
 use crate::capture::{CaptureHandle, CaptureSettings, CaptureWriter};
-use crate::source::{SourceAccount, SourceContext};
+use crate::source::{ClientMemory, SourceAccount, SourceContext};
 
 /// A source that listens, with its capture.
 struct RunningSource {
@@ -82,6 +82,7 @@ impl RunningSource {
             name: name(),
             capture: handle.clone(),
             status: status.clone(),
+            memory: ClientMemory::new(8 << 20),
             max_record: 64 << 10,
             shutdown: stop.clone(),
         };

@@ -16,7 +16,6 @@ use crate::line_record;
 use crate::record::Record;
 use crate::source::SourceContext;
 use crate::source::framing::{Framer, Framing, RawRecord};
-use crate::source::record_memory::RecordMemory;
 
 /// Bytes of a client's buffer: of a quiet one, and of one that has much to say.
 const BUFFER_MIN: usize = 8 << 10;
@@ -29,7 +28,6 @@ pub(super) struct Client {
     pub(super) framing: Framing,
     pub(super) stall_timeout: Duration,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) memory: RecordMemory,
 }
 
 /// How a connection ended.
@@ -86,16 +84,21 @@ async fn read_records(
             Ok(Err(_)) | Err(_) => break ConnectionEnd::Broken,
         };
         client.slot.was_read();
-        let bytes = buffer.get(..len).unwrap_or_default();
-        // Until the records are durable. What was read is kept at a shutdown, too.
-        let _held = tokio::select! {
-            () = context.shutdown.cancelled() => None,
-            held = client.memory.hold(bytes) => Some(held),
-        };
-        let mut batch = RecordBatch::new(client, context, maker);
-        framer.push(bytes, |raw| batch.add(raw));
-        if batch.append().await.is_err() {
-            return;
+        let memory = &context.memory.streams;
+        let mut rest = buffer.get(..len).unwrap_or_default();
+        while !rest.is_empty() {
+            let part = memory.part_of(rest);
+            rest = rest.get(part.len()..).unwrap_or_default();
+            // Until the records are durable. What was read is kept at a shutdown, too.
+            let _held = tokio::select! {
+                () = context.shutdown.cancelled() => None,
+                held = memory.hold(part) => Some(held),
+            };
+            let mut batch = RecordBatch::new(client, context, maker);
+            framer.push(part, |raw| batch.add(raw));
+            if batch.append().await.is_err() {
+                return;
+            }
         }
         resize(&mut buffer, len);
     };

@@ -6,7 +6,7 @@
 //! Invariants:
 //! - A connection is not read on before its records are durable.
 //! - A connection that stalls costs the others nothing: it has a slot, a small buffer, and at most one begun record.
-//! - What the records of all connections take in memory has a bound.
+//! - What the records of all connections take in memory has a bound, for all sources together.
 
 mod connection;
 mod slots;
@@ -27,15 +27,12 @@ pub(crate) use self::tls::{ServerCertificates, handshake, wrong_certificate};
 use self::connection::{Client, serve_client};
 use crate::record::Record;
 use crate::source::framing::{Framing, RawRecord};
-use crate::source::record_memory::RecordMemory;
 use crate::source::{SourceContext, SourceError};
 
 /// How long running appends may take when the source stops.
 pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the certificate's files are looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
-/// Memory of the records of all clients that are not durable yet, in bytes.
-const RECORD_MEMORY: usize = 256 << 20;
 /// After so much time without a byte the kernel asks whether the client is still there (tcp(7)).
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
@@ -86,7 +83,6 @@ pub(crate) async fn serve_clients(
         .map(|tls| ServerCertificates::load(tls, &[]));
     let tls = tls.transpose()?;
     let slots = Arc::new(ConnectionSlots::new(settings.max_connections));
-    let memory = RecordMemory::new(RECORD_MEMORY);
     let mut connections = JoinSet::new();
     let mut problem = RenewalProblem::default();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
@@ -115,7 +111,6 @@ pub(crate) async fn serve_clients(
             framing: settings.framing,
             stall_timeout: settings.stall_timeout,
             tls: tls.as_ref().map(ServerCertificates::acceptor),
-            memory: memory.clone(),
         };
         connections.spawn(serve_client(stream, client, context.clone(), maker.clone()));
     }

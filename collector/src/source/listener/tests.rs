@@ -97,6 +97,14 @@ async fn text_and_json_lines_are_durable_when_the_source_closes() {
 }
 
 #[tokio::test]
+async fn very_short_lines_are_taken_in_parts_and_none_is_lost() {
+    let served = serve(10, None).await;
+    // Reads of up to 256 KiB, whose records need many times as much as one part may.
+    served.send(&b"a\n".repeat(200_000)).await;
+    assert_eq!(served.stop().await.records().len(), 200_000);
+}
+
+#[tokio::test]
 async fn line_over_the_limit_is_cut_marked_and_counted() {
     let served = serve(10, None).await;
     served

@@ -1,5 +1,6 @@
 //! A connection to the server, and the statements that the source needs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
@@ -11,12 +12,15 @@ use sha2::{Digest, Sha256};
 
 use super::error::MysqlError;
 use super::progress::RowKey;
+use super::rows::{FollowedRows, ROUND_BYTES, TableRow, UnmarkedRows, len_of};
 use super::tls;
 use super::values::{BINARY_CHARSET, ColumnKind, json_of};
 
 /// How long a statement may take.
 const STATEMENT_LIMIT: Duration = Duration::from_mins(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the server may count rows, in seconds: nothing is read meanwhile.
+const COUNT_SECONDS: u32 = 2;
 /// How long the end of a connection may take: a statement that was left alone may still run.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// The server asks whether we are still there (tcp(7)), and we whether it is.
@@ -27,42 +31,12 @@ const DENIED: [u16; 2] = [1142, 1143];
 /// The number of the error that says that user or password are wrong, or that the user needs TLS (`ER_ACCESS_DENIED_ERROR`).
 const ACCESS_DENIED: u16 = 1045;
 
-/// A row as it was read.
-#[derive(Debug, Clone)]
-pub(super) struct TableRow {
-    pub(super) key: RowKey,
-    pub(super) id: Value,
-    /// The id as the server wants it back.
-    pub(super) sql_id: SqlValue,
-    /// All columns but the one that says whether it is sent.
-    pub(super) members: Vec<(String, Value)>,
-}
-
-/// Rows of one round.
-pub(super) struct UnmarkedRows {
-    pub(super) rows: Vec<TableRow>,
-    /// Whether all that were asked for fit into a round.
-    pub(super) fits: bool,
-    /// Whether there are no more rows that are not marked.
-    pub(super) is_all: bool,
-}
-
-/// Bytes of the rows of a round, which are in memory; the last row may go over it.
-const ROUND_BYTES: usize = if cfg!(test) { 1 << 20 } else { 32 << 20 };
-
-fn len_of(row: &Row) -> usize {
-    let values = (0..row.len()).filter_map(|at| row.as_ref(at));
-    let bytes = values.map(|value| match value {
-        SqlValue::Bytes(bytes) => bytes.len(),
-        _ => 8,
-    });
-    bytes.sum()
-}
-
 /// What a probe finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableFound {
-    /// Rows that are not marked; `None`: rows are followed by their id.
+    /// Whether rows may be marked; else they are followed by their id.
+    pub may_mark: bool,
+    /// Rows that are not marked; `None`: nobody knows.
     pub waiting: Option<u64>,
     /// The connection of the server that reads the table now.
     pub reader: Option<u64>,
@@ -95,13 +69,17 @@ impl TableConnection {
         let waiting = match &settings.sent {
             Some(sent) => {
                 connection.try_mark(sent).await?;
-                Some(connection.count_unmarked(sent).await?)
+                connection.count_unmarked(sent).await?
             }
             None => None,
         };
         let reader = connection.lock_holder().await?;
         connection.close().await;
-        Ok(TableFound { waiting, reader })
+        Ok(TableFound {
+            may_mark: settings.sent.is_some(),
+            waiting,
+            reader,
+        })
     }
 
     async fn connect(settings: &MysqlSettings) -> Result<Self, MysqlError> {
@@ -176,35 +154,68 @@ impl TableConnection {
         };
         let (rows, fits) = limited(&server, &name, read).await?;
         let is_all = fits && rows.len() < limit as usize;
-        let rows = rows.into_iter().filter_map(|row| self.table_row(row)).collect();
+        let rows = rows
+            .into_iter()
+            .filter_map(|row| table_row(&self.settings, row))
+            .collect();
         Ok(UnmarkedRows { rows, fits, is_all })
     }
 
-    /// How many rows are not marked.
-    pub(super) async fn count_unmarked(&mut self, sent: &str) -> Result<u64, MysqlError> {
-        let text = format!("SELECT COUNT(*) FROM {} WHERE {} = 0", self.table, quoted(sent));
+    /// How many rows are not marked; `None` if the server does not count them in time. Without an index it reads the whole table.
+    pub(super) async fn count_unmarked(&mut self, sent: &str) -> Result<Option<u64>, MysqlError> {
+        // MariaDB runs the first comment, and MySQL heeds the second.
+        let text = format!(
+            "/*M!100102 SET STATEMENT max_statement_time={COUNT_SECONDS} FOR */ \
+             SELECT /*+ MAX_EXECUTION_TIME({}) */ COUNT(*) FROM {} WHERE {} = 0",
+            COUNT_SECONDS * 1000,
+            self.table,
+            quoted(sent)
+        );
         let (server, table) = self.names();
-        let count = limited(&server, &table, self.conn.query_first::<u64, _>(text)).await?;
-        Ok(count.unwrap_or(0))
+        match limited(&server, &table, self.conn.query_first::<u64, _>(text)).await {
+            Err(MysqlError::Statement {
+                error: mysql_async::Error::Server(_),
+                ..
+            }) => Ok(None),
+            counted => counted,
+        }
     }
 
-    /// Rows from an id on, by id.
+    /// Rows from an id on, by id, of which `known` are captured: at most `limit`, and about [`ROUND_BYTES`] of new ones. Of captured
+    /// ones no members are kept.
     pub(super) async fn rows_from(
         &mut self,
         floor: Option<&SqlValue>,
         limit: u32,
-    ) -> Result<Vec<TableRow>, MysqlError> {
+        known: BTreeSet<RowKey>,
+    ) -> Result<FollowedRows, MysqlError> {
         let (table, id) = (&self.table, quoted(&self.settings.id));
-        match floor {
-            None => {
-                let text = format!("SELECT * FROM {table} ORDER BY {id} LIMIT {limit}");
-                self.rows(text, Params::Empty).await
+        let (from, params) = match floor {
+            None => (String::new(), Params::Empty),
+            Some(floor) => (
+                format!("WHERE {id} >= ? "),
+                Params::Positional(vec![floor.clone()]),
+            ),
+        };
+        let text = format!("SELECT * FROM {table} {from}ORDER BY {id} LIMIT {limit}");
+        let (server, name) = self.names();
+        let settings = &self.settings;
+        let conn = &mut self.conn;
+        let read = async {
+            let mut followed = FollowedRows::new(known);
+            let mut result = conn.exec_iter(text, params).await?;
+            while let Some(row) = result.next().await? {
+                let len = len_of(&row);
+                if let Some(row) = table_row(settings, row)
+                    && followed.add(row, len).is_break()
+                {
+                    break;
+                }
             }
-            Some(floor) => {
-                let text = format!("SELECT * FROM {table} WHERE {id} >= ? ORDER BY {id} LIMIT {limit}");
-                self.rows(text, Params::Positional(vec![floor.clone()])).await
-            }
-        }
+            result.drop_result().await?;
+            Ok(followed)
+        };
+        limited(&server, &name, read).await
     }
 
     /// Marks these rows, if they still say what was captured. Returns those that are marked.
@@ -333,40 +344,10 @@ impl TableConnection {
     async fn rows(&mut self, text: String, params: Params) -> Result<Vec<TableRow>, MysqlError> {
         let (server, table) = self.names();
         let rows = limited(&server, &table, self.conn.exec::<Row, _, _>(text, params)).await?;
-        Ok(rows.into_iter().filter_map(|row| self.table_row(row)).collect())
-    }
-
-    fn table_row(&self, row: Row) -> Option<TableRow> {
-        let columns = row.columns();
-        let mut sql_id = None;
-        let mut id = Value::Null;
-        let mut members = Vec::new();
-        for (column, value) in columns.iter().zip(row.unwrap()) {
-            let name = column.name_str();
-            let is_named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-            if self.settings.sent.as_deref().is_some_and(is_named) {
-                continue;
-            }
-            let kind = ColumnKind {
-                column_type: column.column_type(),
-                is_binary: column.character_set() == BINARY_CHARSET,
-            };
-            let is_id = is_named(&self.settings.id);
-            if is_id {
-                sql_id = Some(value.clone());
-            }
-            let value = json_of(value, kind);
-            if is_id {
-                id = value.clone();
-            }
-            members.push((name.into_owned(), value));
-        }
-        Some(TableRow {
-            key: RowKey::new(&id, &members),
-            id,
-            sql_id: sql_id?,
-            members,
-        })
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| table_row(&self.settings, row))
+            .collect())
     }
 
     async fn run(&mut self, text: &str) -> Result<(), MysqlError> {
@@ -393,6 +374,39 @@ impl TableConnection {
             other => other,
         }
     }
+}
+
+fn table_row(settings: &MysqlSettings, row: Row) -> Option<TableRow> {
+    let columns = row.columns();
+    let mut sql_id = None;
+    let mut id = Value::Null;
+    let mut members = Vec::new();
+    for (column, value) in columns.iter().zip(row.unwrap()) {
+        let name = column.name_str();
+        let is_named = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        if settings.sent.as_deref().is_some_and(is_named) {
+            continue;
+        }
+        let kind = ColumnKind {
+            column_type: column.column_type(),
+            is_binary: column.character_set() == BINARY_CHARSET,
+        };
+        let is_id = is_named(&settings.id);
+        if is_id {
+            sql_id = Some(value.clone());
+        }
+        let value = json_of(value, kind);
+        if is_id {
+            id = value.clone();
+        }
+        members.push((name.into_owned(), value));
+    }
+    Some(TableRow {
+        key: RowKey::new(&id, &members),
+        id,
+        sql_id: sql_id?,
+        members,
+    })
 }
 
 /// Why there is no connection.

@@ -7,15 +7,19 @@ use jiff::Timestamp;
 use logferry_config::MysqlSettings;
 use serde_json::Value;
 
-use super::connection::{TableConnection, TableFound, TableRow, UnmarkedRows};
+use super::connection::{TableConnection, TableFound};
 use super::progress::{MarkedProgress, ROUND_MAX, TrailingProgress};
+use super::rows::{FollowedRows, TableRow, UnmarkedRows};
 use crate::capture::{Position, Refused};
 use crate::line_record::{RecordOrigin, fit, of_members};
 use crate::record::{Record, time_of};
 use crate::source::{SourceContext, SourceError};
 
-/// How often all rows that wait are counted.
+/// How often all rows that wait are counted; and after so many times as long as counting took, if that is longer.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+const COUNT_FACTOR: u32 = 20;
+/// Rows that are read at one time where they are followed by their id, with those that are captured already.
+const LOOK_MAX: u32 = 2 * ROUND_MAX;
 
 /// Reads rows until the shutdown, or until the server fails.
 pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<(), SourceError> {
@@ -28,7 +32,7 @@ pub async fn run(settings: &MysqlSettings, context: &SourceContext) -> Result<()
         settings,
         context,
         connection: opened?,
-        counted: None,
+        count_due: Instant::now(),
     };
     context.status.running();
     let position = context.capture.position();
@@ -57,7 +61,7 @@ struct RowReader<'a> {
     settings: &'a MysqlSettings,
     context: &'a SourceContext,
     connection: TableConnection,
-    counted: Option<Instant>,
+    count_due: Instant,
 }
 
 impl RowReader<'_> {
@@ -108,19 +112,32 @@ impl RowReader<'_> {
     /// Second best: rows are read by id, and the last ones again each time, since one among them may become visible late.
     async fn follow_ids(&mut self, position: Option<&Position>) -> Result<(), SourceError> {
         let mut progress = TrailingProgress::of_position(position);
+        // New rows that are asked for: of large ones no more than fit.
+        let mut more = LOOK_MAX;
         while !self.context.shutdown.is_cancelled() {
             let floor = progress.floor().map(sql_of);
-            let mut rows = self.connection.rows_from(floor.as_ref(), 2 * ROUND_MAX).await?;
+            let known = progress.known();
+            let trail = u32::try_from(known.len()).unwrap_or(LOOK_MAX);
+            let mut limit = trail.saturating_add(more).min(LOOK_MAX.max(trail + 1));
+            let read = self.connection.rows_from(floor.as_ref(), limit, known);
+            let mut found = read.await?;
+            if found.is_short(limit) && more < LOOK_MAX {
+                more = LOOK_MAX;
+                continue;
+            }
             let keys = |rows: &[TableRow]| rows.iter().map(|row| row.key.clone()).collect::<Vec<_>>();
-            if progress.has_begun_anew(&keys(&rows)) {
-                rows = self.connection.rows_from(None, 2 * ROUND_MAX).await?;
-                if rows.is_empty() {
+            if progress.has_begun_anew(&keys(&found.rows)) {
+                limit = more;
+                let read = self.connection.rows_from(None, limit, BTreeSet::new());
+                found = read.await?;
+                if found.rows.is_empty() {
                     self.pause().await;
                     continue;
                 }
                 tracing::warn!(source = %self.context.name, table = %self.connection.table(), "the table was emptied; it is read anew");
                 progress = TrailingProgress::default();
             }
+            let FollowedRows { rows, cut, .. } = found;
             let new = progress.new_rows(&keys(&rows));
             let records: Vec<Record> = rows
                 .iter()
@@ -128,7 +145,11 @@ impl RowReader<'_> {
                 .filter(|(_, is_new)| *is_new)
                 .map(|(row, _)| self.record(row))
                 .collect();
-            let is_all = rows.len() < 2 * ROUND_MAX as usize;
+            let is_all = cut.is_none() && rows.len() < limit as usize;
+            more = match cut {
+                Some(_) => u32::try_from(records.len()).unwrap_or(LOOK_MAX).max(1),
+                None => more.saturating_mul(2).min(LOOK_MAX),
+            };
             if records.is_empty() {
                 self.context.status.behind(Some(0));
                 self.pause().await;
@@ -138,7 +159,7 @@ impl RowReader<'_> {
                 // How many more there are nobody has counted.
                 self.context.status.behind(None);
             }
-            progress.captured(rows.into_iter().map(|row| (row.id, row.key)));
+            progress.captured(rows.into_iter().map(|row| (row.id, row.key)), cut);
             if self.append(&records, &progress.position()).await.is_err() {
                 return Ok(());
             }
@@ -185,13 +206,11 @@ impl RowReader<'_> {
     async fn tell_behind(&mut self, sent: &str, is_all: bool) -> Result<(), SourceError> {
         if is_all {
             self.context.status.behind(Some(0));
-        } else if self
-            .counted
-            .is_none_or(|counted| counted.elapsed() >= COUNT_INTERVAL)
-        {
+        } else if self.count_due <= Instant::now() {
+            let begun = Instant::now();
             let count = self.connection.count_unmarked(sent).await?;
-            self.context.status.behind(Some(count));
-            self.counted = Some(Instant::now());
+            self.context.status.behind(count);
+            self.count_due = Instant::now() + COUNT_INTERVAL.max(begun.elapsed() * COUNT_FACTOR);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod follow;
 mod progress;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod tls;

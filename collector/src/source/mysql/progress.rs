@@ -141,11 +141,17 @@ impl TrailingProgress {
         rows.iter().map(|row| !known.contains(row)).collect()
     }
 
-    /// Rows from the floor on, by id, are captured.
-    pub(super) fn captured(&mut self, rows: impl IntoIterator<Item = (Value, RowKey)>) {
+    /// The keys of the rows that are read again.
+    pub(super) fn known(&self) -> BTreeSet<RowKey> {
+        self.trail.iter().map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Rows from the floor on, by id, are captured. `cut`: where further rows were left out, which the next floor must not be above.
+    pub(super) fn captured(&mut self, rows: impl IntoIterator<Item = (Value, RowKey)>, cut: Option<usize>) {
         self.trail = rows.into_iter().collect();
         let over = self.trail.len().saturating_sub(TRAIL_MAX);
-        self.trail.drain(..over);
+        let below = cut.map_or(over, |cut| cut.saturating_sub(1));
+        self.trail.drain(..over.min(below));
     }
 }
 
@@ -186,7 +192,10 @@ mod tests {
         );
         assert_eq!(MarkedProgress::of_position(Some(&position)), marked);
         let mut trailing = TrailingProgress::default();
-        trailing.captured((0..1000).map(|number| (uuid(number), RowKey::new(&uuid(number), &[]))));
+        trailing.captured(
+            (0..1000).map(|number| (uuid(number), RowKey::new(&uuid(number), &[]))),
+            None,
+        );
         let position = trailing.position();
         assert!(position.to_string().len() < 64 << 10);
         assert_eq!(TrailingProgress::of_position(Some(&position)), trailing);
@@ -205,12 +214,29 @@ mod tests {
     fn table_that_was_emptied_begins_anew() {
         let mut trailing = TrailingProgress::default();
         assert!(!trailing.has_begun_anew(&[]));
-        trailing.captured([(7.into(), key(7, 1)), (8.into(), key(8, 1))]);
+        trailing.captured([(7.into(), key(7, 1)), (8.into(), key(8, 1))], None);
         assert!(!trailing.has_begun_anew(&[key(8, 1), key(9, 1)]));
         assert!(trailing.has_begun_anew(&[]));
         assert!(trailing.has_begun_anew(&[key(8, 2), key(9, 2)]));
         // Deleted by age.
         assert!(!trailing.has_begun_anew(&[key(9, 1), key(10, 1)]));
+    }
+
+    #[test]
+    fn floor_stays_below_rows_that_were_left_out() {
+        let mut trailing = TrailingProgress::default();
+        // Row 3 was left out, and those after it were captured before.
+        let rows = || {
+            [1, 2]
+                .into_iter()
+                .chain(4..800_u32)
+                .map(|id| (id.into(), key(id, id)))
+        };
+        trailing.captured(rows(), Some(2));
+        assert_eq!(trailing.floor(), Some(&2.into()));
+        assert!(trailing.position().to_string().len() < 64 << 10);
+        trailing.captured(rows(), None);
+        assert_eq!(trailing.floor(), Some(&400.into()));
     }
 
     #[derive(Debug, Clone)]
@@ -310,12 +336,12 @@ mod tests {
         fn rows_that_become_visible_in_the_trail_are_captured_once(late in 1..300_u32, first in 1..300_u32) {
             let rows = |hidden: Option<u32>| (1..=300).filter(move |id| Some(*id) != hidden).map(|id| (Value::from(id), key(id, id)));
             let mut progress = TrailingProgress::default();
-            progress.captured(rows(Some(late)).take(first as usize));
+            progress.captured(rows(Some(late)).take(first as usize), None);
             let seen: Vec<RowKey> = rows(None).map(|(_, key)| key).collect();
             let new = progress.new_rows(&seen);
             let expected = seen.len() - progress.trail.len();
             prop_assert_eq!(new.iter().filter(|is_new| **is_new).count(), expected);
-            progress.captured(rows(None));
+            progress.captured(rows(None), None);
             prop_assert!(progress.new_rows(&seen).iter().all(|is_new| !is_new));
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use logferry_config::WindowsEventsSettings;
+use logferry_text::error_chain;
 use tokio::sync::mpsc;
 
 use super::problems::{EventFileProblems, ProblemLog};
@@ -14,6 +15,7 @@ use super::record::record;
 use crate::capture::Refused;
 use crate::line_record::fit;
 use crate::record::Record;
+use crate::source::listener::RenewalProblem;
 use crate::source::{SourceContext, SourceError};
 
 /// How often files are looked at.
@@ -29,6 +31,26 @@ enum EventsError {
     Glob(String),
     #[error("no file matches {0}; copy .evtx files there, or change `path` of the source")]
     NoFile(String),
+    #[error("cannot read {path}; let the collector's user read its folder, and go into it")]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
+}
+
+/// What a pattern finds.
+#[derive(Default)]
+struct FoundEventFiles {
+    stamps: BTreeMap<PathBuf, FileStamp>,
+    /// Why something may be missing: the first error.
+    error: Option<EventsError>,
+}
+
+impl FoundEventFiles {
+    fn unreadable(&mut self, path: PathBuf, error: std::io::Error) {
+        self.error.get_or_insert(EventsError::Unreadable { path, error });
+    }
 }
 
 /// A file as it was read last.
@@ -61,15 +83,18 @@ pub(super) async fn follow(
 ) -> Result<(), SourceError> {
     let mut logs = EventLogs::of_position(context.capture.position().as_ref());
     let mut files: BTreeMap<PathBuf, EventFile> = BTreeMap::new();
+    let mut unreadable = RenewalProblem::default();
     while !context.shutdown.is_cancelled() {
         let pattern = settings.path.clone();
-        let found = tokio::task::spawn_blocking(move || find(&pattern)).await??;
+        let FoundEventFiles { stamps: found, error } =
+            tokio::task::spawn_blocking(move || find(&pattern)).await??;
         if found.is_empty() {
-            context
-                .status
-                .failing(&EventsError::NoFile(settings.path.clone()));
+            let no_file = || EventsError::NoFile(settings.path.clone());
+            context.status.failing(&error.unwrap_or_else(no_file));
         } else {
             context.status.running();
+            let text = error.map(|error| format!("{}; other files are read", error_chain(&error)));
+            unreadable.note(text, context);
         }
         files.retain(|path, _| found.contains_key(path));
         for (path, stamp) in found {
@@ -110,13 +135,28 @@ fn tell(path: &Path, problems: Option<EventFileProblems>, context: &SourceContex
     }
 }
 
-fn find(pattern: &str) -> Result<BTreeMap<PathBuf, FileStamp>, EventsError> {
+fn find(pattern: &str) -> Result<FoundEventFiles, EventsError> {
     let paths = glob::glob(pattern).map_err(|_| EventsError::Glob(pattern.to_owned()))?;
-    let stamp = |path: PathBuf| {
-        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some((path, FileStamp::of(&metadata)))
-    };
-    Ok(paths.flatten().filter_map(stamp).collect())
+    let mut found = FoundEventFiles::default();
+    for path in paths {
+        let path = match path {
+            Ok(path) => path,
+            Err(error) => {
+                found.unreadable(error.path().to_owned(), error.into());
+                continue;
+            }
+        };
+        match path.metadata() {
+            Ok(metadata) if metadata.is_file() => {
+                found.stamps.insert(path, FileStamp::of(&metadata));
+            }
+            Ok(_) => {}
+            // It was removed after it was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => found.unreadable(path, error),
+        }
+    }
+    Ok(found)
 }
 
 /// Captures the new records of a file, and returns what is wrong with it; nothing if it has to be read at the next look. Ends early

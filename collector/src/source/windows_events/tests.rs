@@ -14,7 +14,7 @@ use super::follow::follow;
 use crate::capture::Position;
 use crate::capture::testing::MemoryCapture;
 use crate::source::testing::{context, until};
-use crate::source::{SourceContext, SourceError};
+use crate::source::{SourceContext, SourceError, SourcePhase};
 
 const SAMPLE: &[u8] = include_bytes!("../../../tests/evtx/security.evtx");
 const HEADER: usize = 4096;
@@ -198,4 +198,30 @@ async fn file_that_is_none_and_a_folder_without_files_are_told() {
     assert_eq!(numbers(&records), [1, 2, 3, 4]);
     let (_, text) = context.status.report().last_error.expect("told");
     assert!(text.contains("none.evtx"), "{text}");
+}
+
+#[tokio::test]
+async fn file_that_cannot_be_looked_at_is_told_and_keeps_no_other_away() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink(folder.path("loop.evtx"), folder.path("loop.evtx")).expect("linked");
+    let told = |context: &SourceContext| {
+        let told = context.status.report().last_error.map(|(_, text)| text);
+        told.unwrap_or_default()
+    };
+    let expected = format!(
+        "cannot read {}; let the collector's user",
+        folder.path("loop.evtx").display()
+    );
+    let (_, _, context) = folder.follow(None, |context, _| !told(context).is_empty()).await;
+    assert!(told(&context).starts_with(&expected), "{}", told(&context));
+    assert_eq!(context.status.report().state, SourcePhase::Failing);
+    folder.put("good.evtx", &evtx(&[chunk(1, 0)]));
+    let (records, _, context) = folder.follow(None, |_, kept| kept.records().len() == 4).await;
+    assert_eq!(numbers(&records), [1, 2, 3, 4]);
+    assert!(
+        told(&context).ends_with("; other files are read"),
+        "{}",
+        told(&context)
+    );
+    assert_eq!(context.status.report().state, SourcePhase::Running);
 }

@@ -47,7 +47,10 @@ async fn rows_come_by_tls_from_a_server_that_the_authority_has_signed() {
     let server = secured(&certificates, "SSL").await;
     let settings = trusting(&server, certificates.path("ca.pem"));
     let found = probe(&settings).await.expect("all is well");
-    assert_eq!((found.waiting, found.reader), (Some(1), None));
+    assert_eq!(
+        (found.may_mark, found.waiting, found.reader),
+        (true, Some(1), None)
+    );
     let source = start(&settings, None);
     assert_eq!(messages(&source.until_captured(1).await), ["by TLS"]);
     until_marked(&server).await;
