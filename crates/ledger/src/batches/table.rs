@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use logferry_protocol::names::{GroupName, LogName};
-use rusqlite::{Connection, OptionalExtension, Result as SqlResult, named_params, params_from_iter};
+use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, named_params, params_from_iter};
 
 use super::batch::{Batch, BatchContents, BatchFilter, BatchId, BatchState, NewBatch};
 use crate::row::{millis, signed};
@@ -39,7 +39,8 @@ impl Ledger {
         self.seal_batches([batch], now)
     }
 
-    /// Seals batches as [`Self::seal`] does, all in one transaction.
+    /// Seals batches as [`Self::seal`] does, all in one transaction. If one is not open, none is sealed:
+    /// [`LedgerError::Conflict`].
     pub fn seal_batches(
         &mut self,
         batches: impl IntoIterator<Item = BatchId>,
@@ -49,9 +50,13 @@ impl Ledger {
             let mut seal = sql.prepare_cached(
                 "UPDATE batches SET state = 'ready', sealed_at = ?2 WHERE id = ?1 AND state = 'open'",
             )?;
-            batches
-                .into_iter()
-                .try_for_each(|batch| seal.execute((batch.0, millis(now))).map(drop))
+            for batch in batches {
+                let sealed = seal.execute((batch.0, millis(now)))?;
+                if sealed != 1 {
+                    return Err(Error::StatementChangedRows(sealed));
+                }
+            }
+            Ok(())
         })
     }
 
@@ -297,8 +302,22 @@ pub(crate) fn grow(sql: &Connection, id: BatchId, contents: BatchContents) -> Sq
 
 #[cfg(test)]
 mod tests {
-    use crate::NewBatch;
     use crate::tests::{TestResult, ledger, new_batch, now};
+    use crate::{LedgerError, NewBatch};
+
+    #[test]
+    fn batch_that_is_not_open_is_not_sealed_in_silence() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        let [gone, open] = [
+            ledger.open_batch(&new_batch(), now())?,
+            ledger.open_batch(&new_batch(), now())?,
+        ];
+        ledger.discard_empty_batch(gone.id)?;
+        let sealed = ledger.seal_batches([open.id, gone.id], now());
+        assert!(matches!(sealed, Err(LedgerError::Conflict { .. })), "{sealed:?}");
+        assert_eq!(ledger.batch(open.id)?, Some(open), "all or none");
+        Ok(())
+    }
 
     #[test]
     fn no_two_batches_have_one_file_though_a_log_is_named_like_a_part() -> TestResult {
