@@ -97,6 +97,12 @@ fn sums_of_a_window_whose_rows_left_the_ledger_stay_true() {
     change(1);
     deliver(&mut host, "198.51.100.1", "2026-11-21T03:00:00Z");
     assert_eq!(kinds(&check(&host)), [], "a late line of it opens a part");
+    assert_eq!(
+        (look(&mut host), look(&mut host)),
+        (1, 0),
+        "and the part is signed"
+    );
+    assert_eq!(kinds(&check(&host)), []);
 }
 
 #[test]
