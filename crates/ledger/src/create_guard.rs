@@ -30,9 +30,12 @@ pub(crate) fn missing_text(ledger: &Path, trace: Option<&Path>) -> String {
 }
 
 /// Whether the ledger's file is missing or blank: SQLite accepts an empty file, and one of a single byte, as a database
-/// without tables.
+/// without tables. A file that cannot be looked at is not missing: who opens it is told why.
 pub(crate) fn is_blank(ledger: &Path) -> bool {
-    fs::metadata(ledger).map_or(true, |file| file.len() <= 1)
+    match fs::metadata(ledger) {
+        Ok(file) => file.len() <= 1,
+        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// SQLite's write-ahead log beside the ledger, if it is not blank. Beside a blank ledger it proves that there was another

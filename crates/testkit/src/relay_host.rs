@@ -162,6 +162,15 @@ impl RelayHost {
         self.shift(batch, BatchState::Ready, BatchState::Failed)
     }
 
+    /// Forgets the oldest window that may be, as the housekeeper does, and returns the number of its batches.
+    pub fn forget_oldest(&mut self, before: Timestamp) -> u64 {
+        let windows = self.ledger.windows_to_forget(before, 1).expect("listed");
+        let forgotten = windows
+            .into_iter()
+            .map(|window| self.ledger.forget_window(window, before).expect("forgotten"));
+        forgotten.flatten().sum()
+    }
+
     pub fn path(&self, batch: &Batch, state: BatchState) -> PathBuf {
         let folder = self.data_dir().join(state.as_str()).join(batch.source.as_str());
         folder.join(batch.file_name())

@@ -129,6 +129,7 @@ impl CommitQueue {
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum LoggedFault {
     Commit,
+    Conflict,
     DiskLow,
     Bookkeeping,
 }
@@ -390,12 +391,19 @@ impl<D: Disk> CommitThread<D> {
     /// A commit, a seal or a recovery failed: the group accepts nothing for a while.
     fn commit_failed(&mut self, error: &CommitError) {
         let group = &self.committer.group;
+        let now = Instant::now();
         if error.is_conflict() {
             // Disk and ledger have no fault. The next round starts with their contents.
-            tracing::warn!(%group, "a stream arrives through two groups at the same time; its sender must wait");
+            if let Some(event) = self.throttle.record(LoggedFault::Conflict, (), now) {
+                tracing::warn!(
+                    %group, error = error as &dyn Error, unsaid = event.unsaid(),
+                    "the ledger was changed beside this group: a stream arrives through two groups at the same time, or the row of \
+                     an open batch is gone; senders wait, and the relay starts again from the ledger. `logferry audit` tells \
+                     whether lines are missing"
+                );
+            }
             return;
         }
-        let now = Instant::now();
         self.metrics.commit_failed();
         if let Some(event) = self.throttle.record(LoggedFault::Commit, (), now) {
             tracing::error!(

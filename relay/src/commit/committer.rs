@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, TimestampFormat};
 use logferry_durable::Disk;
-use logferry_ledger::{Batch, BatchState, Ledger, LedgerError, StreamRecord, Window};
+use logferry_ledger::{Batch, Ledger, LedgerError, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkHeader, ChunkOutcome, LineEnd, StreamEnd};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::{GroupName, SourceId};
@@ -47,7 +47,7 @@ use memchr::memchr;
 use crate::chunk::{Moment, WindowTarget};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
-use crate::commit::spool_recovery::{CommitError, discard_empty, finish_seals};
+use crate::commit::spool_recovery::{CommitError, discard_empty, finish_seals, log_short_file};
 use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
 use crate::commit::upload_dedup::UploadDedup;
 
@@ -183,13 +183,14 @@ impl<D: Disk, R> Committer<D, R> {
                         self.open.set_full(id);
                     }
                 }
-                OpenFile::Short { found } => tracing::error!(
-                    file = %self.spool.path(&batch, BatchState::Open).display(),
-                    found,
-                    expected = batch.contents.bytes,
-                    "this file is shorter than the ledger says, durable lines are missing: restore it from a backup. The \
-                     relay does not change it and continues the window in a further part; `logferry audit` reports it"
-                ),
+                OpenFile::Short { found } => {
+                    log_short_file(
+                        &self.spool,
+                        &batch,
+                        found,
+                        "continues the window in a further part",
+                    );
+                }
             }
         }
         self.needs_recovery = false;

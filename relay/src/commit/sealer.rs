@@ -3,7 +3,7 @@
 //! The order is: 1. the file is synced (by every commit), 2. the ledger says `ready`, 3. the file is renamed from `open/`
 //! to `ready/`. A crash after step 2 leaves the file in `open/`; the next start moves it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use logferry_durable::Disk;
@@ -28,6 +28,9 @@ const IDLE_STREAM_KEPT: Duration = Duration::from_hours(1);
 /// Most batches sealed at a time: each takes a few syncs, and chunks wait meanwhile.
 const SEALS_MAX: usize = 64;
 
+/// The activity of the streams of each source and log; without a log, of all streams of the source.
+type LogActivity<'a> = HashMap<(&'a SourceId, Option<&'a LogName>), Vec<StreamActivity>>;
+
 impl<D: Disk, R> Committer<D, R> {
     /// The batches to seal now, oldest windows first, at most [`SEALS_MAX`].
     pub(crate) fn due_for_seal(&mut self, now: Moment) -> Vec<BatchId> {
@@ -38,12 +41,14 @@ impl<D: Disk, R> Committer<D, R> {
         self.streams.retain(|_, stream| {
             !stream.is_durable(durable) || now.since(stream.last_chunk) < IDLE_STREAM_KEPT
         });
+        let streams = self.stream_activity(now);
         let mut due: Vec<(i64, BatchId)> = self
             .open
             .activity(now)
             .filter(|(batch, activity)| {
-                let streams = self.stream_activity(&batch.source, batch.log.as_ref(), now);
-                is_due(*activity, &streams, &self.rules, now.wall.as_second())
+                let of_batch = streams.get(&(&batch.source, batch.log.as_ref()));
+                let of_batch = of_batch.map_or(&[][..], Vec::as_slice);
+                is_due(*activity, of_batch, &self.rules, now.wall.as_second())
             })
             .map(|(batch, _)| (batch.window.start, batch.id))
             .collect();
@@ -133,39 +138,57 @@ impl<D: Disk, R> Committer<D, R> {
         Ok(self.ledger.commit(&Commit { streams, batches })?)
     }
 
-    /// The activity of the streams that can bring lines of a source (and log) to this group.
-    fn stream_activity(&self, source: &SourceId, log: Option<&LogName>, now: Moment) -> Vec<StreamActivity> {
-        let is_of_log = |name: &LogName| log.is_none_or(|log| log == name);
-        let reports = self
-            .reports
-            .iter()
-            .filter(|((of, _), report)| of == source && now.since(report.received_at) < REPORT_LIFETIME);
-        let reported: Vec<_> = reports
-            .flat_map(|(_, report)| &report.heartbeat.streams)
-            .collect();
-        let mut sizes: HashMap<StreamId, Offset> = HashMap::new();
-        for report in &reported {
-            let size = sizes.entry(report.stream).or_default();
+    /// The activity of the streams that can bring lines to this group, for each source with an open batch and each of its logs.
+    /// One pass over all of them, whatever the number of open batches: the commit thread waits for it.
+    fn stream_activity(&self, now: Moment) -> LogActivity<'_> {
+        let sources: HashSet<&SourceId> = self.open.activity(now).map(|(batch, _)| &batch.source).collect();
+        let reported = || {
+            let of_open = self
+                .reports
+                .iter()
+                .filter(|((source, _), _)| sources.contains(source));
+            of_open.flat_map(|((source, _), report)| {
+                report
+                    .heartbeat
+                    .streams
+                    .iter()
+                    .map(move |stream| (source, stream))
+            })
+        };
+        let mut sizes: HashMap<(&SourceId, StreamId), Offset> = HashMap::new();
+        for (source, report) in reported() {
+            let size = sizes.entry((source, report.stream)).or_default();
             *size = report.size.max(*size);
         }
-        let known = self.streams.iter().filter(|((owner, _), stream)| {
-            owner == source && !stream.record.finished && is_of_log(&stream.record.log)
-        });
-        let known = known.map(|((_, id), stream)| StreamActivity {
-            latest_line: stream.record.last_line_time,
-            idle: now.since(stream.last_chunk),
-            has_unread: sizes.get(id).is_some_and(|size| *size > stream.record.committed),
-        });
-        // Streams that are reported and have not brought a chunk yet.
-        let is_new = |id| !self.streams.contains_key(&(source.clone(), id));
-        let announced = reported
-            .iter()
-            .filter(|report| report.lag_bytes() > 0 && is_of_log(&report.log) && is_new(report.stream));
-        let announced = announced.map(|_| StreamActivity {
-            latest_line: None,
-            idle: Duration::ZERO,
-            has_unread: true,
-        });
-        known.chain(announced).collect()
+        let mut found = LogActivity::new();
+        let mut add = |source, log, activity| {
+            found.entry((source, None)).or_default().push(activity);
+            found.entry((source, Some(log))).or_default().push(activity);
+        };
+        for ((source, id), stream) in &self.streams {
+            if stream.record.finished || !sources.contains(source) {
+                continue;
+            }
+            let activity = StreamActivity {
+                latest_line: stream.record.last_line_time,
+                idle: now.since(stream.last_chunk),
+                has_unread: sizes
+                    .get(&(source, *id))
+                    .is_some_and(|size| *size > stream.record.committed),
+            };
+            add(source, &stream.record.log, activity);
+        }
+        for (source, report) in reported().filter(|(_, report)| report.lag_bytes() > 0) {
+            // Streams that are reported and have not brought a chunk yet.
+            if !self.streams.contains_key(&(source.clone(), report.stream)) {
+                let announced = StreamActivity {
+                    latest_line: None,
+                    idle: Duration::ZERO,
+                    has_unread: true,
+                };
+                add(source, &report.log, announced);
+            }
+        }
+        found
     }
 }

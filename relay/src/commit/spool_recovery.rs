@@ -93,14 +93,31 @@ pub(crate) fn seal_orphans<D: Disk>(
         }
         if batch.contents.bytes == 0 {
             discard_empty(spool, ledger, &batch)?;
-        } else if spool.cut_back(&batch)? == OpenFile::Whole {
-            tracing::warn!(group = %batch.group, batch = %batch.name(), "batch {} is sealed, because its group {} is not configured any more", batch.name(), batch.group);
-            end_line(spool, ledger, &batch)?;
-            ledger.seal(batch.id, now)?;
-            spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
+            continue;
+        }
+        match spool.cut_back(&batch)? {
+            OpenFile::Whole => {
+                tracing::warn!(group = %batch.group, batch = %batch.name(), "batch {} is sealed, because its group {} is not configured any more", batch.name(), batch.group);
+                end_line(spool, ledger, &batch)?;
+                ledger.seal(batch.id, now)?;
+                spool.move_batch(&batch, BatchState::Open, BatchState::Ready)?;
+            }
+            OpenFile::Short { found } => log_short_file(spool, &batch, found, "does not deliver it"),
         }
     }
     Ok(())
+}
+
+/// Says that an open batch has lost durable lines. `instead`: what the relay does with the batch.
+pub(super) fn log_short_file<D: Disk>(spool: &Spool<D>, batch: &Batch, found: u64, instead: &str) {
+    tracing::error!(
+        group = %batch.group,
+        file = %spool.path(batch, BatchState::Open).display(),
+        found,
+        expected = batch.contents.bytes,
+        "this file is shorter than the ledger says, durable lines are missing: restore it from a backup. The \
+         relay does not change it and {instead}; `logferry audit` reports it"
+    );
 }
 
 /// Ends the line that a batch ends in, if it does: its stream goes on in another group, or not at all.

@@ -1,5 +1,8 @@
 //! The spool's files against the ledger: damaged or missing files of batches, and files that belong to no batch.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use logferry_durable::{DiskError, RealDisk};
 use logferry_ledger::{Batch, BatchFilter, BatchId, BatchState, Ledger, LedgerError};
 use logferry_spool::{FileFault, FileForm, Spool, SpoolFile};
@@ -9,8 +12,8 @@ use super::includes_source;
 use super::report::{Discrepancy, DiscrepancyKind};
 use crate::error::InspectionError;
 
-/// The folders where an unknown file could be taken for lines to deliver.
-const DELIVERY_FOLDERS: [BatchState; 2] = [BatchState::Ready, BatchState::Failed];
+/// The folders where an unknown file could be taken for lines to deliver, or holds lines that were acknowledged.
+const WAITING_FOLDERS: [BatchState; 3] = [BatchState::Open, BatchState::Ready, BatchState::Failed];
 
 /// What is looked at of the files in the spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,22 +94,26 @@ fn discrepancy(batch: &Batch, fault: FileFault) -> Discrepancy {
     Discrepancy::of_batch(batch, kind, detail)
 }
 
-/// Files in the folders of files to be delivered that the ledger does not know. A batch's row exists before its file, so a
-/// file that is listed first and has no row then belongs to no batch.
+/// Files in the folders of files that are not delivered that the ledger does not know. A batch's row exists before its file, so
+/// a file that is listed first and has no row then belongs to no batch. Unless it is gone by then: the relay removes the file of
+/// a batch that stayed empty, and then its row.
 pub(super) fn unknown_files(
     ledger: &Ledger,
     spool: &Spool<RealDisk>,
     filter: &BatchFilter,
 ) -> Result<Vec<Discrepancy>, InspectionError> {
     let mut unknown = Vec::new();
-    let listed = DELIVERY_FOLDERS.map(|state| spool.files_in(state));
+    let listed = WAITING_FOLDERS.map(|state| spool.files_in(state));
     for file in listed
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?
         .into_iter()
         .flatten()
     {
-        if includes_source(filter, file.source.as_deref().unwrap_or_default()) && !is_known(ledger, &file)? {
+        if includes_source(filter, file.source.as_deref().unwrap_or_default())
+            && !is_known(ledger, &file)?
+            && !is_gone(&file.path)
+        {
             let detail = format!("the ledger does not know {}", file.path.display());
             let name = file.path.file_name().unwrap_or_default();
             unknown.push(Discrepancy {
@@ -117,6 +124,11 @@ pub(super) fn unknown_files(
         }
     }
     Ok(unknown)
+}
+
+fn is_gone(file: &Path) -> bool {
+    file.symlink_metadata()
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn is_known(ledger: &Ledger, file: &SpoolFile) -> Result<bool, LedgerError> {
@@ -133,6 +145,25 @@ mod tests {
 
     use crate::audit::{AuditScope, DiscrepancyKind, audit};
     use logferry_testkit::relay_host::{RelayHost, at, subscriber};
+
+    #[test]
+    fn a_file_in_open_whose_row_is_gone_is_found() {
+        let mut host = RelayHost::new();
+        let now = at("2026-11-21T04:00:00Z");
+        let open = host.take("198.51.100.1", "2026-11-21T03:00:00Z", "one\n", now);
+        let found = |host: &RelayHost| {
+            let all = logferry_ledger::BatchFilter::default();
+            let audit = audit(host.data_dir(), &all, AuditScope::of(&[])).expect("audited");
+            audit.discrepancies
+        };
+        assert_eq!(found(&host), []);
+        let file = host.path(&open, BatchState::Open);
+        std::fs::copy(&file, file.with_file_name("stray.log")).expect("copied");
+        let strays = found(&host);
+        assert_eq!(strays.len(), 1);
+        assert_eq!(strays[0].kind, DiscrepancyKind::UnknownFile);
+        assert!(strays[0].detail.contains("stray.log"), "{}", strays[0].detail);
+    }
 
     #[test]
     fn a_batch_with_files_in_two_folders_is_found() {

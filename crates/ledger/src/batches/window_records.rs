@@ -50,14 +50,13 @@ impl Ledger {
         at_most: u32,
     ) -> Result<Vec<WindowPart>, LedgerError> {
         let query = "SELECT * FROM (
-                SELECT window_start, window_seconds, count(*) AS batches, max(id) AS last, sum(state <> 'sent') AS waiting
+                SELECT window_start, window_seconds, max(id) AS last, sum(state <> 'sent') AS waiting
                 FROM batches WHERE window_start >= ?1 AND window_start < ?4 GROUP BY window_start, window_seconds) AS w
             LEFT JOIN (
-                SELECT window_start AS start, window_seconds AS seconds, sum(batches) AS covered, max(last) AS after
+                SELECT window_start AS start, window_seconds AS seconds, max(last) AS after
                 FROM window_records WHERE window_start >= ?1 AND window_start < ?4 GROUP BY window_start, window_seconds) AS r
             ON r.start = w.window_start AND r.seconds = w.window_seconds
-            WHERE waiting = 0 AND window_start + window_seconds <= ?2 AND batches > coalesce(covered, 0)
-              AND last > coalesce(after, 0)
+            WHERE waiting = 0 AND window_start + window_seconds <= ?2 AND last > coalesce(after, 0)
             ORDER BY window_start, window_seconds LIMIT ?3";
         let values = (
             starts.start.as_second(),

@@ -122,3 +122,21 @@ fn ledger_with_a_page_of_garbage_is_refused() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn a_ledger_that_cannot_be_looked_at_is_not_missing() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join(FILE_NAME);
+    assert!(Ledger::is_missing(dir.path()));
+    assert!(Ledger::is_missing(&path.join("no/folder")));
+    // A link to itself stands for a folder that is closed, which the administrator who tests this may read.
+    std::os::unix::fs::symlink(&path, &path)?;
+    assert!(!Ledger::is_missing(dir.path()));
+    let opened = Ledger::open(dir.path());
+    assert!(
+        matches!(opened, Err(LedgerError::Sqlite { .. })),
+        "{:?}",
+        opened.err()
+    );
+    Ok(())
+}

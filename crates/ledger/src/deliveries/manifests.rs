@@ -10,6 +10,7 @@ use rusqlite::{Result as SqlResult, Row, named_params};
 use super::delivery::{self, Delivery};
 use crate::batches::{Batch, BatchFilter, BatchId};
 use crate::row::{self, millis};
+use crate::streams::FORGOTTEN_AFTER;
 use crate::{Ledger, LedgerError};
 
 /// The ledger's number of a manifest.
@@ -309,16 +310,79 @@ impl Ledger {
 
     /// The progress of every source.
     pub fn source_progress(&self) -> Result<Vec<SourceProgress>, LedgerError> {
+        // The uploads of an old shipper are a stream of the group that they come to (device and inode 0), which never ends. If
+        // the shipper goes to another group, or a sender takes its place, the stream stays where it was. So it is not waited for
+        // longer than a source would be.
         let query = "SELECT source, coalesce(
                 (SELECT min(coalesce(last_line_time, 0)) FROM streams
-                 WHERE streams.source = sources.source AND NOT finished),
+                 WHERE streams.source = sources.source AND NOT finished
+                     AND NOT (dev = 0 AND inode = 0 AND updated_at < sources.last_contact - ?1)),
                 (SELECT max(window_start) FROM batches WHERE batches.source = sources.source)) AS reached
             FROM sources";
-        self.list("list the progress of sources", query, [], |row| {
+        let forgotten_ms = i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX);
+        self.list("list the progress of sources", query, [forgotten_ms], |row| {
             Ok(SourceProgress {
                 source: row::text(row, "source")?,
                 reached: row.get("reached")?,
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use logferry_protocol::stream::{FileKey, StreamId};
+
+    use crate::Ledger;
+    use crate::tests::{TestResult, advance, ledger, now, stream_record};
+
+    /// A chunk of a stream whose last line has this time arrives on that day.
+    fn arrive(
+        ledger: &mut Ledger,
+        (dev, inode): (u64, u64),
+        head: u32,
+        line_time: i64,
+        day: i64,
+    ) -> TestResult {
+        let mut record = stream_record(100, 3);
+        record.file = FileKey { dev, inode };
+        record.stream = StreamId::derive(record.file, record.head, head);
+        record.last_line_time = Some(line_time);
+        record.updated_at = now() + SignedDuration::from_hours(24 * day);
+        ledger.note_contact(&record.source, &"web-1".parse()?, record.updated_at)?;
+        let known = ledger.stream(&record.source, record.stream)?;
+        let from = known.map_or(0, |known| known.committed.get());
+        record.committed = record.committed.plus(from);
+        Ok(ledger.commit(&advance(from, record))?)
+    }
+
+    fn reached(ledger: &Ledger) -> Result<Option<i64>, Box<dyn std::error::Error>> {
+        Ok(ledger
+            .source_progress()?
+            .first()
+            .and_then(|source| source.reached))
+    }
+
+    #[test]
+    fn uploads_to_a_group_that_an_old_shipper_left_are_not_waited_for_for_ever() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        arrive(&mut ledger, (0, 0), 1, 1000, 0)?;
+        arrive(&mut ledger, (0, 0), 2, 2000, 7)?;
+        assert_eq!(reached(&ledger)?, Some(1000), "both may be at work");
+        arrive(&mut ledger, (0, 0), 2, 3000, 8)?;
+        assert_eq!(reached(&ledger)?, Some(3000));
+        arrive(&mut ledger, (0, 0), 1, 2500, 9)?;
+        assert_eq!(reached(&ledger)?, Some(2500), "it is back");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_without_new_lines_is_waited_for() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        arrive(&mut ledger, (1, 2), 1, 1000, 0)?;
+        arrive(&mut ledger, (1, 3), 1, 2000, 100)?;
+        assert_eq!(reached(&ledger)?, Some(1000));
+        Ok(())
     }
 }

@@ -45,6 +45,10 @@ pub struct HousekeeperRecord {
 /// A window, by its first second and its length in seconds.
 pub type WindowKey = (i64, u32);
 
+/// Whether all of a window's batches are delivered, their files deleted before `?2`, and newer batches there.
+const IS_OLD: &str =
+    "min(state = 'sent' AND coalesce(expired_at < ?2, 0)) AND max(id) < (SELECT max(id) FROM batches)";
+
 /// Sums of batches whose rows left the ledger. All were delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForgottenSums {
@@ -57,22 +61,39 @@ pub struct ForgottenSums {
 }
 
 impl Ledger {
-    /// Forgets the oldest window that ended before `before` and whose files were all deleted before it. Returns its number of
-    /// batches; `None` if there is no such window. One short transaction.
+    /// The windows that [`Self::forget_window`] would forget now, oldest first, so many at most. One look at all old rows.
+    pub fn windows_to_forget(&self, before: Timestamp, at_most: u32) -> Result<Vec<WindowKey>, LedgerError> {
+        let query = format!(
+            "SELECT window_start, window_seconds FROM batches
+            WHERE window_start < ?1 GROUP BY window_start, window_seconds
+            HAVING window_start + window_seconds <= ?1 AND {IS_OLD}
+            ORDER BY window_start, window_seconds LIMIT ?3"
+        );
+        let values = (before.as_second(), millis(before), at_most);
+        self.list("find windows to forget", &query, values, |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+
+    /// Forgets a window whose files were all deleted before `before`. Returns its number of batches; `None`, without a change,
+    /// if it has others: since it was found, late lines may have opened a part of it. One short transaction.
     ///
     /// The newest batch stays in any case: SQLite would give its number again.
-    pub fn forget_window(&mut self, before: Timestamp) -> Result<Option<u64>, LedgerError> {
-        let query = "SELECT window_start, window_seconds FROM batches
-            WHERE window_start < ?1 GROUP BY window_start, window_seconds
-            HAVING window_start + window_seconds <= ?1
-                AND min(state = 'sent' AND coalesce(expired_at < ?2, 0)) AND max(id) < (SELECT max(id) FROM batches)
-            ORDER BY window_start, window_seconds LIMIT 1";
-        let times = (before.as_second(), millis(before));
-        let found = self.find("find a window to forget", query, times, |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        let Some(window) = found else { return Ok(None) };
-        self.write("forget a window", |sql| forget(sql, window)).map(Some)
+    pub fn forget_window(
+        &mut self,
+        window: WindowKey,
+        before: Timestamp,
+    ) -> Result<Option<u64>, LedgerError> {
+        let query = format!("SELECT {IS_OLD} FROM batches WHERE window_start = ?1 AND window_seconds = ?3");
+        self.write("forget a window", |sql| {
+            // In the transaction that deletes the rows: a part that is opened before it must stay.
+            let values = (window.0, millis(before), window.1);
+            let is_old: Option<bool> = sql.prepare_cached(&query)?.query_row(values, |row| row.get(0))?;
+            is_old
+                .unwrap_or_default()
+                .then(|| forget(sql, window))
+                .transpose()
+        })
     }
 
     /// The sums of all forgotten batches, by the names of their sources.

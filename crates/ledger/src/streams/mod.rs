@@ -22,4 +22,5 @@ pub use source_logs::SourceLogs;
 pub(crate) use sources::note_contact;
 pub use sources::{ReportedStream, SourceLineTotals, SourceRecord};
 pub use uploads::{UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody};
+pub(crate) use window_lines::FORGOTTEN_AFTER;
 pub use window_lines::{REPORT_GRACE, SourceReach};

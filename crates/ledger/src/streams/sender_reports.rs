@@ -3,6 +3,7 @@
 //! Senders behind one address, or two on one host, are one source. Each reports its own files only, so the report of one says
 //! nothing about the lines that another has still to send.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::StreamId;
 use rusqlite::{Connection, Error, Result as SqlResult};
 
+use super::senders::SENDERS_KEPT;
 use crate::row::{self, millis};
 
 /// The sender of a report that names none is the empty text.
@@ -43,27 +45,41 @@ pub(super) struct SourceReports {
     pub(super) senders: usize,
 }
 
-/// Notes the report of a sender in place of the one before, and forgets those of senders that are gone.
+/// Notes the report of a sender in place of the one before, and forgets those of senders that are gone. Keeps
+/// [`SENDERS_KEPT`] of a source.
 pub(super) fn note(
     sql: &Connection,
     (source, sender): (&SourceId, Option<SenderId>),
     heartbeat: &Heartbeat,
     now: Timestamp,
 ) -> SqlResult<()> {
-    let text =
-        serde_json::to_string(heartbeat).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
     let (source, now) = (source.as_str(), millis(now));
     let sender = sender.map(|sender| sender.to_string()).unwrap_or_default();
+    sql.prepare_cached(
+        "DELETE FROM sender_reports WHERE source = ?1 AND sender <> ?2 AND coalesce(heartbeat_at, 0) < ?3",
+    )?
+    .execute((source, &sender, now - COUNTS_FOR_MS))?;
+    let left_out = sql
+        .prepare_cached(
+            "DELETE FROM sender_reports WHERE source = ?1 AND sender IN (
+                 SELECT sender FROM sender_reports WHERE source = ?1 AND sender <> ?2
+                 ORDER BY coalesce(heartbeat_at, 0) DESC, sender LIMIT -1 OFFSET ?3)",
+        )?
+        .execute((source, &sender, SENDERS_KEPT - 1))?;
+    let mut heartbeat = Cow::Borrowed(heartbeat);
+    if left_out > 0 {
+        // Nobody takes the lag for known while the report of a sender that is there is left out.
+        let unresolved = &mut heartbeat.to_mut().unresolved_files;
+        *unresolved = unresolved.saturating_add(1);
+    }
+    let text =
+        serde_json::to_string(&*heartbeat).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
     sql.prepare_cached(
         "INSERT INTO sender_reports (source, sender, since, heartbeat, heartbeat_at) VALUES (?1, ?2, ?4, ?3, ?4)
          ON CONFLICT (source, sender) DO UPDATE SET heartbeat = ?3, heartbeat_at = ?4,
              since = CASE WHEN coalesce(heartbeat_at, 0) < ?5 THEN ?4 ELSE since END",
     )?
-    .execute((source, &sender, text, now, now - COUNTS_FOR_MS))?;
-    sql.prepare_cached(
-        "DELETE FROM sender_reports WHERE source = ?1 AND sender <> ?2 AND coalesce(heartbeat_at, 0) < ?3",
-    )?
-    .execute((source, &sender, now - COUNTS_FOR_MS))
+    .execute((source, &sender, text, now, now - COUNTS_FOR_MS))
     .map(drop)
 }
 
@@ -215,6 +231,31 @@ mod tests {
         note(&mut ledger, Some(2), 0, 60 + 31 * 60)?;
         let one = source(&ledger)?;
         assert_eq!((one.lag_bytes, one.senders), (0, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn reports_of_a_source_are_bounded_and_those_left_out_make_the_lag_unknown() -> Result<(), Box<dyn Error>>
+    {
+        let (_dir, mut ledger) = ledger()?;
+        let kept = u128::from(SENDERS_KEPT);
+        for id in 1..=kept {
+            note(&mut ledger, Some(id), 7, 0)?;
+        }
+        for id in 1..=kept {
+            note(&mut ledger, Some(id), 7, 10)?;
+        }
+        let all = source(&ledger)?;
+        assert_eq!(all.senders, SENDERS_KEPT as usize);
+        assert_eq!(all.known_lag_bytes(), Some(7 * u64::from(SENDERS_KEPT)));
+        note(&mut ledger, Some(kept + 1), 7, 20)?;
+        let rows = "SELECT count(*) FROM sender_reports";
+        let rows: u32 = ledger.connection.query_row(rows, [], |row| row.get(0))?;
+        assert_eq!(rows, SENDERS_KEPT);
+        assert_eq!(source(&ledger)?.known_lag_bytes(), None);
+        // All but one are gone.
+        note(&mut ledger, Some(kept + 1), 7, 3600)?;
+        assert_eq!(source(&ledger)?.known_lag_bytes(), Some(7));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::sources::SourceRecord;
 pub const REPORT_GRACE: Duration = Duration::from_secs(30);
 
 /// A source without contact for this long before a window is not waited for.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(7 * 24);
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_hours(7 * 24);
 
 /// How far a source is, by contact, report and lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -313,3 +313,31 @@ async fn while_the_ledger_is_locked_several_queries_wait_for_it_once() {
     sql.execute_batch("ROLLBACK").expect("unlocked");
     assert_eq!(thread.ask(None), 3);
 }
+
+#[test]
+fn a_conflict_is_told_once_a_minute_and_names_both_causes() {
+    let ledger_dir = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open_or_create(ledger_dir.path()).expect("a ledger");
+    let conflict = CommitError::Ledger(LedgerError::Conflict {
+        path: ledger.path().to_owned(),
+        action: "seal batches",
+    });
+    let spool = Spool::new(SimDisk::new(), Path::new("/spool"));
+    let group = "web-1".parse().expect("a name");
+    let committer =
+        Committer::start(group, rules(1 << 30), spool, ledger, Moment::now()).expect("the disk works");
+    let scheduler = SharedDiskScheduler::default().join();
+    let metrics = Metrics::new().relay("web-1");
+    let thread = CommitThread::new(committer, scheduler, metrics, 0, std::sync::Weak::new());
+    let mut thread = thread.expect("threads");
+    let told = logferry_telemetry::journal_messages(|| {
+        for _ in 0..3 {
+            thread.commit_failed(&conflict);
+        }
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("cannot seal batches") && told[0].contains("two groups"),
+        "{told:?}"
+    );
+}

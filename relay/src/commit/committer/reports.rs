@@ -1,8 +1,10 @@
 //! What senders ask and report beside their chunks: which streams their files are, and heartbeats.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use logferry_durable::Disk;
-use logferry_ledger::{Ledger, LedgerError, StreamRecord};
+use logferry_ledger::{Ledger, LedgerError, SENDERS_KEPT, StreamRecord};
 use logferry_protocol::heartbeat::Heartbeat;
 use logferry_protocol::names::SourceId;
 use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest};
@@ -90,7 +92,7 @@ impl<D: Disk, R> Committer<D, R> {
                 received_at,
             };
             self.ledger.note_contact(&sender.0, &self.group, now.wall)?;
-            self.partial_reports.insert(sender, report);
+            keep(&mut self.partial_reports, sender, report);
             return Ok(());
         }
         self.ledger
@@ -99,9 +101,24 @@ impl<D: Disk, R> Committer<D, R> {
             heartbeat,
             received_at,
         };
-        self.reports.insert(sender, report);
+        keep(&mut self.reports, sender, report);
         Ok(())
     }
+}
+
+/// Keeps a report in place of the one before. Of a source with too many senders the oldest report goes: a host that names
+/// itself anew each time must not take all memory.
+fn keep(reports: &mut HashMap<ReportKey, SenderReport>, sender: ReportKey, report: SenderReport) {
+    if !reports.contains_key(&sender) {
+        let of_source = || reports.iter().filter(|((source, _), _)| *source == sender.0);
+        if of_source().count() >= SENDERS_KEPT as usize {
+            let oldest = of_source().min_by_key(|(_, report)| report.received_at);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                reports.remove(&oldest);
+            }
+        }
+    }
+    reports.insert(sender, report);
 }
 
 /// The parts of a report that have come so far.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::{BatchSettings as Rules, FormatsByLog, NameTemplate, TimestampFormat, WindowLength};
-use logferry_durable::{Disk, DiskOperation};
+use logferry_durable::{Disk, DiskFile, DiskOperation};
 use logferry_invariants::{
     invariant_file_holds_the_ledgers_bytes, invariant_folder_follows_ledger,
     invariant_no_name_is_given_twice, invariant_row_exists_before_file,
@@ -387,6 +387,23 @@ fn batches_of_a_group_that_is_gone_are_sealed() {
     seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
     assert_eq!(ledger.count_by_state().expect("a ledger"), [0, 1, 0, 0]);
     assert_eq!(fixture.stored(), line(20, "a"));
+}
+
+#[test]
+fn a_batch_of_a_group_that_is_gone_whose_lines_are_missing_is_told() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    fixture.send(vec![chunk(1, 0, &line(20, "a"))]);
+    let mut ledger = fixture.ledger();
+    let batches = ledger.batches_in(BatchState::Open).expect("a ledger");
+    let path = fixture.spool().path(&batches[0], BatchState::Open);
+    let mut file = fixture.disk.open_append(&path).expect("a file");
+    file.truncate(1).expect("cut");
+    let told = logferry_telemetry::journal_messages(|| {
+        seal_orphans(&fixture.spool(), &mut ledger, &[], now()).expect("the disk works");
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("shorter than the ledger says"), "{told:?}");
+    assert_eq!(ledger.count_by_state().expect("a ledger"), [1, 0, 0, 0]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use logferry_ledger::SourceRecord;
+use logferry_ledger::{SENDERS_KEPT, SourceRecord};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, StreamProgress};
+use logferry_protocol::names::SourceId;
+use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use super::{CommitterFixture, moment, now};
@@ -106,4 +108,34 @@ fn parts_that_are_never_completed_are_forgotten() {
     }
     fixture.seal_due(now());
     assert!(fixture.committer().partial_reports.is_empty());
+}
+
+#[test]
+fn a_host_that_names_itself_anew_each_time_takes_no_more_memory() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let whole = parts(1, 1).remove(0);
+    let part = parts(40, 1).remove(0);
+    let other: SourceId = "198.51.100.2".parse().expect("valid");
+    let host: SourceId = "198.51.100.1".parse().expect("valid");
+    let mut report = |sender, heartbeat: &Heartbeat| {
+        let noted = fixture
+            .committer()
+            .heartbeat(sender, heartbeat.clone(), moment(now()));
+        noted.expect("noted");
+    };
+    report((other.clone(), None), &whole);
+    for id in 0..u128::from(SENDERS_KEPT) + 10 {
+        let name = |number| Some(SenderId::new(number));
+        report((host.clone(), name(id)), &whole);
+        report((host.clone(), name(id + 1_000_000)), &part);
+    }
+    let kept = SENDERS_KEPT as usize;
+    assert_eq!(fixture.committer().reports.len(), kept + 1);
+    assert_eq!(fixture.committer().partial_reports.len(), kept);
+    assert!(fixture.committer().reports.contains_key(&(other, None)));
+    let first = (host, Some(SenderId::new(0)));
+    assert!(
+        !fixture.committer().reports.contains_key(&first),
+        "the oldest is gone"
+    );
 }
