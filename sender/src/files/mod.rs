@@ -21,6 +21,7 @@ use std::time::SystemTime;
 use logferry_config::LogSettings;
 use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
+use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::files::discovery::LogPatterns;
@@ -28,6 +29,9 @@ use crate::files::open_writers::{OpenWriters, open_writers};
 use crate::files::path_check::PathFinding;
 
 pub(crate) use self::rotated_name::without_compression;
+
+/// How many files a process may commonly have open, if this cannot be found out.
+const DEFAULT_LIMIT: u64 = 1024;
 
 /// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +51,9 @@ pub(crate) trait FileSystem {
     fn stat(&self, path: &Path) -> Option<FileStat>;
 
     fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
+
+    /// How many files the process may have open, other than logs included.
+    fn handle_limit(&self) -> usize;
 
     /// What is wrong with the path or glob of a log; nothing if it leads to a file.
     fn check_pattern(&self, _pattern: &str) -> Vec<PathFinding> {
@@ -174,6 +181,11 @@ impl FileSystem for RealFileSystem {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
+    }
+
+    fn handle_limit(&self) -> usize {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(DEFAULT_LIMIT, |(limit, _)| limit);
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
     fn check_pattern(&self, pattern: &str) -> Vec<PathFinding> {

@@ -12,7 +12,7 @@
 //! - A stream whose file has changed is an orphan until a file is found that holds it (a copy), or the loss of its
 //!   unread bytes is reported.
 
-mod backlog;
+pub(crate) mod backlog;
 mod beside;
 mod first_start;
 pub(crate) mod handover;
@@ -48,6 +48,7 @@ use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::beside::{HeldFiles, LiveFile};
 use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
+use crate::tail::tracked_file::handle_budget::HandleBudget;
 use crate::tail::tracked_file::{
     ChainId, CompressedState, FileOrigin, FileState, HeldReason, SizeChange, TrackedFile,
 };
@@ -153,6 +154,7 @@ impl<H: FileHandle> TailedLog<H> {
         &mut self,
         file_system: &F,
         found: Vec<FoundFile>,
+        budget: &mut HandleBudget,
         now: Now,
     ) {
         self.wants_scan = false;
@@ -162,7 +164,7 @@ impl<H: FileHandle> TailedLog<H> {
         let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
         for found in found {
             let chain = self.chain(&found.live_path);
-            self.add_found(file_system, found, &mut known, chain, now);
+            self.add_found(file_system, found, &mut known, chain, budget, now);
         }
         self.sort_out_backlog();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
@@ -207,6 +209,7 @@ impl<H: FileHandle> TailedLog<H> {
         found: FoundFile,
         known: &mut HashMap<FileKey, usize>,
         chain: ChainId,
+        budget: &mut HandleBudget,
         now: Now,
     ) {
         let index = known.get(&found.stat.key).copied();
@@ -229,13 +232,16 @@ impl<H: FileHandle> TailedLog<H> {
             if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
+                if file.role == FileRole::Live && file.is_postponed() {
+                    file.is_waiting = false;
+                }
                 let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
                 let is_other = is_held && (!same || is_put_in_place);
                 if is_other {
                     file.origin = origin;
                 }
                 if (is_unopened || is_other)
-                    && let Err(error) = file.open(file_system)
+                    && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
                 }
@@ -255,7 +261,7 @@ impl<H: FileHandle> TailedLog<H> {
             file.set_shipped(stream);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
-        } else if let Err(error) = file.open_found(file_system) {
+        } else if let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found) {
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }

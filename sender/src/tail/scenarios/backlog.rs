@@ -8,16 +8,17 @@ use super::sim;
 use super::sim_relay::RequestOutcome;
 use super::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
+use crate::tail::log::backlog::OPEN_MIN;
 
 /// Old files of a log, and as many lines in each.
 const OLD_FILES: u32 = 60;
 const LINES: u32 = 300;
 
 /// A sender that has not started yet, with old files beside an empty log.
-fn with_old_files(format: Option<CompressionFormat>) -> Simulation {
+fn with_old_files(format: Option<CompressionFormat>, naming: RotationNaming, files: u32) -> Simulation {
     let mut sim = sim();
-    sim.naming = RotationNaming::Dated;
-    for _ in 0..OLD_FILES {
+    sim.naming = naming;
+    for _ in 0..files {
         sim.write(LINES);
         sim.rotate_by_rename();
         if let Some(format) = format {
@@ -56,7 +57,7 @@ fn lines_with_the_first_live_one(sim: &mut Simulation) -> usize {
 #[test]
 fn old_files_at_the_first_start_do_not_delay_live_lines() {
     for format in [None, Some(CompressionFormat::Gzip)] {
-        let mut sim = with_old_files(format);
+        let mut sim = with_old_files(format, RotationNaming::Dated, OLD_FILES);
         let with_first = lines_with_the_first_live_one(&mut sim);
         let old = (OLD_FILES * LINES) as usize;
         assert!(
@@ -74,7 +75,7 @@ fn old_files_at_the_first_start_do_not_delay_live_lines() {
 
 #[test]
 fn old_files_go_on_beside_the_live_one_after_a_restart() {
-    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip), RotationNaming::Dated, OLD_FILES);
     lines_with_the_first_live_one(&mut sim);
     sim.restart(1, true);
     lines_with_the_first_live_one(&mut sim);
@@ -83,12 +84,42 @@ fn old_files_go_on_beside_the_live_one_after_a_restart() {
 
 #[test]
 fn while_old_archives_wait_the_sender_reports_that_files_are_not_resolved() {
-    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip), RotationNaming::Dated, OLD_FILES);
     sim.write(1);
     sim.turn();
     assert!(sim.beats.last().expect("a report").unresolved_files >= u64::from(OLD_FILES));
     sim.settle_and_check();
     assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+}
+
+#[test]
+fn old_files_are_opened_some_at_a_time_and_every_line_arrives() {
+    for (naming, format, old) in [
+        (RotationNaming::Dated, None, OLD_FILES),
+        (RotationNaming::Dated, Some(CompressionFormat::Gzip), OLD_FILES),
+        (RotationNaming::Numbered, None, 8),
+    ] {
+        let mut sim = with_old_files(format, naming, old);
+        sim.advance(Duration::from_hours(1));
+        sim.write(LINES);
+        let limit = old as usize;
+        sim.disk.set_handle_limit(limit);
+        sim.turn();
+        let waiting = sim.beats.last().expect("a report").unresolved_files;
+        assert!(waiting >= u64::from(old), "they are reported: {waiting}");
+        sim.settle_and_check();
+        assert!(
+            sim.disk.most_open() <= limit / 2 + OPEN_MIN,
+            "{} of {limit}",
+            sim.disk.most_open()
+        );
+        assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+        if old < OLD_FILES {
+            sim.check_order();
+        }
+        sim.restart(0, true);
+        sim.settle_and_check();
+    }
 }
 
 /// So many logs get a line each. Returns at how many sequences of files the sender looked for each of the chunks.

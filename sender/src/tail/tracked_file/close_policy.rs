@@ -22,7 +22,7 @@ use crate::tail::tracked_file::{FileState, TrackedFile};
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
 /// A rotated file is closed after this time without a change, even if some process has it open. Longer than nginx is
-/// commonly told to buffer (`flush=5m`).
+/// commonly told to buffer (`flush=5m`). An incomplete compressed file is reported after this time.
 pub(crate) const ABANDONED: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
