@@ -4,6 +4,8 @@
 //! `.2026-11-28-08`, `.old`), or puts them before its extension (`access-20261128.log`, `extension` in logrotate(8)).
 //! Compression appends its own. Every other name is a neighbour: the log of another site, or a file of another program.
 
+use std::ops::RangeInclusive;
+
 /// Appended by compressors. What cannot be read among them is then held, and somebody is told.
 const COMPRESSED: [&str; 11] = [
     "gz", "zst", "xz", "bz2", "lz4", "lzma", "lzo", "Z", "zip", "7z", "br",
@@ -15,6 +17,10 @@ const MONTHS: [&str; 12] = [
 ];
 /// After a dash, fewer digits are the name of another log: `shop-2` beside `shop`.
 const DATE_DIGITS: usize = 6;
+/// Digits of the number of a rotated file: dates and times are longer.
+const NUMBER_LENGTH: usize = 4;
+/// Dates may have only a year.
+const YEARS: RangeInclusive<u16> = 1970..=2099;
 /// Digits of one number: `20261128080059` has 14.
 const NUMBER_DIGITS: usize = 14;
 
@@ -31,6 +37,28 @@ pub(crate) fn without_compression(name: &str) -> &str {
         }
         _ => name,
     }
+}
+
+/// The number that rotation gave to the file, the newest 1 or 0. The parts of a date are none.
+pub(crate) fn rotation_number(name: &str) -> Option<u16> {
+    let parts: Vec<&str> = name.split_inclusive(['.', '-', '_']).collect();
+    let digits = |part: &str| {
+        let text = part.trim_end_matches(['.', '-', '_']);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.to_owned())
+    };
+    let number = |around: &[&str]| {
+        let &[before, part, after] = around else {
+            return None;
+        };
+        let text = digits(part)?;
+        let is_alone = digits(before).is_none() && digits(after).is_none();
+        let is_between_dots = before.ends_with('.') && (after.is_empty() || part.ends_with('.'));
+        let number = (is_alone && is_between_dots).then(|| text.parse().ok())??;
+        (text.len() <= NUMBER_LENGTH && !YEARS.contains(&number)).then_some(number)
+    };
+    let ended: Vec<&str> = parts.into_iter().chain(std::iter::once("")).collect();
+    ended.windows(3).rev().find_map(number)
 }
 
 /// The names of live logs that could have been rotated to `name`, shortest first.
@@ -211,6 +239,25 @@ mod tests {
         }
         assert!(possible_live_names("access.log").is_empty());
         assert!(possible_live_names("example.com").is_empty());
+    }
+
+    #[test]
+    fn a_number_is_what_stands_alone_behind_the_name_and_no_part_of_a_date() {
+        for (name, number) in [
+            ("access.log.2", Some(2)),
+            ("access.log.10.gz", Some(10)),
+            ("access.3.log.gz", Some(3)),
+            ("access.log.2026-11-28", None),
+            ("access.log.2026-11-28-08", None),
+            ("access.log-20261128.1", None),
+            ("access.log.2026.11.28", None),
+            ("access.log.2026", None),
+            ("access.log.28-nov-2026", None),
+            ("access.log", None),
+            ("1", None),
+        ] {
+            assert_eq!(rotation_number(name), number, "{name}");
+        }
     }
 
     proptest! {
