@@ -62,24 +62,73 @@ pub(crate) fn rotation_number(name: &str) -> Option<u16> {
 }
 
 /// The names of live logs that could have been rotated to `name`, shortest first.
+///
+/// A name may have hundreds of separators, so each part is looked at once only.
 pub(crate) fn possible_live_names(name: &str) -> Vec<String> {
-    let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);
-    let ends: Vec<usize> = separators.filter(|&at| at > 0).collect();
+    let parts = parts_of(name);
+    // Whether the name from this part to its end is what rotation appends, or nothing.
+    let mut is_appended = vec![true; parts.len() + 1];
+    let (mut digits, mut are_valid) = (0, true);
+    for (index, part) in parts.iter().enumerate().rev() {
+        digits += part.digits;
+        are_valid &= part.is_valid;
+        is_appended[index] = are_valid && part.may_begin_suffix(digits);
+    }
     let mut names = Vec::new();
-    for (index, &end) in ends.iter().enumerate() {
-        names.push(name[..end].to_owned());
+    for (index, first) in parts.iter().enumerate() {
+        let stem = &name[..first.at];
+        if is_appended[index] {
+            names.push(stem.to_owned());
+        }
         // Without what stands before an extension, and without what was appended after it.
-        for &extension in ends.iter().skip(index + 1) {
-            let until = ends
-                .iter()
-                .find(|&&at| at > extension)
-                .copied()
-                .unwrap_or(name.len());
-            names.push(format!("{}{}", &name[..end], &name[extension..until]));
+        let mut digits = 0;
+        for (part, following) in parts[index..].windows(2).zip(index + 2..) {
+            let [middle, extension] = part else { break };
+            if !middle.is_valid {
+                break;
+            }
+            digits += middle.digits;
+            if extension.separator == b'.' && first.may_begin_suffix(digits) && is_appended[following] {
+                names.push(format!("{stem}{}", &name[extension.at..extension.end]));
+            }
         }
     }
-    names.retain(|live| is_rotation_of(live, name));
     names
+}
+
+/// A separator and the text up to the next one.
+struct NamePart {
+    at: usize,
+    end: usize,
+    separator: u8,
+    digits: usize,
+    /// Rotation or compression may have appended it.
+    is_valid: bool,
+}
+
+impl NamePart {
+    /// Whether the suffix that begins with it, and has so many digits, may be one.
+    fn may_begin_suffix(&self, digits: usize) -> bool {
+        self.separator == b'.' || digits >= DATE_DIGITS
+    }
+}
+
+/// The parts after the first one.
+fn parts_of(name: &str) -> Vec<NamePart> {
+    let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);
+    let starts: Vec<usize> = separators.filter(|&at| at > 0).collect();
+    let ends = starts.iter().skip(1).copied().chain(std::iter::once(name.len()));
+    let part = |(&at, end): (&usize, usize)| {
+        let text = &name[at + 1..end];
+        NamePart {
+            at,
+            end,
+            separator: name.as_bytes()[at],
+            digits: text.bytes().filter(u8::is_ascii_digit).count(),
+            is_valid: text.split([':', '+', '@']).all(is_part),
+        }
+    };
+    starts.iter().zip(ends).map(part).collect()
 }
 
 /// Whether the text is what rotation and compression append.
@@ -260,7 +309,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_name_with_very_many_parts_is_judged_at_once() {
+        let start = std::time::Instant::now();
+        for name in [
+            format!("x{}", ".1".repeat(124)),
+            format!("x{}~", ".1".repeat(124)),
+        ] {
+            possible_live_names(&name);
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+
     proptest! {
+        #[test]
+        fn all_live_names_that_fit_are_found(name in "[a1]{1,2}([.][a1]{1,2}){0,5}") {
+            let found: std::collections::BTreeSet<_> = possible_live_names(&name).into_iter().collect();
+            for end in (0..name.len()).filter(|&end| name.as_bytes()[end] == b'.') {
+                for start in (end..=name.len()).filter(|&at| at == name.len() || name.as_bytes()[at] == b'.') {
+                    for until in (start..=name.len()).filter(|&at| at == name.len() || name.as_bytes()[at] == b'.') {
+                        let live = format!("{}{}", &name[..end], &name[start..until]);
+                        prop_assert!(found.contains(&live) || !is_rotation_of(&live, &name), "{} {}", live, name);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn any_name_is_judged_and_each_possible_live_name_fits(name in "[a-z.0-9_~é-]{0,20}", live in "[a-z.0-9é-]{0,8}") {
             is_rotation_of(&live, &name);
