@@ -50,6 +50,7 @@ use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
 use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
+use crate::tail::tracked_file::close_policy::writer_search;
 use crate::tail::tracked_file::handle_budget::HandleBudget;
 
 /// How often the sizes of open files are read if inotify reports nothing.
@@ -174,7 +175,7 @@ impl<F: FileSystem> Tailer<F> {
                 self.contact.failed(&error, now);
             }
             SenderEvent::Stop => {
-                self.logs.iter_mut().for_each(|log| log.measure(now));
+                self.measure(now);
                 self.prove_sizes(now);
                 self.stopping_since = Some(now.instant);
             }
@@ -315,10 +316,8 @@ impl<F: FileSystem> Tailer<F> {
         if now.instant >= self.next_measure {
             self.next_measure = now.instant + MEASURE_INTERVAL;
             self.last_measure = Some(now.instant);
-            for log in self.logs.iter_mut() {
-                log.measure(now);
-                log.recheck_held(now);
-            }
+            self.measure(now);
+            self.logs.iter_mut().for_each(|log| log.recheck_held(now));
             self.open_postponed();
             let lag = self.logs.iter().map(TailedLog::lag_bytes).sum();
             self.metrics.set_lag(lag);
@@ -328,6 +327,11 @@ impl<F: FileSystem> Tailer<F> {
         }
         self.scan_if_wanted(now);
         self.dirty |= self.logs.needs().save != CheckpointNeed::None;
+    }
+
+    fn measure(&mut self, now: Now) {
+        let writers = writer_search(&self.files);
+        self.logs.iter_mut().for_each(|log| log.measure(&writers, now));
     }
 
     /// `live`: how many live files there are.

@@ -48,6 +48,7 @@ use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::beside::{HeldFiles, LiveFile};
 use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
+use crate::tail::tracked_file::close_policy::WriterSearch;
 use crate::tail::tracked_file::handle_budget::HandleBudget;
 use crate::tail::tracked_file::{
     ChainId, CompressedState, FileOrigin, FileState, HeldReason, SizeChange, TrackedFile,
@@ -287,7 +288,7 @@ impl<H: FileHandle> TailedLog<H> {
         new
     }
 
-    pub(crate) fn measure(&mut self, now: Now) {
+    pub(crate) fn measure(&mut self, writers: &WriterSearch<'_>, now: Now) {
         for index in 0..self.files.len() {
             match self.files[index].measure(now) {
                 SizeChange::Same => {}
@@ -295,7 +296,7 @@ impl<H: FileHandle> TailedLog<H> {
                 SizeChange::Grown => self.recheck_grown_copy(index),
             }
             self.files[index].compare_again(now);
-            self.files[index].check_close(now);
+            self.files[index].check_close(writers, now);
         }
         self.drop_over();
         self.files.sort_by(TrackedFile::oldest_first);

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use logferry_protocol::stream::{FileKey, Offset};
 
 use crate::files::compressed::copy_kept;
-use crate::files::open_writers::OpenWriters;
+use crate::files::open_writers::{OpenWriters, WrittenFiles};
 use crate::files::{FileHandle, FileStat, FileSystem};
 
 #[derive(Debug)]
@@ -40,6 +40,7 @@ struct Tree {
     opened: u32,
     handle_limit: usize,
     most_open: usize,
+    writer_searches: u32,
 }
 
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
@@ -66,6 +67,7 @@ impl SimFileSystem {
             opened: 0,
             handle_limit: usize::MAX,
             most_open: 0,
+            writer_searches: 0,
         }));
         Self {
             tree,
@@ -166,6 +168,11 @@ impl SimFileSystem {
         self.tree.borrow_mut().handle_limit = limit;
     }
 
+    /// How often it was looked for files that are written to.
+    pub(super) fn writer_searches(&self) -> u32 {
+        self.tree.borrow().writer_searches
+    }
+
     /// The most files that were open at once.
     pub(super) fn most_open(&self) -> usize {
         self.tree.borrow().most_open
@@ -219,6 +226,20 @@ impl FileSystem for SimFileSystem {
         }
     }
 
+    fn written_files(&self) -> WrittenFiles {
+        let mut tree = self.tree.borrow_mut();
+        tree.writer_searches += 1;
+        let files = tree.names.values().chain(&tree.unlinked);
+        let with = |writers: OpenWriters| {
+            let files = files.clone().filter(move |file| file.borrow().writers == writers);
+            files.filter_map(|file| Some(file.stat().ok()?.key))
+        };
+        WrittenFiles {
+            files: with(OpenWriters::Some).collect(),
+            is_complete: with(OpenWriters::Unknown).next().is_none(),
+        }
+    }
+
     fn handle_limit(&self) -> usize {
         self.tree.borrow().handle_limit
     }
@@ -241,9 +262,5 @@ impl FileHandle for File {
             return Err(io::Error::other("the disk is bad"));
         }
         Ok(copy_kept(&node.bytes, at.get(), buffer))
-    }
-
-    fn writers(&self) -> OpenWriters {
-        self.borrow().writers
     }
 }
