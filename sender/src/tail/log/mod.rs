@@ -24,7 +24,7 @@ pub(crate) mod resolve;
 mod saved;
 mod unseen;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
@@ -172,6 +172,7 @@ impl<H: FileHandle> TailedLog<H> {
             file.set_role(FileRole::Gone, now);
         }
         self.drop_over();
+        self.drop_chains();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
@@ -286,6 +287,24 @@ impl<H: FileHandle> TailedLog<H> {
         });
         self.chain_ids.insert(live_path.to_owned(), new);
         new
+    }
+
+    /// Forgets the chains that have no file: with a glob over dated names a live path is never used again. One that is begins
+    /// anew, as after a start.
+    fn drop_chains(&mut self) {
+        let used: BTreeSet<ChainId> = self.files.iter().map(|file| file.chain).collect();
+        if used.len() == self.chains.len() {
+            return;
+        }
+        let ids: BTreeMap<ChainId, ChainId> = used.iter().copied().zip((0..).map(ChainId)).collect();
+        for file in &mut self.files {
+            file.chain = ids.get(&file.chain).copied().unwrap_or(file.chain);
+        }
+        let mut old_ids = (0..).map(ChainId);
+        self.chains
+            .retain(|_| old_ids.next().is_some_and(|id| used.contains(&id)));
+        let paths = self.chains.iter().map(|chain| chain.live_path.clone());
+        self.chain_ids = paths.zip((0..).map(ChainId)).collect();
     }
 
     pub(crate) fn measure(&mut self, writers: &WriterSearch<'_>, now: Now) {

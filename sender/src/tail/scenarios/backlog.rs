@@ -155,3 +155,38 @@ fn what_a_chunk_costs_does_not_grow_with_the_number_of_logs() {
     let (few, many) = (looks_for_a_chunk(20), looks_for_a_chunk(400));
     assert!(few.max(many) < 4.0, "{few} looks with few logs, {many} with many");
 }
+
+#[test]
+fn live_paths_that_are_not_used_any_more_are_forgotten() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs[1].path = "/log/site-*.log".to_owned();
+    let mut sim = Simulation::new(settings);
+    let log = |sim: &mut Simulation, day: u32| {
+        let path = format!("/log/site-{day}.log");
+        let file = sim.disk.create(&path);
+        sim.disk.append(&file, format!("day {day}\n").as_bytes());
+        sim.settle();
+        path
+    };
+    for day in 0..5 {
+        let path = log(&mut sim, day);
+        sim.disk.rename(&path, &format!("/old/{day}"));
+    }
+    let last = log(&mut sim, 5);
+    assert_eq!(sim.live_paths(), 1, "of the last day");
+    // A path comes back: nothing of its file is doubled, and all chains go on.
+    sim.disk.rename("/old/1", "/log/site-1.log");
+    sim.settle();
+    for path in [&last, "/log/site-1.log"] {
+        let file = sim.disk.get(path).expect("the log");
+        sim.disk.append(&file, format!("more {path}\n").as_bytes());
+    }
+    sim.settle();
+    let arrived = sim.arrived();
+    let mut lines: Vec<_> = arrived.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    lines.dedup();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    assert_eq!(sim.live_paths(), 2);
+}
