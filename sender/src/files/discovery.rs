@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use logferry_config::{LogSettings, RotatedNames};
 
+use crate::files::path_check::is_glob;
 use crate::files::rotated_name::{is_rotation_of, possible_live_names, rotation_number};
 use crate::files::{FileStat, FileSystem};
 
@@ -47,10 +48,10 @@ pub(crate) struct LogPatterns {
 
 impl LogPatterns {
     pub(crate) fn of_log(log: &LogSettings) -> Self {
-        let is_glob = log.path.contains(['*', '?', '[']);
+        let glob = is_glob(&log.path).then(|| glob::Pattern::new(&log.path).ok());
         Self {
             live: log.path.clone(),
-            glob: is_glob.then(|| glob::Pattern::new(&log.path).ok()).flatten(),
+            glob: glob.flatten(),
             rotated: log.rotated.clone(),
         }
     }
@@ -84,7 +85,7 @@ impl LogPatterns {
         let rotated = self.rotated_globs();
         let patterns = std::iter::once(&self.live).chain(&rotated);
         let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
-        let named = folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']));
+        let named = folders.filter(|folder| !is_glob(&folder.to_string_lossy()));
         named.map(PathBuf::from).collect()
     }
 
