@@ -15,7 +15,7 @@ use crate::backfill::report::{FileOutcome, FileRefusal};
 use crate::checkpoint::HeldBeside;
 use crate::chunks::chunker::Chunker;
 use crate::files::compressed::{CompressedFileError, LogText};
-use crate::files::open_writers::OpenWriters;
+use crate::files::open_writers::{OpenWriters, written_files};
 use crate::files::{self, FileHandle, FileStat};
 use crate::messages::ChunkSeq;
 use crate::streams::identity::{self, UnidentifiedFile};
@@ -91,7 +91,7 @@ impl<H: FileHandle> BackfillFile<H> {
             return Ok(false);
         }
         let age = now.duration_since(self.stat.modified);
-        Ok(match self.text.writers() {
+        Ok(match written_files().writers_of(self.stat.key) {
             OpenWriters::None => false,
             OpenWriters::Some => true,
             OpenWriters::Unknown => !age.is_ok_and(|age| age >= QUIET),

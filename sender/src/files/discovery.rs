@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use logferry_config::{LogSettings, RotatedNames};
 
-use crate::files::rotated_name::{is_rotation_of, possible_live_names};
+use crate::files::path_check::is_glob;
+use crate::files::rotated_name::{is_rotation_of, possible_live_names, rotation_number};
 use crate::files::{FileStat, FileSystem};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,10 +48,10 @@ pub(crate) struct LogPatterns {
 
 impl LogPatterns {
     pub(crate) fn of_log(log: &LogSettings) -> Self {
-        let is_glob = log.path.contains(['*', '?', '[']);
+        let glob = is_glob(&log.path).then(|| glob::Pattern::new(&log.path).ok());
         Self {
             live: log.path.clone(),
-            glob: is_glob.then(|| glob::Pattern::new(&log.path).ok()).flatten(),
+            glob: glob.flatten(),
             rotated: log.rotated.clone(),
         }
     }
@@ -84,7 +85,7 @@ impl LogPatterns {
         let rotated = self.rotated_globs();
         let patterns = std::iter::once(&self.live).chain(&rotated);
         let folders = patterns.filter_map(|pattern| Path::new(pattern).parent());
-        let named = folders.filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']));
+        let named = folders.filter(|folder| !is_glob(&folder.to_string_lossy()));
         named.map(PathBuf::from).collect()
     }
 
@@ -208,17 +209,9 @@ pub(crate) fn by_age((a, a_path): (&FileStat, &Path), (b, b_path): (&FileStat, &
 
 /// Files with the same time: `.2` is older than `.1`, but `-20261120` is older than `-20261121`.
 fn by_name(a: &Path, b: &Path) -> Ordering {
-    let number = |path: &Path| {
-        let name = path.file_name()?.to_str()?;
-        let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let digits = name.rsplit(['.', '-']).find(is_number)?;
-        // Rotation numbers are short, dates and times are long.
-        (digits.len() <= 4).then(|| digits.parse::<u16>().ok())?
-    };
-    match (number(a), number(b)) {
-        (Some(a), Some(b)) => b.cmp(&a),
-        _ => a.cmp(b),
-    }
+    // One key for each name: a comparison that depends on both names is no order, and `sort_by` may panic.
+    let key = |path: &Path| file_name(path).and_then(rotation_number).map(Reverse);
+    key(a).cmp(&key(b)).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -348,6 +341,19 @@ mod tests {
         assert_eq!(found.files.len(), 1);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn files_have_one_order_whatever_their_names(
+            names in proptest::collection::vec("(access|zabbix|app)\\.log([.-](1|2|20261128|2026-11-28)){0,2}", 3),
+        ) {
+            let [a, b, c] = [0, 1, 2].map(|index| Path::new(&names[index]));
+            proptest::prop_assert_eq!(by_name(a, b), by_name(b, a).reverse());
+            proptest::prop_assert_eq!(by_name(a, b).is_eq(), a == b);
+            let is_cycle = by_name(a, b).is_lt() && by_name(b, c).is_lt() && by_name(c, a).is_lt();
+            proptest::prop_assert!(!is_cycle, "{:?}", names);
+        }
+    }
+
     #[test]
     fn of_files_with_the_same_time_the_name_decides_which_is_older() {
         for (older, newer) in [
@@ -355,6 +361,8 @@ mod tests {
             ("a.log.10", "a.log.9"),
             ("a.log-20261120", "a.log-20261121"),
             ("a.log-20261120", "a.log-20261120.1"),
+            ("a.log.2026-11-27", "a.log.2026-11-28"),
+            ("a.log.1", "a.log.1.gz"),
         ] {
             let order = by_name(Path::new(older), Path::new(newer));
             assert_eq!(order, Ordering::Less, "{older}");

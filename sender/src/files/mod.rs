@@ -21,13 +21,17 @@ use std::time::SystemTime;
 use logferry_config::LogSettings;
 use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
+use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::files::discovery::LogPatterns;
-use crate::files::open_writers::{OpenWriters, open_writers};
+use crate::files::open_writers::{WrittenFiles, written_files};
 use crate::files::path_check::PathFinding;
 
 pub(crate) use self::rotated_name::without_compression;
+
+/// How many files a process may commonly have open, if this cannot be found out.
+const DEFAULT_LIMIT: u64 = 1024;
 
 /// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,12 @@ pub(crate) trait FileSystem {
 
     fn open(&self, path: &Path) -> io::Result<Self::FileHandle>;
 
+    /// The files that processes have open for writing.
+    fn written_files(&self) -> WrittenFiles;
+
+    /// How many files the process may have open, other than logs included.
+    fn handle_limit(&self) -> usize;
+
     /// What is wrong with the path or glob of a log; nothing if it leads to a file.
     fn check_pattern(&self, _pattern: &str) -> Vec<PathFinding> {
         Vec::new()
@@ -64,8 +74,6 @@ pub(crate) trait FileHandle: 'static {
 
     /// Reads at an offset; may read less than asked; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize>;
-
-    fn writers(&self) -> OpenWriters;
 }
 
 /// The files beside the logs that begin like a log's name and are no files of any log, for `logferry check`.
@@ -176,6 +184,15 @@ impl FileSystem for RealFileSystem {
         File::open(path)
     }
 
+    fn written_files(&self) -> WrittenFiles {
+        written_files()
+    }
+
+    fn handle_limit(&self) -> usize {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(DEFAULT_LIMIT, |(limit, _)| limit);
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
     fn check_pattern(&self, pattern: &str) -> Vec<PathFinding> {
         path_check::check_pattern(pattern)
     }
@@ -192,10 +209,6 @@ impl FileHandle for File {
 
     fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
         FileExt::read_at(self, buffer, at.get())
-    }
-
-    fn writers(&self) -> OpenWriters {
-        FileHandle::stat(self).map_or(OpenWriters::Unknown, |stat| open_writers(stat.key))
     }
 }
 

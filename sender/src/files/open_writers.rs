@@ -3,6 +3,8 @@
 //! Root sees every process of its PID namespace. Other users see their own processes only, so for them the answer is
 //! mostly "unknown".
 
+use std::collections::HashSet;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,38 +22,65 @@ pub(crate) enum OpenWriters {
 /// The owner's write permission: proc(5) shows it for a descriptor that is open for writing.
 const OPEN_FOR_WRITING: u32 = 0o200;
 
-/// Searches the open files of all processes. This takes some milliseconds on a busy host.
-pub(crate) fn open_writers(file: FileKey) -> OpenWriters {
-    let Ok(processes) = Path::new("/proc").read_dir() else {
-        return OpenWriters::Unknown;
-    };
-    let mut found = OpenWriters::None;
-    for process in processes.flatten() {
-        let name = process.file_name();
-        let is_process = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        match is_process.then(|| writes_to(&process.path(), file)) {
-            Some(Ok(true)) => return OpenWriters::Some,
-            Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                found = OpenWriters::Unknown;
-            }
-            // A process that has ended meanwhile has no files open.
-            Some(Ok(false) | Err(_)) | None => {}
-        }
-    }
-    found
+/// The files that processes have open for writing.
+#[derive(Debug)]
+pub(crate) struct WrittenFiles {
+    pub(crate) files: HashSet<FileKey>,
+    /// Whether all processes are visible.
+    pub(crate) is_complete: bool,
 }
 
-fn writes_to(process: &Path, file: FileKey) -> io::Result<bool> {
+impl WrittenFiles {
+    pub(crate) fn writers_of(&self, file: FileKey) -> OpenWriters {
+        if self.files.contains(&file) {
+            OpenWriters::Some
+        } else if self.is_complete {
+            OpenWriters::None
+        } else {
+            OpenWriters::Unknown
+        }
+    }
+}
+
+/// Searches the open files of all processes, once for all files that are asked for. This takes some milliseconds on a busy
+/// host.
+pub(crate) fn written_files() -> WrittenFiles {
+    let mut written = WrittenFiles {
+        files: HashSet::new(),
+        is_complete: true,
+    };
+    let Ok(processes) = Path::new("/proc").read_dir() else {
+        written.is_complete = false;
+        return written;
+    };
+    for process in processes.flatten() {
+        let name = process.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        match add_written(&process.path(), &mut written.files) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => written.is_complete = false,
+            // A process that has ended meanwhile has no files open.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    written
+}
+
+fn add_written(process: &Path, written: &mut HashSet<FileKey>) -> io::Result<()> {
     for descriptor in process.join("fd").read_dir()?.flatten() {
         let path = descriptor.path();
         let link = path.symlink_metadata();
         let is_writable = link.is_ok_and(|link| link.mode() & OPEN_FOR_WRITING != 0);
-        let is_it = |open: std::fs::Metadata| open.dev() == file.dev && open.ino() == file.inode;
-        if is_writable && path.metadata().is_ok_and(is_it) {
-            return Ok(true);
-        }
+        let Ok(open) = is_writable.then(|| path.metadata()).transpose() else {
+            continue;
+        };
+        written.extend(open.filter(Metadata::is_file).map(|open| FileKey {
+            dev: open.dev(),
+            inode: open.ino(),
+        }));
     }
-    Ok(false)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -66,13 +95,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let read = RealFileSystem.open(file.path()).expect("readable");
         let key = read.stat().expect("stat").key;
-        assert_eq!(open_writers(key), OpenWriters::Some);
+        assert_eq!(written_files().writers_of(key), OpenWriters::Some);
         let path = file.into_temp_path();
-        assert_ne!(open_writers(key), OpenWriters::Some);
+        assert_ne!(written_files().writers_of(key), OpenWriters::Some);
         let append = OpenOptions::new().append(true).open(&path).expect("writable");
         path.close().expect("deleted");
-        assert_eq!(open_writers(key), OpenWriters::Some, "a deleted file too");
+        assert_eq!(
+            written_files().writers_of(key),
+            OpenWriters::Some,
+            "a deleted file too"
+        );
         drop(append);
-        assert_ne!(open_writers(key), OpenWriters::Some);
+        assert_ne!(written_files().writers_of(key), OpenWriters::Some);
     }
 }

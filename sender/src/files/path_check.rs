@@ -191,7 +191,7 @@ fn refusing_folder(path: &Path) -> PathBuf {
     seen.unwrap_or(&path).to_owned()
 }
 
-fn is_glob(text: &str) -> bool {
+pub(crate) fn is_glob(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 

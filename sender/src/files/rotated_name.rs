@@ -4,6 +4,8 @@
 //! `.2026-11-28-08`, `.old`), or puts them before its extension (`access-20261128.log`, `extension` in logrotate(8)).
 //! Compression appends its own. Every other name is a neighbour: the log of another site, or a file of another program.
 
+use std::ops::RangeInclusive;
+
 /// Appended by compressors. What cannot be read among them is then held, and somebody is told.
 const COMPRESSED: [&str; 11] = [
     "gz", "zst", "xz", "bz2", "lz4", "lzma", "lzo", "Z", "zip", "7z", "br",
@@ -15,6 +17,10 @@ const MONTHS: [&str; 12] = [
 ];
 /// After a dash, fewer digits are the name of another log: `shop-2` beside `shop`.
 const DATE_DIGITS: usize = 6;
+/// Digits of the number of a rotated file: dates and times are longer.
+const NUMBER_LENGTH: usize = 4;
+/// Dates may have only a year.
+const YEARS: RangeInclusive<u16> = 1970..=2099;
 /// Digits of one number: `20261128080059` has 14.
 const NUMBER_DIGITS: usize = 14;
 
@@ -33,25 +39,96 @@ pub(crate) fn without_compression(name: &str) -> &str {
     }
 }
 
+/// The number that rotation gave to the file, the newest 1 or 0. The parts of a date are none.
+pub(crate) fn rotation_number(name: &str) -> Option<u16> {
+    let parts: Vec<&str> = name.split_inclusive(['.', '-', '_']).collect();
+    let digits = |part: &str| {
+        let text = part.trim_end_matches(['.', '-', '_']);
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.to_owned())
+    };
+    let number = |around: &[&str]| {
+        let &[before, part, after] = around else {
+            return None;
+        };
+        let text = digits(part)?;
+        let is_alone = digits(before).is_none() && digits(after).is_none();
+        let is_between_dots = before.ends_with('.') && (after.is_empty() || part.ends_with('.'));
+        let number = (is_alone && is_between_dots).then(|| text.parse().ok())??;
+        (text.len() <= NUMBER_LENGTH && !YEARS.contains(&number)).then_some(number)
+    };
+    let ended: Vec<&str> = parts.into_iter().chain(std::iter::once("")).collect();
+    ended.windows(3).rev().find_map(number)
+}
+
 /// The names of live logs that could have been rotated to `name`, shortest first.
+///
+/// A name may have hundreds of separators, so each part is looked at once only.
 pub(crate) fn possible_live_names(name: &str) -> Vec<String> {
-    let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);
-    let ends: Vec<usize> = separators.filter(|&at| at > 0).collect();
+    let parts = parts_of(name);
+    // Whether the name from this part to its end is what rotation appends, or nothing.
+    let mut is_appended = vec![true; parts.len() + 1];
+    let (mut digits, mut are_valid) = (0, true);
+    for (index, part) in parts.iter().enumerate().rev() {
+        digits += part.digits;
+        are_valid &= part.is_valid;
+        is_appended[index] = are_valid && part.may_begin_suffix(digits);
+    }
     let mut names = Vec::new();
-    for (index, &end) in ends.iter().enumerate() {
-        names.push(name[..end].to_owned());
+    for (index, first) in parts.iter().enumerate() {
+        let stem = &name[..first.at];
+        if is_appended[index] {
+            names.push(stem.to_owned());
+        }
         // Without what stands before an extension, and without what was appended after it.
-        for &extension in ends.iter().skip(index + 1) {
-            let until = ends
-                .iter()
-                .find(|&&at| at > extension)
-                .copied()
-                .unwrap_or(name.len());
-            names.push(format!("{}{}", &name[..end], &name[extension..until]));
+        let mut digits = 0;
+        for (part, following) in parts[index..].windows(2).zip(index + 2..) {
+            let [middle, extension] = part else { break };
+            if !middle.is_valid {
+                break;
+            }
+            digits += middle.digits;
+            if extension.separator == b'.' && first.may_begin_suffix(digits) && is_appended[following] {
+                names.push(format!("{stem}{}", &name[extension.at..extension.end]));
+            }
         }
     }
-    names.retain(|live| is_rotation_of(live, name));
     names
+}
+
+/// A separator and the text up to the next one.
+struct NamePart {
+    at: usize,
+    end: usize,
+    separator: u8,
+    digits: usize,
+    /// Rotation or compression may have appended it.
+    is_valid: bool,
+}
+
+impl NamePart {
+    /// Whether the suffix that begins with it, and has so many digits, may be one.
+    fn may_begin_suffix(&self, digits: usize) -> bool {
+        self.separator == b'.' || digits >= DATE_DIGITS
+    }
+}
+
+/// The parts after the first one.
+fn parts_of(name: &str) -> Vec<NamePart> {
+    let separators = name.match_indices(['.', '-', '_']).map(|(at, _)| at);
+    let starts: Vec<usize> = separators.filter(|&at| at > 0).collect();
+    let ends = starts.iter().skip(1).copied().chain(std::iter::once(name.len()));
+    let part = |(&at, end): (&usize, usize)| {
+        let text = &name[at + 1..end];
+        NamePart {
+            at,
+            end,
+            separator: name.as_bytes()[at],
+            digits: text.bytes().filter(u8::is_ascii_digit).count(),
+            is_valid: text.split([':', '+', '@']).all(is_part),
+        }
+    };
+    starts.iter().zip(ends).map(part).collect()
 }
 
 /// Whether the text is what rotation and compression append.
@@ -213,7 +290,51 @@ mod tests {
         assert!(possible_live_names("example.com").is_empty());
     }
 
+    #[test]
+    fn a_number_is_what_stands_alone_behind_the_name_and_no_part_of_a_date() {
+        for (name, number) in [
+            ("access.log.2", Some(2)),
+            ("access.log.10.gz", Some(10)),
+            ("access.3.log.gz", Some(3)),
+            ("access.log.2026-11-28", None),
+            ("access.log.2026-11-28-08", None),
+            ("access.log-20261128.1", None),
+            ("access.log.2026.11.28", None),
+            ("access.log.2026", None),
+            ("access.log.28-nov-2026", None),
+            ("access.log", None),
+            ("1", None),
+        ] {
+            assert_eq!(rotation_number(name), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_very_many_parts_is_judged_at_once() {
+        let start = std::time::Instant::now();
+        for name in [
+            format!("x{}", ".1".repeat(124)),
+            format!("x{}~", ".1".repeat(124)),
+        ] {
+            possible_live_names(&name);
+        }
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+
     proptest! {
+        #[test]
+        fn all_live_names_that_fit_are_found(name in "[a1]{1,2}([.][a1]{1,2}){0,5}") {
+            let found: std::collections::BTreeSet<_> = possible_live_names(&name).into_iter().collect();
+            for end in (0..name.len()).filter(|&end| name.as_bytes()[end] == b'.') {
+                for start in (end..=name.len()).filter(|&at| at == name.len() || name.as_bytes()[at] == b'.') {
+                    for until in (start..=name.len()).filter(|&at| at == name.len() || name.as_bytes()[at] == b'.') {
+                        let live = format!("{}{}", &name[..end], &name[start..until]);
+                        prop_assert!(found.contains(&live) || !is_rotation_of(&live, &name), "{} {}", live, name);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn any_name_is_judged_and_each_possible_live_name_fits(name in "[a-z.0-9_~é-]{0,20}", live in "[a-z.0-9é-]{0,8}") {
             is_rotation_of(&live, &name);

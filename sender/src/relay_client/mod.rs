@@ -15,6 +15,7 @@ mod tls;
 mod token;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Request;
@@ -56,6 +57,9 @@ pub fn credential_finding(config: &config::SenderSettings) -> Option<String> {
 /// One question and one heartbeat: there is never a second question, and a late heartbeat is of no use.
 const CONTROL_QUEUE: usize = 2;
 
+/// A heartbeat that has waited for this time is not sent: it says how things were, and the next one has come.
+const HEARTBEAT_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// The settings of requests, and the address in use. All connections share it.
 #[derive(Debug)]
 pub(crate) struct RelayClient {
@@ -69,7 +73,16 @@ pub(crate) struct RelayClient {
 #[derive(Debug)]
 enum ControlRequest {
     Streams(ResolveRequest),
-    Heartbeat(Box<Heartbeat>),
+    Heartbeat {
+        made: Instant,
+        heartbeat: Box<Heartbeat>,
+    },
+}
+
+impl ControlRequest {
+    fn is_late(&self, now: Instant) -> bool {
+        matches!(self, Self::Heartbeat { made, .. } if now >= *made + HEARTBEAT_WAIT_MAX)
+    }
 }
 
 impl RelayClient {
@@ -226,6 +239,8 @@ pub(crate) fn start(
 }
 
 impl RelayConnections {
+    /// Never waits for the relay: the thread that reads the logs sends, and only to idle connections.
+    ///
     /// A full or closed channel loses nothing: a heartbeat is repeated, and channels are closed only in a stop.
     pub(crate) fn send(&self, request: RelayRequest) {
         match request {
@@ -238,11 +253,16 @@ impl RelayConnections {
                 }
             }
             RelayRequest::Streams(question) => {
-                let _ = self.control.blocking_send(ControlRequest::Streams(question));
+                let _ = self.control.try_send(ControlRequest::Streams(question));
             }
-            RelayRequest::Heartbeat(heartbeat) => {
-                let _ = self.control.try_send(ControlRequest::Heartbeat(heartbeat));
+            // The last place is the question's.
+            RelayRequest::Heartbeat(heartbeat) if self.control.capacity() > 1 => {
+                let made = Instant::now();
+                let _ = self
+                    .control
+                    .try_send(ControlRequest::Heartbeat { made, heartbeat });
             }
+            RelayRequest::Heartbeat(_) => {}
         }
     }
 }
@@ -291,13 +311,16 @@ async fn serve_control(
 ) {
     let mut connection = RelayConnection::new(relay.clone());
     while let Some(request) = connection.idle_until(requests.recv()).await {
+        if request.is_late(Instant::now()) {
+            continue;
+        }
         let exchange = async {
             match request {
                 ControlRequest::Streams(question) => {
                     let result = resolve(&relay, &mut connection, &question).await;
                     SenderEvent::Streams(result)
                 }
-                ControlRequest::Heartbeat(heartbeat) => {
+                ControlRequest::Heartbeat { heartbeat, .. } => {
                     let gaps = heartbeat.gaps.clone();
                     let sent = send_heartbeat(&relay, &mut connection, *heartbeat).await;
                     match sent {
@@ -387,4 +410,28 @@ fn receipt(relay: &RelayClient, response: RelayResponse, end: Offset) -> Result<
         return Err(relay.invalid_response(response.from, &reason));
     }
     Ok(receipt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_has_a_place_while_the_relay_answers_no_heartbeat() {
+        let (control, mut waiting) = mpsc::channel(CONTROL_QUEUE);
+        let chunks = Vec::new();
+        let connections = RelayConnections { chunks, control };
+        for _ in 0..3 {
+            connections.send(RelayRequest::Heartbeat(Box::default()));
+        }
+        let question = ResolveRequest { files: Vec::new() };
+        connections.send(RelayRequest::Streams(question));
+        let first = waiting.try_recv().expect("a heartbeat");
+        let now = Instant::now();
+        assert!(matches!(first, ControlRequest::Heartbeat { .. }) && !first.is_late(now));
+        assert!(first.is_late(now + HEARTBEAT_WAIT_MAX));
+        let second = waiting.try_recv().expect("the question");
+        assert!(matches!(second, ControlRequest::Streams(_)));
+        assert!(!second.is_late(now + HEARTBEAT_WAIT_MAX));
+    }
 }

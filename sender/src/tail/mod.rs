@@ -37,6 +37,7 @@ use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
 use crate::files::claims::FileClaims;
+use crate::files::discovery::FileRole;
 use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
@@ -49,6 +50,8 @@ use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
 use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
+use crate::tail::tracked_file::close_policy::writer_search;
+use crate::tail::tracked_file::handle_budget::HandleBudget;
 
 /// How often the sizes of open files are read if inotify reports nothing.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -172,7 +175,7 @@ impl<F: FileSystem> Tailer<F> {
                 self.contact.failed(&error, now);
             }
             SenderEvent::Stop => {
-                self.logs.iter_mut().for_each(|log| log.measure(now));
+                self.measure(now);
                 self.prove_sizes(now);
                 self.stopping_since = Some(now.instant);
             }
@@ -313,10 +316,9 @@ impl<F: FileSystem> Tailer<F> {
         if now.instant >= self.next_measure {
             self.next_measure = now.instant + MEASURE_INTERVAL;
             self.last_measure = Some(now.instant);
-            for log in self.logs.iter_mut() {
-                log.measure(now);
-                log.recheck_held(now);
-            }
+            self.measure(now);
+            self.logs.iter_mut().for_each(|log| log.recheck_held(now));
+            self.open_postponed();
             let lag = self.logs.iter().map(TailedLog::lag_bytes).sum();
             self.metrics.set_lag(lag);
             if now.instant >= self.next_proof {
@@ -325,6 +327,28 @@ impl<F: FileSystem> Tailer<F> {
         }
         self.scan_if_wanted(now);
         self.dirty |= self.logs.needs().save != CheckpointNeed::None;
+    }
+
+    fn measure(&mut self, now: Now) {
+        let writers = writer_search(&self.files);
+        self.logs.iter_mut().for_each(|log| log.measure(&writers, now));
+    }
+
+    /// `live`: how many live files there are.
+    fn handle_budget(&self, live: usize) -> HandleBudget {
+        let rotated: usize = self.logs.iter().map(TailedLog::rotated_open).sum();
+        HandleBudget::new(self.files.handle_limit(), live + rotated)
+    }
+
+    /// Opens rotated files that had to wait for others to be closed.
+    fn open_postponed(&mut self) {
+        if !self.logs.iter().any(TailedLog::has_postponed) {
+            return;
+        }
+        let mut budget = self.handle_budget(self.logs.iter().map(TailedLog::live_count).sum());
+        for log in self.logs.iter_mut() {
+            log.open_postponed(&self.files, &mut budget);
+        }
     }
 
     /// Searches the folders. Each file goes to the first log that finds it, with all that is known of it.
@@ -350,8 +374,10 @@ impl<F: FileSystem> Tailer<F> {
             let given = self.logs[own].give_up(|file| is_of_other(file, own));
             self.hand_over(&claims, given, false);
         }
+        let live = found.iter().flatten().filter(|file| file.role == FileRole::Live);
+        let mut budget = self.handle_budget(live.count());
         for (log, found) in self.logs.iter_mut().zip(found) {
-            log.take_found(&self.files, found, now);
+            log.take_found(&self.files, found, &mut budget, now);
         }
         let live = self.logs.iter().map(TailedLog::live_count).sum();
         self.logs.iter_mut().for_each(|log| log.share_marks(live));

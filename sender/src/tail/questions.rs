@@ -11,6 +11,7 @@ use crate::files::FileSystem;
 use crate::messages::RelayRequest;
 use crate::tail::log::TailedLog;
 use crate::tail::log::resolve::ResolvedHead;
+use crate::tail::tracked_file::close_policy::writer_search;
 
 impl<F: FileSystem> Tailer<F> {
     pub(super) fn ask(&mut self, now: Now) -> Option<RelayRequest> {
@@ -79,13 +80,15 @@ impl<F: FileSystem> Tailer<F> {
         }
         // A file may have been copied and truncated since the question: its copy must be found before it is read.
         self.scan(now);
+        let writers = writer_search(&self.files);
         for (log, answers) in self.logs.iter_mut().zip(&answers) {
             if !answers.is_empty() {
-                log.measure(now);
+                log.measure(&writers, now);
                 count(&self.metrics, log.resolved(answers, now));
                 self.dirty = true;
             }
         }
+        drop(writers);
         if self.logs.iter().any(|log| log.relay_forgot) {
             self.logs.iter_mut().for_each(TailedLog::ask_again);
         }

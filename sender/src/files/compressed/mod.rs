@@ -23,7 +23,6 @@ use logferry_protocol::stream::{FINGERPRINT_SPAN, Offset};
 
 pub(crate) use self::format::CompressionFormat;
 use self::growing_gzip::GrowingGzip;
-use crate::files::open_writers::OpenWriters;
 use crate::files::{self, FileHandle, FileStat};
 
 /// A file that is compressed more often is not read.
@@ -163,10 +162,6 @@ impl<H: FileHandle> FileHandle for LogText<H> {
             Some(compressed) => compressed.read_at(&self.file, buffer, at),
             None => self.file.read_at(buffer, at),
         }
-    }
-
-    fn writers(&self) -> OpenWriters {
-        self.file.writers()
     }
 }
 

@@ -12,7 +12,7 @@
 //! - A stream whose file has changed is an orphan until a file is found that holds it (a copy), or the loss of its
 //!   unread bytes is reported.
 
-mod backlog;
+pub(crate) mod backlog;
 mod beside;
 mod first_start;
 pub(crate) mod handover;
@@ -24,7 +24,7 @@ pub(crate) mod resolve;
 mod saved;
 mod unseen;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
@@ -48,6 +48,8 @@ use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::beside::{HeldFiles, LiveFile};
 use crate::tail::log::known_lines::Comparison;
 use crate::tail::log::losses::MissingFile;
+use crate::tail::tracked_file::close_policy::WriterSearch;
+use crate::tail::tracked_file::handle_budget::HandleBudget;
 use crate::tail::tracked_file::{
     ChainId, CompressedState, FileOrigin, FileState, HeldReason, SizeChange, TrackedFile,
 };
@@ -153,6 +155,7 @@ impl<H: FileHandle> TailedLog<H> {
         &mut self,
         file_system: &F,
         found: Vec<FoundFile>,
+        budget: &mut HandleBudget,
         now: Now,
     ) {
         self.wants_scan = false;
@@ -162,13 +165,14 @@ impl<H: FileHandle> TailedLog<H> {
         let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
         for found in found {
             let chain = self.chain(&found.live_path);
-            self.add_found(file_system, found, &mut known, chain, now);
+            self.add_found(file_system, found, &mut known, chain, budget, now);
         }
         self.sort_out_backlog();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
         self.drop_over();
+        self.drop_chains();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
         // The next start is not the first one, even if there was nothing to mark.
@@ -207,6 +211,7 @@ impl<H: FileHandle> TailedLog<H> {
         found: FoundFile,
         known: &mut HashMap<FileKey, usize>,
         chain: ChainId,
+        budget: &mut HandleBudget,
         now: Now,
     ) {
         let index = known.get(&found.stat.key).copied();
@@ -229,13 +234,16 @@ impl<H: FileHandle> TailedLog<H> {
             if !file.is_closed() || same || is_held {
                 (file.seen, file.chain, file.path) = (true, chain, found.path);
                 file.set_role(found.role, now);
+                if file.role == FileRole::Live && file.is_postponed() {
+                    file.is_waiting = false;
+                }
                 let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
                 let is_other = is_held && (!same || is_put_in_place);
                 if is_other {
                     file.origin = origin;
                 }
                 if (is_unopened || is_other)
-                    && let Err(error) = file.open(file_system)
+                    && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
                 {
                     tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
                 }
@@ -255,7 +263,7 @@ impl<H: FileHandle> TailedLog<H> {
             file.set_shipped(stream);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
-        } else if let Err(error) = file.open_found(file_system) {
+        } else if let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found) {
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }
@@ -281,7 +289,25 @@ impl<H: FileHandle> TailedLog<H> {
         new
     }
 
-    pub(crate) fn measure(&mut self, now: Now) {
+    /// Forgets the chains that have no file: with a glob over dated names a live path is never used again. One that is begins
+    /// anew, as after a start.
+    fn drop_chains(&mut self) {
+        let used: BTreeSet<ChainId> = self.files.iter().map(|file| file.chain).collect();
+        if used.len() == self.chains.len() {
+            return;
+        }
+        let ids: BTreeMap<ChainId, ChainId> = used.iter().copied().zip((0..).map(ChainId)).collect();
+        for file in &mut self.files {
+            file.chain = ids.get(&file.chain).copied().unwrap_or(file.chain);
+        }
+        let mut old_ids = (0..).map(ChainId);
+        self.chains
+            .retain(|_| old_ids.next().is_some_and(|id| used.contains(&id)));
+        let paths = self.chains.iter().map(|chain| chain.live_path.clone());
+        self.chain_ids = paths.zip((0..).map(ChainId)).collect();
+    }
+
+    pub(crate) fn measure(&mut self, writers: &WriterSearch<'_>, now: Now) {
         for index in 0..self.files.len() {
             match self.files[index].measure(now) {
                 SizeChange::Same => {}
@@ -289,7 +315,7 @@ impl<H: FileHandle> TailedLog<H> {
                 SizeChange::Grown => self.recheck_grown_copy(index),
             }
             self.files[index].compare_again(now);
-            self.files[index].check_close(now);
+            self.files[index].check_close(writers, now);
         }
         self.drop_over();
         self.files.sort_by(TrackedFile::oldest_first);

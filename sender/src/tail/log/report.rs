@@ -31,7 +31,7 @@ impl<H: FileHandle> TailedLog<H> {
             .chain(found.map(PathBuf::from))
     }
 
-    /// The live paths seen so far, which may be links to other folders.
+    /// The live paths of the files, which may be links to other folders.
     pub(crate) fn live_paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.chains.iter().map(|chain| &chain.live_path)
     }

@@ -8,16 +8,17 @@ use super::sim;
 use super::sim_relay::RequestOutcome;
 use super::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
+use crate::tail::log::backlog::OPEN_MIN;
 
 /// Old files of a log, and as many lines in each.
 const OLD_FILES: u32 = 60;
 const LINES: u32 = 300;
 
 /// A sender that has not started yet, with old files beside an empty log.
-fn with_old_files(format: Option<CompressionFormat>) -> Simulation {
+fn with_old_files(format: Option<CompressionFormat>, naming: RotationNaming, files: u32) -> Simulation {
     let mut sim = sim();
-    sim.naming = RotationNaming::Dated;
-    for _ in 0..OLD_FILES {
+    sim.naming = naming;
+    for _ in 0..files {
         sim.write(LINES);
         sim.rotate_by_rename();
         if let Some(format) = format {
@@ -56,7 +57,7 @@ fn lines_with_the_first_live_one(sim: &mut Simulation) -> usize {
 #[test]
 fn old_files_at_the_first_start_do_not_delay_live_lines() {
     for format in [None, Some(CompressionFormat::Gzip)] {
-        let mut sim = with_old_files(format);
+        let mut sim = with_old_files(format, RotationNaming::Dated, OLD_FILES);
         let with_first = lines_with_the_first_live_one(&mut sim);
         let old = (OLD_FILES * LINES) as usize;
         assert!(
@@ -74,7 +75,7 @@ fn old_files_at_the_first_start_do_not_delay_live_lines() {
 
 #[test]
 fn old_files_go_on_beside_the_live_one_after_a_restart() {
-    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip), RotationNaming::Dated, OLD_FILES);
     lines_with_the_first_live_one(&mut sim);
     sim.restart(1, true);
     lines_with_the_first_live_one(&mut sim);
@@ -83,12 +84,42 @@ fn old_files_go_on_beside_the_live_one_after_a_restart() {
 
 #[test]
 fn while_old_archives_wait_the_sender_reports_that_files_are_not_resolved() {
-    let mut sim = with_old_files(Some(CompressionFormat::Gzip));
+    let mut sim = with_old_files(Some(CompressionFormat::Gzip), RotationNaming::Dated, OLD_FILES);
     sim.write(1);
     sim.turn();
     assert!(sim.beats.last().expect("a report").unresolved_files >= u64::from(OLD_FILES));
     sim.settle_and_check();
     assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+}
+
+#[test]
+fn old_files_are_opened_some_at_a_time_and_every_line_arrives() {
+    for (naming, format, old) in [
+        (RotationNaming::Dated, None, OLD_FILES),
+        (RotationNaming::Dated, Some(CompressionFormat::Gzip), OLD_FILES),
+        (RotationNaming::Numbered, None, 8),
+    ] {
+        let mut sim = with_old_files(format, naming, old);
+        sim.advance(Duration::from_hours(1));
+        sim.write(LINES);
+        let limit = old as usize;
+        sim.disk.set_handle_limit(limit);
+        sim.turn();
+        let waiting = sim.beats.last().expect("a report").unresolved_files;
+        assert!(waiting >= u64::from(old), "they are reported: {waiting}");
+        sim.settle_and_check();
+        assert!(
+            sim.disk.most_open() <= limit / 2 + OPEN_MIN,
+            "{} of {limit}",
+            sim.disk.most_open()
+        );
+        assert_eq!(sim.beats.last().expect("a report").unresolved_files, 0);
+        if old < OLD_FILES {
+            sim.check_order();
+        }
+        sim.restart(0, true);
+        sim.settle_and_check();
+    }
 }
 
 /// So many logs get a line each. Returns at how many sequences of files the sender looked for each of the chunks.
@@ -123,4 +154,39 @@ fn looks_for_a_chunk(logs: u32) -> f64 {
 fn what_a_chunk_costs_does_not_grow_with_the_number_of_logs() {
     let (few, many) = (looks_for_a_chunk(20), looks_for_a_chunk(400));
     assert!(few.max(many) < 4.0, "{few} looks with few logs, {many} with many");
+}
+
+#[test]
+fn live_paths_that_are_not_used_any_more_are_forgotten() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs[1].path = "/log/site-*.log".to_owned();
+    let mut sim = Simulation::new(settings);
+    let log = |sim: &mut Simulation, day: u32| {
+        let path = format!("/log/site-{day}.log");
+        let file = sim.disk.create(&path);
+        sim.disk.append(&file, format!("day {day}\n").as_bytes());
+        sim.settle();
+        path
+    };
+    for day in 0..5 {
+        let path = log(&mut sim, day);
+        sim.disk.rename(&path, &format!("/old/{day}"));
+    }
+    let last = log(&mut sim, 5);
+    assert_eq!(sim.live_paths(), 1, "of the last day");
+    // A path comes back: nothing of its file is doubled, and all chains go on.
+    sim.disk.rename("/old/1", "/log/site-1.log");
+    sim.settle();
+    for path in [&last, "/log/site-1.log"] {
+        let file = sim.disk.get(path).expect("the log");
+        sim.disk.append(&file, format!("more {path}\n").as_bytes());
+    }
+    sim.settle();
+    let arrived = sim.arrived();
+    let mut lines: Vec<_> = arrived.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    lines.dedup();
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    assert_eq!(sim.live_paths(), 2);
 }

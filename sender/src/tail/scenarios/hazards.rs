@@ -13,6 +13,28 @@ use crate::files::open_writers::OpenWriters;
 use crate::tail::scenarios::log_writer::{LIVE, LOGS, RotationNaming};
 use crate::tail::scenarios::sim_files::SimFileSystem;
 
+#[test]
+fn the_writers_of_all_rotated_files_are_looked_for_at_once() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs[1].path = "/log/site-*.log".to_owned();
+    let mut sim = Simulation::new(settings);
+    let log = |number: u32| format!("/log/site-{number}.log");
+    for number in 0..20 {
+        let file = sim.disk.create(&log(number));
+        sim.disk.append(&file, format!("{number} line\n").as_bytes());
+        file.borrow_mut().writers = OpenWriters::Some;
+    }
+    sim.settle();
+    for number in 0..20 {
+        sim.disk.rename(&log(number), &format!("{}.1", log(number)));
+    }
+    let before = sim.disk.writer_searches();
+    // For two minutes, and each file every 30 seconds.
+    sim.settle();
+    let searches = sim.disk.writer_searches() - before;
+    assert!((1..=5).contains(&searches), "{searches}");
+}
+
 /// The newest rotated file, which a writer keeps open.
 fn kept_open_by(writers: OpenWriters, sim: &Simulation) -> File {
     let file = sim.disk.get(&rotated(1)).expect("the rotated file");

@@ -96,6 +96,11 @@ fn naming() -> impl Strategy<Value = RotationNaming> {
     prop_oneof![Just(RotationNaming::Numbered), Just(RotationNaming::Dated)]
 }
 
+/// How many files the sender may have open: as many as it wants, or too few.
+fn handle_limit() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(usize::MAX), 1 => Just(6)]
+}
+
 /// Its log is configured with `start: end`.
 fn starting_at_end() -> Simulation {
     let mut settings = config(4096, 100, 2048);
@@ -222,8 +227,10 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         small in any::<bool>(),
         naming in naming(),
+        handle_limit in handle_limit(),
     ) {
         let mut sim = sized(small, naming);
+        sim.disk.set_handle_limit(handle_limit);
         for step in &steps {
             play(&mut sim, step);
         }
@@ -234,8 +241,10 @@ proptest! {
     fn lines_stay_in_order_across_rotations(
         steps in prop::collection::vec(step(), 1..60),
         naming in naming(),
+        handle_limit in handle_limit(),
     ) {
         let mut sim = Simulation::new(config(256, 4, 64));
+        sim.disk.set_handle_limit(handle_limit);
         sim.naming = naming;
         for step in &steps {
             // Late lines are not in order, and part of a line waits for its end.

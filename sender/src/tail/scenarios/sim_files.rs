@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use logferry_protocol::stream::{FileKey, Offset};
 
 use crate::files::compressed::copy_kept;
-use crate::files::open_writers::OpenWriters;
+use crate::files::open_writers::{OpenWriters, WrittenFiles};
 use crate::files::{FileHandle, FileStat, FileSystem};
 
 #[derive(Debug)]
@@ -38,11 +38,20 @@ struct Tree {
     next_inode: u64,
     clock: SystemTime,
     opened: u32,
+    handle_limit: usize,
+    most_open: usize,
+    writer_searches: u32,
 }
 
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
 
 impl Tree {
+    /// How many handles there are. The tree has one of each file itself.
+    fn open(&self) -> usize {
+        let files = self.names.values().chain(&self.unlinked);
+        files.map(|file| Rc::strong_count(file) - 1).sum()
+    }
+
     fn insert(&mut self, path: &str, file: File) {
         self.unlinked.extend(self.names.insert(path.into(), file));
     }
@@ -56,6 +65,9 @@ impl SimFileSystem {
             next_inode: 1,
             clock,
             opened: 0,
+            handle_limit: usize::MAX,
+            most_open: 0,
+            writer_searches: 0,
         }));
         Self {
             tree,
@@ -152,6 +164,20 @@ impl SimFileSystem {
         self.tree.borrow().opened
     }
 
+    pub(super) fn set_handle_limit(&self, limit: usize) {
+        self.tree.borrow_mut().handle_limit = limit;
+    }
+
+    /// How often it was looked for files that are written to.
+    pub(super) fn writer_searches(&self) -> u32 {
+        self.tree.borrow().writer_searches
+    }
+
+    /// The most files that were open at once.
+    pub(super) fn most_open(&self) -> usize {
+        self.tree.borrow().most_open
+    }
+
     /// From now on this happens in the middle of each search of the folder.
     pub(super) fn disturb(&self, disturbance: impl FnMut(&Self) + 'static) {
         *self.disturbance.borrow_mut() = Some(Box::new(disturbance));
@@ -188,9 +214,34 @@ impl FileSystem for SimFileSystem {
         tree.opened += 1;
         match tree.names.get(path) {
             Some(file) if file.borrow().is_locked => Err(io::ErrorKind::PermissionDenied.into()),
-            Some(file) => Ok(file.clone()),
+            Some(_) if tree.open() >= tree.handle_limit => {
+                Err(io::Error::from_raw_os_error(nix::libc::EMFILE))
+            }
+            Some(file) => {
+                let file = file.clone();
+                tree.most_open = tree.most_open.max(tree.open());
+                Ok(file)
+            }
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn written_files(&self) -> WrittenFiles {
+        let mut tree = self.tree.borrow_mut();
+        tree.writer_searches += 1;
+        let files = tree.names.values().chain(&tree.unlinked);
+        let with = |writers: OpenWriters| {
+            let files = files.clone().filter(move |file| file.borrow().writers == writers);
+            files.filter_map(|file| Some(file.stat().ok()?.key))
+        };
+        WrittenFiles {
+            files: with(OpenWriters::Some).collect(),
+            is_complete: with(OpenWriters::Unknown).next().is_none(),
+        }
+    }
+
+    fn handle_limit(&self) -> usize {
+        self.tree.borrow().handle_limit
     }
 }
 
@@ -211,9 +262,5 @@ impl FileHandle for File {
             return Err(io::Error::other("the disk is bad"));
         }
         Ok(copy_kept(&node.bytes, at.get(), buffer))
-    }
-
-    fn writers(&self) -> OpenWriters {
-        self.borrow().writers
     }
 }

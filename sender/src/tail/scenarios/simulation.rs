@@ -291,6 +291,11 @@ impl Simulation {
         self.saved = self.tail.take_checkpoint().or(self.saved.take());
     }
 
+    /// How many live paths the logs have.
+    pub(super) fn live_paths(&self) -> usize {
+        self.tail.watched_paths().1.len()
+    }
+
     /// How many sequences of files were looked at, to find out what is read next.
     pub(super) fn sequence_looks(&self) -> usize {
         self.tail.logs.looks

@@ -7,14 +7,15 @@
 //!
 //! If the file grows later, the next scan sees it as long as the file has its name, and reading continues.
 
+use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
 use logferry_protocol::stream::{Head, Offset};
 
 use crate::clock::Now;
 use crate::files::discovery::FileRole;
-use crate::files::open_writers::OpenWriters;
-use crate::files::{self, FileHandle};
+use crate::files::open_writers::{OpenWriters, WrittenFiles};
+use crate::files::{self, FileHandle, FileSystem};
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
@@ -22,7 +23,7 @@ use crate::tail::tracked_file::{FileState, TrackedFile};
 pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
 /// A rotated file is closed after this time without a change, even if some process has it open. Longer than nginx is
-/// commonly told to buffer (`flush=5m`).
+/// commonly told to buffer (`flush=5m`). An incomplete compressed file is reported after this time.
 pub(crate) const ABANDONED: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
@@ -62,10 +63,17 @@ impl ClosePolicy {
     }
 }
 
+/// The files that are written to, looked for once in a pass over all files, and only if one of them may be closed.
+pub(crate) type WriterSearch<'a> = LazyCell<WrittenFiles, Box<dyn FnOnce() -> WrittenFiles + 'a>>;
+
+pub(crate) fn writer_search(files: &impl FileSystem) -> WriterSearch<'_> {
+    LazyCell::new(Box::new(|| files.written_files()))
+}
+
 impl<H: FileHandle> TrackedFile<H> {
     /// Closes or identifies a rotated file that no process writes to any more: its last line is complete, even without a
     /// newline.
-    pub(crate) fn check_close(&mut self, now: Now) {
+    pub(crate) fn check_close(&mut self, writers: &WriterSearch<'_>, now: Now) {
         let Some(handle) = self.handle.as_ref().filter(|_| self.role != FileRole::Live) else {
             return;
         };
@@ -82,7 +90,8 @@ impl<H: FileHandle> TrackedFile<H> {
         if !is_at_end {
             return;
         }
-        self.close_policy.check(|| handle.writers(), now);
+        let file = self.stat.key;
+        self.close_policy.check(|| writers.writers_of(file), now);
         if !self.close_policy.may_close {
             return;
         }

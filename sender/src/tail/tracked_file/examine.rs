@@ -7,9 +7,48 @@ use logferry_protocol::stream::{Head, Offset};
 use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::discovery::FileRole;
 use crate::files::{self, FileHandle, FileSystem};
+use crate::tail::tracked_file::handle_budget::{HandleBudget, is_exhausted};
 use crate::tail::tracked_file::{CompressedState, FileState, HeldReason, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
+    /// Opens the file, unless too many are open: then it waits for [`TailedLog::open_postponed`].
+    ///
+    /// [`TailedLog::open_postponed`]: crate::tail::log::TailedLog::open_postponed
+    pub(crate) fn open_within<F: FileSystem<FileHandle = H>>(
+        &mut self,
+        files: &F,
+        budget: &mut HandleBudget,
+        open: impl FnOnce(&mut Self, &F) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let may_wait = self.role != FileRole::Live;
+        if may_wait && budget.is_used_up() {
+            self.postpone();
+            return Ok(());
+        }
+        let opened = open(self, files);
+        if self.handle.is_some() {
+            budget.take();
+        }
+        match opened {
+            Err(error) if may_wait && is_exhausted(&error) => {
+                budget.use_up();
+                self.postpone();
+                Ok(())
+            }
+            opened => opened,
+        }
+    }
+
+    fn postpone(&mut self) {
+        self.leave(FileState::Unopened);
+        self.is_waiting = true;
+    }
+
+    /// Whether it is opened later. Younger files wait for it: its lines come before theirs.
+    pub(crate) fn is_postponed(&self) -> bool {
+        self.is_waiting && self.handle.is_none()
+    }
+
     /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
     pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
         if self.open_only(files)? {

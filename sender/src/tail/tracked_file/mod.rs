@@ -5,6 +5,7 @@
 
 pub(crate) mod close_policy;
 mod examine;
+pub(crate) mod handle_budget;
 pub(crate) mod lag_age;
 
 use std::cmp::Ordering;
@@ -27,14 +28,11 @@ use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::read::{ChunkRead, read_chunk, skip_to_end};
 use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
-use crate::tail::tracked_file::close_policy::ClosePolicy;
+use crate::tail::tracked_file::close_policy::{ABANDONED, ClosePolicy};
 use crate::tail::tracked_file::lag_age::LagAge;
 
 /// An incomplete compressed file that has changed is examined again once it has not changed for this time.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
-
-/// An incomplete compressed file is reported after this time without a change.
-const ABANDONED: Duration = Duration::from_mins(10);
 
 /// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +146,7 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
     pub(crate) queue: ReadQueue,
-    /// It is open, and compressed, and was not examined yet. Its state is [`FileState::Unopened`].
+    /// It was not examined yet: it is open and compressed, or is opened later. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
     /// When it is compared again with streams that its lines may be of.
     pub(crate) compare_at: Option<Instant>,
@@ -419,11 +417,10 @@ impl<H: FileHandle> TrackedFile<H> {
         match &self.state {
             FileState::Unidentified(_) => true,
             FileState::Stream(stream) => !stream.is_drained(),
-            FileState::Unopened
-            | FileState::TooShort
-            | FileState::Copy { .. }
-            | FileState::Compressed(_)
-            | FileState::Held(_) => false,
+            FileState::Unopened => self.is_postponed(),
+            FileState::TooShort | FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => {
+                false
+            }
         }
     }
 
