@@ -145,7 +145,7 @@ impl SearchScope {
 }
 
 /// The index; if there is none, the reason for people.
-fn index(
+pub(crate) fn index(
     configuration: &str,
     store_dir: Option<&Path>,
 ) -> Result<(Option<IndexReader>, Vec<String>), SearchError> {

@@ -8,7 +8,7 @@ mod parse;
 mod text_term;
 mod value_pattern;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use regex::bytes::RegexBuilder;
 
@@ -61,6 +61,14 @@ impl Query {
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         self.terms.push(parse::field(name, value, false)?);
         Ok(())
+    }
+
+    /// Only lines of this batch whose first byte there is in this range.
+    pub fn add_place(&mut self, batch: &str, offsets: RangeInclusive<u64>) {
+        self.terms.push(QueryTerm {
+            is_negated: false,
+            condition: Condition::Place(batch.to_owned(), offsets),
+        });
     }
 
     /// Only lines in which the pattern matches.
@@ -122,6 +130,12 @@ impl Query {
     pub(crate) fn positive(&self) -> impl Iterator<Item = &Condition> {
         let positive = self.terms.iter().filter(|term| !term.is_negated);
         positive.map(|term| &term.condition)
+    }
+
+    /// Whether a line of this batch may be a hit.
+    pub(crate) fn may_be_in(&self, batch: &str) -> bool {
+        let mut positive = self.positive();
+        !positive.any(|condition| matches!(condition, Condition::Place(wanted, _) if wanted != batch))
     }
 
     /// Whether a line of this time may be a hit.
