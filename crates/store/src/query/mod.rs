@@ -33,7 +33,7 @@ impl Query {
     /// Reads a query. All its parts must be true of a line:
     ///
     /// - `word`: a whole word, in upper or lower case; `10.0.0.7` and `/api/orders` too, as one text.
-    /// - `"connection refused"`: this text, between borders of words.
+    /// - `"connection refused"`: this text, between borders of words. In it, `""` is a quote.
     /// - `word*`, `*word`, `*word*`: a word that begins, ends or goes on so.
     /// - `field:value`, `field:"a value"`, `path:/api/*`: a field of the line; also `source`, `group`, `log`, `level`, `status`.
     /// - `status:404`, `status:5xx`.
