@@ -129,6 +129,12 @@ impl AppState {
         turn_of(&self.exports, busy).await
     }
 
+    /// The turn of a download of a batch.
+    pub(crate) async fn download_turn(&self) -> Result<SearchTurn, Problem> {
+        let busy = "too many downloads run at the same time; wait until one has ended, and try again";
+        turn_of(&self.downloads, busy).await
+    }
+
     /// Searches one page; the turn lasts as long as the search, also if nobody waits for it any more.
     pub(crate) async fn search_page<T: HitTaker>(
         &self,
