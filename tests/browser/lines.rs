@@ -68,6 +68,40 @@ fn live_lines_arrive_pause_and_follow_the_filter() {
     assert_eq!(browser.console_log(), Vec::<String>::new());
 }
 
+/// Opens the first line of a page, and chooses among its fields.
+fn choose_field(browser: &Browser, title: &str) {
+    browser.press("j");
+    browser.press(keys::ENTER);
+    browser.wait_for(
+        "the fields",
+        "return document.querySelector('.detail .facts') !== null",
+    );
+    browser.script(&format!(
+        "[...document.querySelectorAll('.detail .facts button')].find((it) => it.title === '{title}').click()"
+    ));
+}
+
+#[test]
+fn a_click_on_a_value_finds_the_lines_with_it_or_those_without_it() {
+    let host = ConsoleHost::start("console-values");
+    host.post("198.51.100.2", &line("//xmlrpc.php", 404));
+    host.wait_for_indexed("xmlrpc", 1);
+    let browser = host.browser_at("/search?q=xmlrpc");
+    let one_line = "return document.querySelectorAll('#log > .row').length === 1";
+    browser.wait_for("one line", one_line);
+    choose_field(&browser, "Only lines with this path");
+    browser.wait_for("the field", "return location.search.includes('path')");
+    browser.wait_for("the same line", one_line);
+
+    browser.open(&host.address("/live"));
+    post_until_seen(&host, &browser, "198.51.100.1", "/first", 200);
+    choose_field(&browser, "Only lines without this status");
+    browser.wait_for(
+        "the filter",
+        "return document.getElementById('filter-q').value === '-status:200'",
+    );
+}
+
 #[test]
 fn a_search_leads_to_a_line_and_its_context() {
     let host = ConsoleHost::start("console-search");

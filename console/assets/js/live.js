@@ -5,6 +5,7 @@ import { byId, element, inputById } from "./base/dom.js";
 import { listen } from "./lines/live_stream.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
 import { countOf } from "./base/sizes.js";
+import { condition } from "./base/texts.js";
 import { clock } from "./base/times.js";
 
 /** Rows that are kept. A page without a bound grows to gigabytes in a minute. */
@@ -25,6 +26,8 @@ let waiting = [];
 let dropped = 0;
 const counts = { matched: 0, shown: 0, skipped: 0 };
 let stop = () => {};
+/** The address of the stream. */
+let target = "";
 
 /** @type {SharedWorker | null} */
 let worker = null;
@@ -49,7 +52,7 @@ function start() {
   counts.matched = counts.shown = counts.skipped = 0;
   const query = chosen();
   history.replaceState(null, "", address("/live", query));
-  const target = new URL(address("/api/v1/live", query), location.href).href;
+  target = new URL(address("/api/v1/live", query), location.href).href;
   const set = Object.values(query).filter((value) => value).length;
   byId("filters-open").textContent = set > 0 ? `Filters: ${set} set` : "Filters";
   state.className = "state calm";
@@ -62,8 +65,12 @@ function start() {
   port.onmessage = ({ data }) => take(data);
   port.postMessage({ type: "listen", address: target });
 }
-// The worker ends what nobody listens to any more.
-setInterval(() => worker?.port.postMessage({ type: "here" }), 15_000);
+// The worker ends what nobody listens to any more. After a sleep it may have ended this page's stream, and begins it anew.
+const here = () => worker?.port.postMessage({ type: "here", address: target });
+setInterval(here, 15_000);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) here(); });
+// A page that the browser kept, for the way back, has ended its stream.
+window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 window.addEventListener("pagehide", () => { worker?.port.postMessage({ type: "end" }); stop(); });
 
 /** @param {import("./lines/live_stream.js").StreamNews} news */
@@ -164,12 +171,19 @@ function searchText(query) {
  */
 function narrow(name, value, isWithout) {
   const input = document.getElementById(`filter-${name}`);
-  if (input instanceof HTMLInputElement || input instanceof HTMLSelectElement) {
-    if (!isWithout) input.value = value;
-  } else {
-    const q = inputById("filter-q");
-    q.value = `${q.value} ${isWithout ? "-" : ""}${name}:${/\s/.test(value) ? `"${value}"` : value}`.trim();
+  // A field of the form says what lines have, and a list may not have this value.
+  if (!isWithout && (input instanceof HTMLInputElement || input instanceof HTMLSelectElement)) {
+    const before = input.value;
+    input.value = value;
+    if (input.value === value) {
+      start();
+      return;
+    }
+    input.value = before;
   }
+  const q = inputById("filter-q");
+  const part = `${isWithout ? "-" : ""}${condition(name, value)}`;
+  if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
   start();
 }
 

@@ -6,7 +6,7 @@ import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
-import { shellWord, visible } from "./base/texts.js";
+import { condition, shellWord, visible } from "./base/texts.js";
 import { clock, day } from "./base/times.js";
 import { askedEnd, endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
 
@@ -44,19 +44,10 @@ let startedAt = Date.now();
 /** Fields that may stand in the address by themselves, as in that of the live page. */
 const FILTERS = ["source", "group", "log", "level", "status", "path"];
 
-/**
- * A condition of a field, as a part of the query.
- * @param {string} name
- * @param {string} value
- */
-function term(name, value) {
-  return `${name}:${/[\s"]/.test(value) || value === "" ? `"${value.replaceAll('"', "")}"` : value}`;
-}
-
 /** What the address says. */
 function inAddress() {
   const words = new URLSearchParams(location.search);
-  const filters = FILTERS.flatMap((name) => words.getAll(name).filter((value) => value).map((value) => term(name, value)));
+  const filters = FILTERS.flatMap((name) => words.getAll(name).filter((value) => value).map((value) => condition(name, value)));
   return { q: [words.get("q") ?? "", ...filters].join(" ").trim(), regex: words.get("regex") ?? "", since: words.get("since") ?? "1h", until: words.get("until") ?? "" };
 }
 
@@ -72,9 +63,14 @@ function isOfApi(text) {
 function inForm() {
   const words = { q: inputById("q").value.trim(), regex: inputById("regex").value, since: range.value, until: "" };
   if (range.value === "own") {
-    const at = (/** @type {string} */ id) => {
+    const shown = endsOf(inAddress(), startedAt);
+    const at = (/** @type {"since" | "until"} */ id) => {
       const ms = Date.parse(inputById(id).value);
-      return Number.isNaN(ms) ? "" : rfc3339(ms);
+      if (Number.isNaN(ms)) return "";
+      // A field has whole seconds, and an hour that comes twice only once: one that nobody changed stands for the end that was shown.
+      const end = shown[id];
+      const isUnchanged = end !== null && ms === Date.parse(localField(end));
+      return rfc3339(isUnchanged ? end : ms);
     };
     // A text that only the API can read is in no field.
     const { since, until } = inAddress();
@@ -107,7 +103,7 @@ function question() {
 }
 
 function highlightWords() {
-  return (inAddress().q.match(/"[^"]*"|\S+/g) ?? [])
+  return (inAddress().q.match(/"(?:[^"]|"")*"|\S+/g) ?? [])
     .filter((word) => !word.startsWith("-"))
     .map((word) => word.replace(/^[\w.]+:(?=\S)/, "").replace(/["*]/g, "").toLowerCase())
     .filter((word) => word.length > 1);
@@ -318,7 +314,7 @@ function countAll(bars, facets) {
  * @param {boolean} isWithout
  */
 function narrow(name, value, isWithout) {
-  const part = `${isWithout ? "-" : ""}${term(name, value)}`;
+  const part = `${isWithout ? "-" : ""}${condition(name, value)}`;
   const q = inputById("q");
   if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
   go();

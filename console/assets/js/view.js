@@ -1,6 +1,6 @@
 // The simple viewer: the newest line is on top, new ones come by themselves, bars count by level. With a date it shows that day.
 
-import { address, errorText, json, mark, openTicket, request, ticketPage } from "./base/api.js";
+import { address, errorText, json, mark, openTicket, refusal, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
 import { visible } from "./base/texts.js";
 
@@ -13,6 +13,9 @@ const ROWS_MAX = 1_000;
 const KNOWN_MAX = 5_000;
 /** So often the lines of a lost connection are asked for; an answer has 500. */
 const ANSWERS_MAX = 10;
+/** After so long a stream that the server did not give is asked for again. */
+const OPEN_AGAIN_MS = 5_000;
+const STREAM = "/stream-logs?skipped=event";
 const LEVELS = ["ERROR", "WARNING", "INFO", "DEBUG"];
 /** Class of the style sheet by the level's name. */
 const CLASSES = { ERROR: "error", CRITICAL: "error", WARNING: "warn", WARN: "warn", INFO: "info", DEBUG: "debug" };
@@ -102,10 +105,15 @@ function skipped(text) {
 }
 
 function startLive() {
-  stream?.close();
   known.clear();
   newest = "";
-  const mine = new EventSource("/stream-logs?skipped=event");
+  connect();
+}
+
+/** Opens the stream, and gets what came since the newest line. */
+function connect() {
+  stream?.close();
+  const mine = new EventSource(STREAM);
   stream = mine;
   /**
    * Lines that came before those that were there.
@@ -149,7 +157,19 @@ function startLive() {
   mine.onerror = () => {
     state.className = "state bad";
     state.textContent = "connection lost, tries again";
+    if (mine.readyState === EventSource.CLOSED) connectAgain(mine);
   };
+}
+
+/**
+ * The browser does not try again after an answer that is no stream. This page does, unless the console refuses it for good.
+ * @param {EventSource} closed
+ */
+async function connectAgain(closed) {
+  const why = await refusal(STREAM);
+  if (stream !== closed) return;
+  if (why !== null) state.textContent = why;
+  else setTimeout(() => { if (stream === closed) connect(); }, OPEN_AGAIN_MS);
 }
 
 /** Shows a day, newest first. */

@@ -39,14 +39,17 @@ pub(crate) fn hash(password: &str) -> Result<String, String> {
 
 /// Whether it is the password of this hash. Without a hash it takes as long: nobody learns whether the user exists.
 pub(crate) fn is_right(password: &str, kept: Option<&str>) -> bool {
+    // Nobody has such a password: it is refused before anything depends on the user.
+    if password.len() > LENGTH_MAX {
+        return false;
+    }
     let Some(hash) = kept.and_then(|kept| PasswordHash::new(kept).ok()) else {
         let _ = hash(password);
         return false;
     };
-    password.len() <= LENGTH_MAX
-        && Argon2::default()
-            .verify_password(password.as_bytes(), &hash)
-            .is_ok()
+    Argon2::default()
+        .verify_password(password.as_bytes(), &hash)
+        .is_ok()
 }
 
 #[cfg(test)]
@@ -64,6 +67,18 @@ mod tests {
         }
         assert!(!is_right("correct horse", None));
         assert!(!is_right("correct horse", Some("no hash")));
+    }
+
+    #[test]
+    fn endless_password_takes_no_time_whether_there_is_such_a_user_or_not() {
+        let kept = hash("correct horse").unwrap();
+        let endless = "x".repeat(LENGTH_MAX + 1);
+        let began = std::time::Instant::now();
+        // Two hundred hashes take seconds.
+        for _ in 0..100 {
+            assert!(!is_right(&endless, None) && !is_right(&endless, Some(&kept)));
+        }
+        assert!(began.elapsed() < std::time::Duration::from_millis(500));
     }
 
     #[test]

@@ -158,7 +158,10 @@ impl From<StoreError> for Problem {
 
 impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
-        Self::of_read(&error)
+        match error {
+            SearchError::Stopped => Self::unavailable(error.to_string()),
+            error => Self::of_read(&error),
+        }
     }
 }
 

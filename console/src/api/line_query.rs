@@ -54,7 +54,12 @@ impl TimeRange {
         }
     }
 
-    /// The times; `None` where nothing is given.
+    /// Whether it says since when; `all` says so too.
+    pub(super) fn says_since(&self) -> bool {
+        !self.since.is_empty()
+    }
+
+    /// The times; `None` where nothing is given, or `all`.
     pub(crate) fn read(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
         let time = |name: &str, text: &str| match text {
             "" | "all" => Ok(None),

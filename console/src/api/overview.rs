@@ -125,7 +125,8 @@ pub(crate) async fn alerts(
     let now = Timestamp::now();
     let range = TimeRange::since(&params.since);
     let since = range.read(now)?.0;
-    let since = since.or_else(|| now.checked_sub(SignedDuration::from_hours(7 * 24)).ok());
+    let week_ago = || now.checked_sub(SignedDuration::from_hours(7 * 24)).ok();
+    let since = if range.says_since() { since } else { week_ago() };
     let since = since.unwrap_or(Timestamp::MIN);
     let listed = state
         .host
@@ -154,7 +155,7 @@ pub(crate) struct NumbersParams {
 /// Lines, bytes and counters by minute or hour, as `logferry numbers --json`
 #[utoipa::path(get, path = "/numbers", params(TimeRange, NumbersParams),
     description = "Each row has `time`, the value of `by`, `lines`, `bytes`, and the other counters. Of the last hour, or per hour of the \
-        last day, unless `since` says otherwise.",
+        last day, unless `since` says otherwise; `since=all`: of all times.",
     responses(
         (status = 200, body = Vec<std::collections::BTreeMap<String, serde_json::Value>>),
         (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -190,7 +191,7 @@ pub(crate) async fn numbers(
     let before = until.unwrap_or(now).checked_sub(past).ok();
     let filled = |text: String| Some(text).filter(|text| !text.is_empty());
     let query = NumbersQuery {
-        since: since.or(before).map(Timestamp::as_second),
+        since: if times.says_since() { since } else { before }.map(Timestamp::as_second),
         until: until.map(Timestamp::as_second),
         per,
         by,

@@ -24,6 +24,8 @@ use crate::host::blocking;
 
 /// How long a search waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(5);
+/// How long one line is looked for.
+const LINE_BUDGET: Duration = Duration::from_secs(20);
 
 /// What is searched for, of what, and how long.
 #[derive(Debug, Clone)]
@@ -127,6 +129,12 @@ impl AppState {
         turn_of(&self.exports, busy).await
     }
 
+    /// The turn of a download of a batch.
+    pub(crate) async fn download_turn(&self) -> Result<SearchTurn, Problem> {
+        let busy = "too many downloads run at the same time; wait until one has ended, and try again";
+        turn_of(&self.downloads, busy).await
+    }
+
     /// Searches one page; the turn lasts as long as the search, also if nobody waits for it any more.
     pub(crate) async fn search_page<T: HitTaker>(
         &self,
@@ -164,11 +172,19 @@ impl AppState {
         .await
     }
 
-    /// A line with up to so many before and after it; 404 if neither spool nor store have it.
+    /// A line with up to so many before and after it; 404 if neither spool nor store have it. It takes the turn of a search, as it
+    /// may read as much. Cancel safe.
     pub(crate) async fn line(&self, id: LineId, lines: usize) -> Result<LinesAround, Problem> {
+        let turn = self.search_turn().await?;
+        let is_cancelled = Arc::new(AtomicBool::new(false));
+        let _guard = CancelOnDrop(Arc::clone(&is_cancelled));
         let state = self.clone();
         blocking(move || {
-            let found = state.with_lines(|host| lines_around(host, &id, lines, Timestamp::now()))?;
+            let _turn = turn;
+            let until = Instant::now() + LINE_BUDGET;
+            let goes_on = || !is_cancelled.load(Ordering::Relaxed) && Instant::now() < until;
+            let found =
+                state.with_lines(|host| lines_around(host, &id, lines, Timestamp::now(), &goes_on))?;
             found.ok_or_else(|| {
                 Problem::not_found("neither the spool nor the search store have this line (any more)")
             })

@@ -25,6 +25,9 @@ const SEARCHES_MAX: usize = 4;
 /// Exports at one time, beside searches: one lasts minutes, and must not be why nobody can search.
 const EXPORTS_MAX: usize = 2;
 
+/// Downloads of batches at one time: each has a thread, and a MiB of a slow reader.
+const DOWNLOADS_MAX: usize = 8;
+
 /// Everything that handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AppState(Arc<AppShared>);
@@ -45,6 +48,8 @@ pub(crate) struct AppShared {
     pub(crate) searches: Arc<Semaphore>,
     /// Exports that run at one time.
     pub(crate) exports: Arc<Semaphore>,
+    /// Downloads that run at one time.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Audits of late.
     pub(crate) audits: KeptAudits,
     /// Lines as they become durable.
@@ -66,6 +71,7 @@ impl AppState {
             password_checks: Semaphore::new(password::CHECKS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             audits: KeptAudits::default(),
             live: LiveHub::new(Timestamp::now()),
             stop,

@@ -45,7 +45,8 @@ pub(super) struct SinceParams {
 }
 
 /// What came since a line, the oldest first, so that a page that puts each on top is right; without one, the newest lines. Hidden
-/// lines are left out. Of many lines these are the oldest, so whoever asks with the last id of each answer gets all of them.
+/// lines are left out. Of many lines these are the oldest, so whoever asks with the last id of each answer gets all that was there
+/// when it began. "Behind" is by the time of the lines: one that becomes durable later than a newer one is not in a later answer.
 pub(super) async fn new_logs(
     State(state): State<AppState>,
     _: Reader,

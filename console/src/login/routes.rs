@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::access::{password, secret_text, session_cookie};
+use crate::accounts::Accounts;
 use crate::answer::peer::RequestPeer;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
@@ -37,6 +38,10 @@ async fn log_in(
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Problem> {
     let next = local_path(&form.next).to_owned();
+    // No account has such a name, and the throttle would keep it, however long it is.
+    if Accounts::name_refusal(&form.user).is_some() {
+        return Ok(refused(&state, &peer, &next));
+    }
     let wait = || state.throttle().wait(peer.address, &form.user, Instant::now());
     if let Some(wait) = wait() {
         return Ok(wait_first(wait, &next));
@@ -52,9 +57,7 @@ async fn log_in(
     let is_right = tokio::task::spawn_blocking(move || password::is_right(&given, kept.as_deref()));
     if !is_right.await.unwrap_or(false) {
         state.throttle().failed(peer.address, &form.user, Instant::now());
-        state.metrics.login(false);
-        tracing::warn!(address = %peer.address, "a login with a wrong user or password was refused");
-        return Ok(back_to_login("wrong", &next));
+        return Ok(refused(&state, &peer, &next));
     }
     state.throttle().succeeded(peer.address, &form.user);
     state.metrics.login(true);
@@ -90,6 +93,12 @@ async fn log_out(
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+fn refused(state: &AppState, peer: &RequestPeer, next: &str) -> Response {
+    state.metrics.login(false);
+    tracing::warn!(address = %peer.address, "a login with a wrong user or password was refused");
+    back_to_login("wrong", next)
 }
 
 fn wait_first(wait: Duration, next: &str) -> Response {

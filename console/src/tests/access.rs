@@ -62,6 +62,19 @@ async fn without_a_login_there_is_only_the_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn name_that_no_account_can_have_is_refused_and_not_kept() {
+    let host = RelayFixture::new();
+    let console = host.console("").await;
+    let name = "x".repeat(10_000);
+    // Wrong passwords that are counted lead to a wait.
+    for _ in 0..10 {
+        let answer = console.send(login(&name, PASSWORD, "")).await;
+        assert_eq!(answer.header("location"), Some("/login?error=wrong"));
+    }
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn session_begins_with_the_password_and_ends_with_the_logout_or_the_user() {
     let host = RelayFixture::new();
     let console = host.console("").await;

@@ -7,21 +7,21 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
+use logferry_numbers::IndexReader;
 use logferry_spool::Spool;
-use logferry_store::{Hit, LineOrigin, Query, ReadLines, SearchObserver, SearchPage, SearchProgress};
-use memchr::{memchr, memrchr};
+use logferry_store::{Hit, LineOrigin, ReadLines};
+use memchr::{memchr, memchr_iter, memrchr};
 
+use crate::around_in_store::in_store;
 use crate::error::SearchError;
-use crate::scope::{LineSelection, SearchScope, SearchedHost};
+use crate::scope::{SearchedHost, index};
 
 /// Lines before and after, at most each.
 const LINES_MAX: usize = 500;
 /// Bytes before and after in which they are looked for. A line is at most as long as this.
-const BYTES_MAX: u64 = 2 << 20;
-/// Lines of one page of the store that are looked through.
-const PAGE_LINES: usize = 10_000;
-/// Pages of the store that are looked through: a window of one source.
-const PAGES_MAX: usize = 100;
+pub(crate) const BYTES_MAX: u64 = 2 << 20;
+/// A line without a time that is not in the store has that of a line before it; so many are looked at, as by a search.
+const TIME_LINES: usize = 50;
 
 /// The name of a line for ever: `<batch>@<offset>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +69,14 @@ pub struct LinesAround {
     pub after: Vec<Hit>,
 }
 
-/// The line of this id with up to so many before and after it; `None` if neither spool nor store have it.
+/// The line of this id with up to so many before and after it; `None` if neither spool nor store have it. `goes_on`: asked now and
+/// then; false ends it with [`SearchError::Stopped`].
 pub fn lines_around(
     host: SearchedHost<'_>,
     id: &LineId,
     lines: usize,
     now: Timestamp,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<LinesAround>, SearchError> {
     let lines = lines.min(LINES_MAX);
     let Some(mut batch) = host.ledger.batch_named(&id.batch)? else {
@@ -85,9 +87,22 @@ pub fn lines_around(
     }
     batch.log = SourceLogs::default().of_batch(host.ledger, &batch)?;
     if let Some(text) = text_around(&host, &batch, id.offset)? {
-        return Ok(in_text(&host, &batch, id.offset, &text, lines, now));
+        let indexed = indexed_bytes(&host, &id.batch)?;
+        return Ok(in_text(&host, &batch, id.offset, &text, (lines, indexed), now));
     }
-    in_store(host, &batch, id, lines)
+    in_store(host, &batch, id, lines, goes_on)
+}
+
+/// So many bytes of a batch are in the store.
+fn indexed_bytes(host: &SearchedHost<'_>, batch: &str) -> Result<u64, SearchError> {
+    let opened = match host.kept {
+        Some(_) => None,
+        None => index(host.configuration, host.store_dir)?.0,
+    };
+    let index = host.kept.map(|kept| kept.reader).or(opened.as_ref());
+    let moment = index.map(IndexReader::moment).transpose()?;
+    let place = moment.map(|moment| moment.place(batch)).transpose()?;
+    Ok(place.flatten().map_or(0, |place| place.bytes))
 }
 
 /// Bytes of a batch, and where they begin in it.
@@ -123,7 +138,7 @@ fn in_text(
     batch: &Batch,
     offset: u64,
     text: &BatchText,
-    lines: usize,
+    (lines, indexed): (usize, u64),
     now: Timestamp,
 ) -> Option<LinesAround> {
     let at = usize::try_from(offset.checked_sub(text.first)?).ok()?;
@@ -133,6 +148,10 @@ fn in_text(
         return None;
     }
     let start = start_of_lines_before(bytes, at, lines, text.first == 0);
+    // A line without a time has that of a line before it, which may not be wanted. The indexer looks back without an end.
+    let back = if offset < indexed { usize::MAX } else { TIME_LINES };
+    let read_from = start_of_lines_before(bytes, start, back, text.first == 0);
+    let unwanted = memchr_iter(b'\n', bytes.get(read_from..start)?).count();
     let end = end_of_lines(bytes, at, lines + 1, text.is_cut);
     let default = logferry_fields::Format::default();
     let format = batch.log.as_ref().map_or(&default, |log| host.formats.of(log));
@@ -144,19 +163,21 @@ fn in_text(
         batch: &name,
         format: "",
     };
-    let first = text.first + u64::try_from(start).ok()?;
+    let first = text.first + u64::try_from(read_from).ok()?;
     // A line without a time, with none before it, has the time of its window's beginning.
     let arrival = batch.window.start.saturating_mul(1000).min(now.as_millisecond());
-    let block = ReadLines::read(origin, first, bytes.get(start..end)?, format, arrival);
+    let block = ReadLines::read(origin, first, bytes.get(read_from..end)?, format, arrival);
     let mut around = LinesAround::default();
     let mut is_found = false;
-    // As a search does it: its order relies on the window.
+    // As a search does it: in the spool its order relies on the window, in the store lines have their own times.
     let window = (
         batch.window.start.saturating_mul(1000),
         batch.window.end().saturating_mul(1000) - 1,
     );
-    for mut hit in (0..block.len()).filter_map(|number| block.hit(number)) {
-        hit.time_ms = hit.time_ms.min(window.1).max(window.0);
+    for mut hit in (unwanted..block.len()).filter_map(|number| block.hit(number)) {
+        if hit.offset >= indexed {
+            hit.time_ms = hit.time_ms.min(window.1).max(window.0);
+        }
         match hit.offset.cmp(&offset) {
             std::cmp::Ordering::Less => around.before.push(hit),
             std::cmp::Ordering::Equal => {
@@ -199,92 +220,138 @@ fn end_of_lines(bytes: &[u8], at: usize, lines: usize, is_cut: bool) -> usize {
     end
 }
 
-/// Takes the lines of one batch from hits that come newest first.
-struct BatchLinesObserver<'a> {
-    batch: &'a str,
-    lines: Vec<Hit>,
-}
-
-impl SearchObserver for BatchLinesObserver<'_> {
-    fn hit(&mut self, hit: &Hit) -> bool {
-        if hit.batch == self.batch {
-            self.lines.push(hit.clone());
-        }
-        true
-    }
-
-    fn progress(&mut self, _: &SearchProgress) -> bool {
-        true
-    }
-}
-
-/// The same from the store: all lines of the source in the batch's window are looked through.
-fn in_store(
-    host: SearchedHost<'_>,
-    batch: &Batch,
-    id: &LineId,
-    lines: usize,
-) -> Result<Option<LinesAround>, SearchError> {
-    let mut query = Query::default();
-    // A source has no character with a meaning in a query.
-    if query.add_field("source", batch.source.as_str()).is_err() {
-        return Ok(None);
-    }
-    // Lines may lie a little outside of the window: they are sorted into it by the time of the line before.
-    let window = i64::from(batch.window.seconds);
-    let (since, until) = (batch.window.start - window, batch.window.start + 2 * window);
-    query.since_ms = Some(since.saturating_mul(1000));
-    query.until_ms = Some(until.saturating_mul(1000));
-    let selection = LineSelection {
-        source: Some(batch.source.clone()),
-        since: Timestamp::from_second(since).ok(),
-        until: Timestamp::from_second(until).ok(),
-        ..LineSelection::default()
-    };
-    let mut page = SearchPage {
-        limit: PAGE_LINES,
-        with_fields: true,
-        ..SearchPage::default()
-    };
-    let mut kept: Vec<Hit> = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let scope = SearchScope::open(host, &selection)?;
-        let mut observer = BatchLinesObserver {
-            batch: &id.batch,
-            lines: Vec::new(),
-        };
-        let end = scope.search(&query, &page, &mut observer)?;
-        kept.append(&mut observer.lines);
-        keep_nearest(&mut kept, id.offset, lines);
-        if end.next.is_none() {
-            break;
-        }
-        page.after = end.next;
-    }
-    let Some(at) = kept.iter().position(|hit| hit.offset == id.offset) else {
-        return Ok(None);
-    };
-    let after = kept.split_off(at + 1);
-    let Some(line) = kept.pop() else { return Ok(None) };
-    Ok(Some(LinesAround {
-        before: kept,
-        line,
-        after,
-    }))
-}
-
-/// Leaves the lines nearest to an offset, in the order of the batch.
-fn keep_nearest(hits: &mut Vec<Hit>, offset: u64, lines: usize) {
-    hits.sort_unstable_by_key(|hit| hit.offset);
-    let at = hits.partition_point(|hit| hit.offset <= offset);
-    hits.truncate(at + lines);
-    let first = at.saturating_sub(lines + 1);
-    hits.drain(..first.min(hits.len()));
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use logferry_config::FormatsByLog;
+    use logferry_ledger::{BatchState, Ledger};
+    use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+    use logferry_store::{LineRecord, StoreWriter};
+    use logferry_testkit::batches::{add_batch, new_batch, put_file};
+    use tempfile::TempDir;
+
     use super::*;
+
+    /// A batch without a file, and a folder for its index.
+    fn batch_of(text: &[u8]) -> (TempDir, Ledger, Batch) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let new = new_batch("198.51.100.1", "a");
+        let batch = add_batch(&mut ledger, &new, text, BatchState::Open, Timestamp::UNIX_EPOCH);
+        (dir, ledger, batch)
+    }
+
+    /// Puts lines with these times into the store; so many bytes of the batch are indexed then.
+    fn index(dir: &TempDir, batch: &Batch, lines: &[(u64, i64)], bytes: u64) {
+        let opened = StoreWriter::open(RealDisk, dir.path(), None, 0);
+        let mut writer = opened.expect("a store").writer;
+        for (offset, time_ms) in lines {
+            let record = LineRecord {
+                origin: LineOrigin {
+                    source: &batch.source,
+                    group: &batch.group,
+                    log: None,
+                    batch: &batch.name(),
+                    format: "",
+                },
+                offset: *offset,
+                time_ms: *time_ms,
+                level: None,
+                status: None,
+                line: b"x",
+            };
+            writer.append(&record).expect("added");
+        }
+        let mut db = IndexDb::open_or_create(dir.path()).expect("an index");
+        let place = IndexedBatch {
+            bytes,
+            lines: 0,
+            is_read: false,
+        };
+        let mut change = IndexChange {
+            batches: [(batch.name(), place)].into(),
+            store_position: writer.sync(0).expect("synced").to_string(),
+            ..IndexChange::default()
+        };
+        let day = Duration::from_hours(24);
+        let kept = NumbersKept {
+            minutes: day,
+            hours: day,
+            gaps: day,
+        };
+        db.record(&mut change, kept, 1_795_227_700).expect("recorded");
+    }
+
+    /// The offsets and times of the lines before, of the line, and of those after it.
+    fn around(
+        (dir, ledger, batch): &(TempDir, Ledger, Batch),
+        offset: u64,
+        lines: usize,
+    ) -> Result<Option<Vec<(u64, i64)>>, SearchError> {
+        let formats = FormatsByLog::default();
+        let host = SearchedHost {
+            ledger,
+            data_dir: dir.path(),
+            store_dir: Some(dir.path()),
+            formats: &formats,
+            configuration: "x",
+            kept: None,
+        };
+        let id = LineId {
+            batch: batch.name(),
+            offset,
+        };
+        let found = lines_around(host, &id, lines, Timestamp::now(), &|| true)?;
+        Ok(found.map(|LinesAround { before, line, after }| {
+            let hits = before.into_iter().chain([line]).chain(after);
+            hits.map(|hit| (hit.offset, hit.time_ms)).collect()
+        }))
+    }
+
+    #[test]
+    fn line_of_the_store_is_found_whatever_its_time_is() {
+        let host = batch_of(&[b'x'; 2000]);
+        let start = host.2.window.start * 1000;
+        let old = start - 90 * 86_400_000;
+        let lines: Vec<(u64, i64)> = (0..1000).map(|number| (number * 2, start)).collect();
+        let mut mixed = lines.clone();
+        for (_, time) in &mut mixed[500..504] {
+            *time = old;
+        }
+        index(&host.0, &host.2, &mixed, 2000);
+        assert_eq!(
+            around(&host, 4, 1).expect("read").as_deref(),
+            Some(&lines[1..4]),
+            "of its window"
+        );
+        assert_eq!(around(&host, 0, 0).expect("read").as_deref(), Some(&lines[..1]));
+        assert_eq!(
+            around(&host, 1002, 1).expect("read").as_deref(),
+            Some(&mixed[500..503])
+        );
+        assert_eq!(around(&host, 1001, 1).expect("read"), None);
+    }
+
+    #[test]
+    fn line_without_a_time_has_that_of_the_line_before_though_nobody_asked_for_that_one() {
+        let text = b"192.0.2.1 - - [21/Nov/2026:08:20:03 +0000] \"GET /a HTTP/1.1\" 200 5\n  at Main.java\n  at Test.java\n";
+        let host = batch_of(text);
+        let spool = Spool::new(RealDisk, host.0.path());
+        put_file(&RealDisk, &spool.path(&host.2, BatchState::Open), text);
+        let at = u64::try_from(text.len()).unwrap() - 15;
+        let own = 1_795_249_203_000;
+        let window = host.2.window;
+        let shown = own.clamp(window.start * 1000, window.end() * 1000 - 1);
+        let line = |lines| around(&host, at, lines).expect("read").expect("found");
+        assert_eq!(line(0), [(at, shown)], "as a search of the spool shows it");
+        assert_eq!(line(1), [(at - 15, shown), (at, shown)]);
+        index(&host.0, &host.2, &[], at);
+        assert_eq!(line(0), [(at, shown)]);
+        index(&host.0, &host.2, &[], at + 15);
+        assert_eq!(line(0), [(at, own)], "as the store has it");
+        assert_ne!(own, shown);
+    }
 
     #[test]
     fn id_is_read_back_from_its_text_and_nothing_else_is_one() {
@@ -327,16 +394,5 @@ mod tests {
             assert_eq!(end_of_lines(text, at, lines + 1, true), after, "{lines}");
         }
         assert_eq!(end_of_lines(text, 14, 1, true), text.len(), "the line itself");
-    }
-
-    #[test]
-    fn nearest_lines_are_kept_on_both_sides() {
-        let hit = |offset| Hit {
-            offset,
-            ..Hit::default()
-        };
-        let mut hits: Vec<_> = [9, 1, 5, 7, 3].into_iter().map(hit).collect();
-        keep_nearest(&mut hits, 5, 1);
-        assert_eq!(hits.iter().map(|hit| hit.offset).collect::<Vec<_>>(), [3, 5, 7]);
     }
 }

@@ -20,4 +20,7 @@ pub enum SearchError {
     /// A file of the spool cannot be read.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Whoever asked wants no more.
+    #[error("it took too long to find the line in the search store; try again when fewer searches run")]
+    Stopped,
 }

@@ -6,6 +6,7 @@
 //! the indexer removes files that belonged to an older position.
 
 mod around;
+mod around_in_store;
 mod error;
 mod hit_json;
 mod indexed_batches;

@@ -45,7 +45,8 @@ pub struct KeptIndex<'a> {
     pub indexed: &'a IndexedBatches,
 }
 
-/// The batches whose lines are searched. The query has the same conditions; these spare the search of others.
+/// The batches whose lines are searched. The query has the same conditions; these spare the search of others. As in a query, the
+/// names are in upper or lower case.
 #[derive(Debug, Clone, Default)]
 pub struct LineSelection {
     /// Only of this source.
@@ -145,7 +146,7 @@ impl SearchScope {
 }
 
 /// The index; if there is none, the reason for people.
-fn index(
+pub(crate) fn index(
     configuration: &str,
     store_dir: Option<&Path>,
 ) -> Result<(Option<IndexReader>, Vec<String>), SearchError> {
@@ -163,12 +164,20 @@ fn index(
 
 /// Whether lines that are searched for may have been in these bytes.
 fn may_miss(gap: &IndexGap, selection: &LineSelection) -> bool {
-    let is_of = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
     selection
         .until
         .is_none_or(|until| gap.window_start < until.as_second())
-        && is_of(selection.source.as_ref().map(SourceId::as_str), &gap.source)
-        && is_of(selection.group.as_ref().map(GroupName::as_str), &gap.group)
+        && selection.is_of(&gap.source, &gap.group)
+}
+
+impl LineSelection {
+    /// Whether lines of this source and group are searched.
+    fn is_of(&self, source: &str, group: &str) -> bool {
+        let is =
+            |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name));
+        is(self.source.as_ref().map(SourceId::as_str), source)
+            && is(self.group.as_ref().map(GroupName::as_str), group)
+    }
 }
 
 /// A note for each source whose lines of the wanted log cannot be told from those of its other logs.
@@ -230,11 +239,7 @@ fn unindexed(
     // The places of the batches that are listed.
     let (mut places, mut failed) = (Vec::new(), None);
     let wanted = |batch: &mut Batch| {
-        if selection
-            .group
-            .as_ref()
-            .is_some_and(|group| *group != batch.group)
-        {
+        if !selection.is_of(batch.source.as_str(), batch.group.as_str()) {
             return false;
         }
         if batch.log.is_none() {
@@ -254,8 +259,11 @@ fn unindexed(
         true
     };
     // One moment of the ledger: a batch that changes its state meanwhile is there once.
-    let batches =
-        ledger.spooled_batches_unless(&filter_of(selection), |size| indexed.has_all(size), wanted)?;
+    let batches = ledger.spooled_batches_unless(
+        &filter_of(ledger, selection)?,
+        |size| indexed.has_all(size),
+        wanted,
+    )?;
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -266,14 +274,20 @@ fn unindexed(
     batches.into_iter().zip(places).map(with_place).collect()
 }
 
-fn filter_of(selection: &LineSelection) -> BatchFilter {
+fn filter_of(ledger: &Ledger, selection: &LineSelection) -> Result<BatchFilter, LedgerError> {
+    // The ledger compares exactly. Of several that differ only in upper and lower case, none is chosen here.
+    let named = selection.source.as_ref().map(|name| ledger.sources_named(name));
+    let source = match named.transpose()?.as_deref() {
+        Some([only]) => Some(only.clone()),
+        _ => None,
+    };
     // The ledger compares whole seconds.
     let after = |until: Timestamp| until.checked_add(SignedDuration::from_secs(1)).unwrap_or(until);
-    BatchFilter {
-        source: selection.source.clone(),
+    Ok(BatchFilter {
+        source,
         since: selection.since,
         until: selection.until.map(after),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -303,6 +317,43 @@ mod tests {
             gaps: day,
         };
         db.record(&mut change, kept, 1_795_227_700).expect("recorded");
+    }
+
+    #[test]
+    fn names_are_in_upper_or_lower_case_as_in_a_query() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        let now = Timestamp::from_second(1_795_227_700).expect("a time");
+        let mut add = |source: &str, name: &str| {
+            let new = new_batch(source, name);
+            add_batch(&mut ledger, &new, b"1\n", BatchState::Open, now).group
+        };
+        let group = add("web-1", "a");
+        add("web-2", "b");
+        add("WEB-2", "c");
+        let formats = FormatsByLog::default();
+        let found = |source: Option<&str>, group: Option<String>| {
+            let host = SearchedHost {
+                ledger: &ledger,
+                data_dir: dir.path(),
+                store_dir: None,
+                formats: &formats,
+                configuration: "x",
+                kept: None,
+            };
+            let selection = LineSelection {
+                source: source.map(|source| source.parse().expect("a source")),
+                group: group.map(|group| group.parse().expect("a group")),
+                ..LineSelection::default()
+            };
+            let scope = SearchScope::open(host, &selection).expect("opened");
+            scope.unindexed.len()
+        };
+        assert_eq!(found(Some("WEB-1"), None), 1);
+        assert_eq!(found(Some("web-2"), None), 2);
+        assert_eq!(found(Some("web-3"), None), 0);
+        assert_eq!(found(None, Some(group.as_str().to_uppercase())), 3);
+        assert_eq!(found(None, Some("other".to_owned())), 0);
     }
 
     #[test]

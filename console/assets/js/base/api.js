@@ -41,6 +41,26 @@ async function problem(answer) {
 }
 
 /**
+ * Why the console refuses a stream, for good; null if it may give it later. An EventSource does not tell.
+ * @param {string} address
+ * @returns {Promise<string | null>}
+ */
+export async function refusal(address) {
+  const control = new AbortController();
+  try {
+    const answer = await fetch(address, { headers: { accept: "text/event-stream" }, signal: control.signal });
+    if (answer.status === 401) return "You are not logged in any more: log in again.";
+    // Too many requests, or one that took too long, pass by.
+    const isForGood = answer.status >= 400 && answer.status < 500 && answer.status !== 429 && answer.status !== 408;
+    return isForGood ? errorText(await problem(answer)) : null;
+  } catch {
+    return null;
+  } finally {
+    control.abort();
+  }
+}
+
+/**
  * @param {string} address
  * @param {RequestInit} [options]
  */

@@ -12,6 +12,16 @@ export function visible(text) {
 }
 
 /**
+ * A condition of a field, as a part of a query that reads it as it is: within quotes, two of them are one.
+ * @param {string} name
+ * @param {string} value
+ */
+export function condition(name, value) {
+  const isPlain = value !== "" && !/[\s"]/.test(value) && !value.startsWith("//");
+  return `${name}:${isPlain ? value : `"${value.replaceAll('"', '""')}"`}`;
+}
+
+/**
  * A text as one word of a shell's command. A terminal obeys control characters of what is pasted, so none is in it: bash reads the
  * escapes of `$'…'`.
  * @param {string} text

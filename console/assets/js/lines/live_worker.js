@@ -2,30 +2,53 @@
 
 import { listen } from "./live_stream.js";
 
-/** A page that says nothing for so long is gone: a browser does not tell when a tab is closed. */
-const GONE_AFTER_MS = 45_000;
+/**
+ * The stream of a page that says nothing for so long is ended: a browser does not tell when a tab is closed. Timers of a hidden tab
+ * run once a minute.
+ */
+const GONE_AFTER_MS = 150_000;
 
 // @ts-ignore: the type of a worker's own scope is not among those of pages.
 self.onconnect = (/** @type {MessageEvent} */ event) => {
   const port = event.ports[0];
   if (!port) return;
-  let stop = () => {};
+  /**
+   * Ends the stream; null if there is none.
+   * @type {(() => void) | null}
+   */
+  let stop = null;
+  /** When the page was there, or got something. */
   let lastSeen = Date.now();
-  const watch = setInterval(() => {
-    if (Date.now() - lastSeen > GONE_AFTER_MS) end();
-  }, 10_000);
-  const end = () => {
+  let lastNews = lastSeen;
+  let watch = 0;
+  const silence = () => {
     clearInterval(watch);
-    stop();
-    port.close();
+    stop?.();
+    stop = null;
+  };
+  const hear = (/** @type {string} */ address) => {
+    silence();
+    stop = listen(address, (news) => {
+      lastNews = Date.now();
+      port.postMessage(news);
+    });
+    watch = setInterval(() => {
+      if (Date.now() - lastSeen > GONE_AFTER_MS) silence();
+    }, 10_000);
   };
   port.onmessage = ({ data }) => {
+    const since = Math.max(lastSeen, lastNews);
     lastSeen = Date.now();
     if (data.type === "listen") {
-      stop();
-      stop = listen(data.address, (news) => port.postMessage(news));
+      hear(data.address);
+    } else if (data.type === "here" && !stop && data.address) {
+      // The page was silent, as of a computer that slept: it goes on, and is told what it has not got.
+      const hole = { since: new Date(since).toISOString(), until: new Date(lastSeen).toISOString(), lines: null };
+      hear(data.address);
+      port.postMessage({ type: "lines", data: { holes: [hole] } });
     } else if (data.type === "end") {
-      end();
+      silence();
+      port.close();
     }
   };
 };

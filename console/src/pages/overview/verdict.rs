@@ -132,7 +132,7 @@ impl Verdict {
             .iter()
             .filter(|problem| !is_of_many(problem))
             .map(|problem| {
-                let known = open.iter().position(|incident| is_about(problem, incident));
+                let known = incident_of(problem, &open);
                 let since = known.map(|index| open.remove(index).since);
                 VerdictEntry::new(problem, since)
             })
@@ -209,11 +209,37 @@ fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
     })
 }
 
-/// Whether a problem is what an incident tells.
-fn is_about(problem: &str, incident: &IncidentStatus) -> bool {
-    let is_same_text = problem.starts_with(&incident.text);
-    let mut words = problem.split([' ', ',', ':', ';']);
-    is_same_text || words.any(|word| word == incident.subject)
+/// What problems say, and the rules whose incidents tell the same of the same subject.
+const RULES_OF: [(&str, &[&str]); 13] = [
+    (" is silent, ", &SILENT_RULES),
+    (" was never heard", &["missing"]),
+    (" has lost bytes ", &["losing"]),
+    (" does not ship", &["held"]),
+    (" cannot ship", &["held"]),
+    (" has several senders ", &["two senders"]),
+    (" cannot save its checkpoint ", &["checkpoint"]),
+    (" is down, ", &["down"]),
+    (" accepts no lines, ", &["group"]),
+    ("the disk of data_dir ", &["disk full"]),
+    (" does not run, ", &["role"]),
+    (" never ran here", &["role"]),
+    ("the last pass of the ", &["role"]),
+];
+
+/// The incident that tells what a problem tells: the one with the same text, else one of a rule for such problems.
+fn incident_of(problem: &str, open: &[&IncidentStatus]) -> Option<usize> {
+    let has_same_text = |incident: &&IncidentStatus| {
+        let rest = problem.strip_prefix(&incident.text);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
+    };
+    let is_same_fact = |incident: &&IncidentStatus| {
+        let mut told = RULES_OF.iter().filter(|(text, _)| problem.contains(text));
+        let mut words = problem.split([' ', ',', ':', ';']);
+        told.any(|(_, rules)| rules.contains(&incident.rule.as_str()))
+            && words.any(|word| word == incident.subject)
+    };
+    let same_text = open.iter().position(has_same_text);
+    same_text.or_else(|| open.iter().position(is_same_fact))
 }
 
 fn all_well(status: &StatusReport, now: Timestamp) -> String {
@@ -261,4 +287,39 @@ fn capitalized(text: &str) -> String {
     let first = chars.next().map(char::to_uppercase);
     let end = if text.ends_with('.') { "" } else { "." };
     first.into_iter().flatten().chain(chars).collect::<String>() + end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problem_takes_only_the_incident_that_tells_the_same() {
+        let incident = |rule: &str, subject: &str, text: &str| IncidentStatus {
+            rule: rule.to_owned(),
+            subject: subject.to_owned(),
+            severity: Severity::Critical,
+            since: Timestamp::UNIX_EPOCH,
+            text: text.to_owned(),
+            advice: "look".to_owned(),
+            silenced_until: None,
+            silenced_why: None,
+        };
+        let incidents = [
+            incident("server errors", "web-1", "server errors of web-1"),
+            incident("two senders", "web-1", "source web-1 has two senders"),
+            incident("stale", "web-1", "source web-1 is silent: since 08:20"),
+            incident("5xx", "web-1", "server errors of web-10"),
+        ];
+        let open: Vec<_> = incidents.iter().collect();
+        let silent = "source web-1 is silent, its sender was last heard 2 h ago: look at its host";
+        assert_eq!(incident_of(silent, &open), Some(2));
+        assert_eq!(incident_of(silent, &open[..2]), None);
+        assert_eq!(
+            incident_of("source web-1 has several senders at the same time", &open),
+            Some(1)
+        );
+        assert_eq!(incident_of("server errors of web-10; look", &open), Some(3));
+        assert_eq!(incident_of("source web-10 is silent, its sender", &open), None);
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) fn of(headers: &HeaderMap) -> TimeZone {
     let mut pairs = cookies
         .flat_map(|text| text.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
-    let name = pairs.find_map(|(name, value)| (name == "zone").then(|| value.replace("%2F", "/")));
+    let name = pairs.find_map(|(name, value)| (name == "zone").then(|| decoded(value)));
     // A name is a path below the folder of zones.
     let name = name.filter(|name| {
         name.len() < 64
@@ -27,11 +27,28 @@ pub(crate) fn of(headers: &HeaderMap) -> TimeZone {
         .unwrap_or(TimeZone::UTC)
 }
 
+/// What `encodeURIComponent` made of a name of a zone: no other of its characters is escaped.
+fn decoded(value: &str) -> String {
+    value.replace("%2F", "/").replace("%2B", "+")
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn zone_is_that_of_the_cookie() {
+        let mut headers = HeaderMap::new();
+        for (text, name) in [
+            ("zone=Europe%2FBerlin", "Europe/Berlin"),
+            ("a=b; zone=Etc%2FGMT%2B5", "Etc/GMT+5"),
+        ] {
+            headers.insert(COOKIE, HeaderValue::from_static(text));
+            assert_eq!(of(&headers).iana_name(), Some(name), "{text}");
+        }
+    }
 
     #[test]
     fn zone_of_no_cookie_and_of_nonsense_is_utc() {

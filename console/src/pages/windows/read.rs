@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
@@ -11,7 +12,8 @@ use logferry_durable::RealDisk;
 use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError, SourceReach};
 use logferry_protocol::names::SourceId;
 use logferry_spool::Spool;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::grid::{DayFacts, GridDay};
 use super::window_view::WindowFacts;
@@ -25,6 +27,9 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks of a download that wait for the browser.
 const BLOCKS_WAITING: usize = 4;
+
+/// A browser that takes no block for so long gets no more: others wait for its turn.
+const SEND_WAIT: Duration = Duration::from_mins(1);
 
 /// All batches, gaps and sources of a day.
 pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Problem> {
@@ -171,6 +176,7 @@ pub(crate) async fn batch(state: &AppState, name: String) -> Result<Batch, Probl
 
 /// The lines of a batch as a stream: read on a thread of its own, no faster than the browser takes them.
 pub(crate) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream, Problem> {
+    let turn = state.download_turn().await?;
     let spool = Spool::new(RealDisk, state.host.data_dir());
     let length = batch.contents.bytes;
     let opened = blocking(move || Ok(spool.find_and_open(&batch)?)).await?;
@@ -180,16 +186,25 @@ pub(crate) async fn lines(state: &AppState, batch: Batch) -> Result<BlockStream,
         ));
     };
     let (send, receive) = mpsc::channel(BLOCKS_WAITING);
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = send_blocks(reader, length, &send) {
-            let _ = send.blocking_send(Err(error));
+        let _turn = turn;
+        let take = |block| {
+            let sending = async { send.send_timeout(block, SEND_WAIT).await };
+            runtime.block_on(sending).is_ok()
+        };
+        if let Err(error) = send_blocks(reader, length, |block| take(Ok(block))) {
+            take(Err(error));
         }
     });
-    Ok(BlockStream(receive))
+    Ok(BlockStream {
+        blocks: receive,
+        left: length,
+    })
 }
 
 /// Sends so many bytes; an error if there are fewer, so that a cut file is no whole download.
-fn send_blocks(reader: impl Read, length: u64, send: &Sender<io::Result<Bytes>>) -> io::Result<()> {
+fn send_blocks(reader: impl Read, length: u64, mut take: impl FnMut(Bytes) -> bool) -> io::Result<()> {
     let mut reader = reader.take(length);
     while reader.limit() > 0 {
         let mut block = vec![0; BLOCK_BYTES];
@@ -200,8 +215,8 @@ fn send_blocks(reader: impl Read, length: u64, send: &Sender<io::Result<Bytes>>)
             return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
         }
         block.truncate(read);
-        if send.blocking_send(Ok(Bytes::from(block))).is_err() {
-            // The browser went away.
+        if !take(Bytes::from(block)) {
+            // The browser went away, or takes nothing.
             return Ok(());
         }
     }
@@ -210,7 +225,11 @@ fn send_blocks(reader: impl Read, length: u64, send: &Sender<io::Result<Bytes>>)
 
 /// Blocks of a download.
 #[derive(Debug)]
-pub(crate) struct BlockStream(mpsc::Receiver<io::Result<Bytes>>);
+pub(crate) struct BlockStream {
+    blocks: mpsc::Receiver<io::Result<Bytes>>,
+    /// Bytes to come.
+    left: u64,
+}
 
 impl Body for BlockStream {
     type Data = Bytes;
@@ -220,21 +239,57 @@ impl Body for BlockStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let block = self.0.poll_recv(context);
-        block.map(|block| block.map(|block| block.map(Frame::data)))
+        self.blocks.poll_recv(context).map(|block| match block {
+            Some(Ok(block)) => {
+                self.left = self.left.saturating_sub(block.len() as u64);
+                Some(Ok(Frame::data(block)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            // An end without an error would make a part a whole download.
+            None if self.left > 0 => {
+                self.left = 0;
+                let text = "the browser took nothing for too long";
+                Some(Err(io::Error::new(ErrorKind::TimedOut, text)))
+            }
+            None => None,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_download_that_nobody_takes_ends_as_a_failed_one() {
+        let (mut calls, text) = (0, vec![b'x'; 3 * BLOCK_BYTES]);
+        let take = |_| {
+            calls += 1;
+            calls < 2
+        };
+        send_blocks(&text[..], 3 * BLOCK_BYTES as u64, take).expect("read");
+        assert_eq!(calls, 2, "nothing is read behind a block that is not taken");
+        for (left, is_whole) in [(4, true), (5, false)] {
+            let (send, blocks) = mpsc::channel(BLOCKS_WAITING);
+            send.try_send(Ok(Bytes::from_static(b"one\n"))).expect("room");
+            drop(send);
+            let body = BlockStream { blocks, left }.collect().await;
+            assert_eq!(body.is_ok(), is_whole);
+        }
+    }
 
     #[test]
     fn a_download_of_a_file_that_is_too_short_fails() {
-        let (send, mut receive) = mpsc::channel(BLOCKS_WAITING);
-        send_blocks(&b"one\ntwo\n"[..], 4, &send).expect("whole");
-        assert_eq!(receive.blocking_recv().expect("a block").expect("read"), "one\n");
-        let error = send_blocks(&b"one\n"[..], 8, &send).expect_err("cut");
+        let mut taken = Vec::new();
+        let mut take = |block| {
+            taken.push(block);
+            true
+        };
+        send_blocks(&b"one\ntwo\n"[..], 4, &mut take).expect("whole");
+        let error = send_blocks(&b"one\n"[..], 8, &mut take).expect_err("cut");
+        assert_eq!(taken[0], "one\n");
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(error.to_string().contains("4 bytes shorter"), "{error}");
     }

@@ -125,3 +125,23 @@ async fn cell_of_short_windows_opens_all_of_them() {
     assert!(page.contains("short_0_") && page.contains("short_5_"), "{page}");
     console.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_times_are_all_of_them_and_not_the_usual_ones() {
+    let mut host = RelayFixture::new();
+    host.count_day([SOURCE.to_owned()].into_iter());
+    let now = Timestamp::now();
+    let past = now - jiff::SignedDuration::from_hours(30 * 24);
+    let mut update = incident("busy", "gone", past);
+    update.incident.closed_at = Some(past);
+    let recorded = host.ledger.record_incidents(&[update], |_| None, &[], past);
+    recorded.expect("recorded");
+    let console = host.open_console().await;
+    for (path, usual, all) in [("numbers", 6, 144), ("alerts", 0, 1)] {
+        for (since, wanted) in [("", usual), ("?since=all", all)] {
+            let answer = console.send(get(&format!("/api/v1/{path}{since}"))).await.json();
+            assert_eq!(answer.as_array().map(Vec::len), Some(wanted), "{path}{since}");
+        }
+    }
+    console.stop().await;
+}

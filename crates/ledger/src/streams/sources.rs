@@ -100,6 +100,16 @@ pub struct SourceLineTotals {
 }
 
 impl Ledger {
+    /// The sources with this name in upper or lower case.
+    pub fn sources_named(&self, name: &SourceId) -> Result<Vec<SourceId>, LedgerError> {
+        self.read("look for a source", |sql| {
+            let mut query =
+                sql.prepare_cached("SELECT source FROM sources WHERE source = ?1 COLLATE NOCASE")?;
+            let named = query.query_map([name.as_str()], |row| row::text(row, "source"))?;
+            named.collect()
+        })
+    }
+
     /// All sources, in the order of their names.
     pub fn sources(&self) -> Result<Vec<SourceRecord>, LedgerError> {
         self.read("list sources", |sql| {

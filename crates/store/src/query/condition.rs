@@ -26,6 +26,8 @@ pub(crate) enum Condition {
     Log(ValuePattern),
     Level(ValuePattern),
     Status(RangeInclusive<u16>),
+    /// Lines of this batch whose first byte there is in this range.
+    Place(String, RangeInclusive<u64>),
     /// Any other field, by its name.
     Field(String, ValuePattern),
 }
@@ -74,7 +76,7 @@ impl Condition {
                 property::STATUS_CLASS,
                 &(range.start() / 100).to_string(),
             )],
-            Self::Field(..) | Self::Pattern(_) => Vec::new(),
+            Self::Field(..) | Self::Pattern(_) | Self::Place(..) => Vec::new(),
         }
     }
 

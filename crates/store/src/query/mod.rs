@@ -8,7 +8,7 @@ mod parse;
 mod text_term;
 mod value_pattern;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use regex::bytes::RegexBuilder;
 
@@ -33,7 +33,7 @@ impl Query {
     /// Reads a query. All its parts must be true of a line:
     ///
     /// - `word`: a whole word, in upper or lower case; `10.0.0.7` and `/api/orders` too, as one text.
-    /// - `"connection refused"`: this text, between borders of words.
+    /// - `"connection refused"`: this text, between borders of words. In it, `""` is a quote.
     /// - `word*`, `*word`, `*word*`: a word that begins, ends or goes on so.
     /// - `field:value`, `field:"a value"`, `path:/api/*`: a field of the line; also `source`, `group`, `log`, `level`, `status`.
     /// - `status:404`, `status:5xx`.
@@ -61,6 +61,14 @@ impl Query {
     pub fn add_field(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         self.terms.push(parse::field(name, value, false)?);
         Ok(())
+    }
+
+    /// Only lines of this batch whose first byte there is in this range.
+    pub fn add_place(&mut self, batch: &str, offsets: RangeInclusive<u64>) {
+        self.terms.push(QueryTerm {
+            is_negated: false,
+            condition: Condition::Place(batch.to_owned(), offsets),
+        });
     }
 
     /// Only lines in which the pattern matches.
@@ -122,6 +130,12 @@ impl Query {
     pub(crate) fn positive(&self) -> impl Iterator<Item = &Condition> {
         let positive = self.terms.iter().filter(|term| !term.is_negated);
         positive.map(|term| &term.condition)
+    }
+
+    /// Whether a line of this batch may be a hit.
+    pub(crate) fn may_be_in(&self, batch: &str) -> bool {
+        let mut positive = self.positive();
+        !positive.any(|condition| matches!(condition, Condition::Place(wanted, _) if wanted != batch))
     }
 
     /// Whether a line of this time may be a hit.

@@ -55,8 +55,11 @@ pub(super) fn without(part: &str) -> Result<Option<QueryTerm>, QueryError> {
 /// The next part and what is behind it. White space ends it, outside of quotes.
 fn split_part(text: &str) -> Result<(&str, &str), QueryError> {
     let mut is_quoted = false;
-    for (at, character) in text.char_indices() {
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
         match character {
+            // Within quotes two of them are one of the text.
+            '"' if is_quoted && characters.next_if(|(_, next)| *next == '"').is_some() => {}
             // In the middle of a word, a quote is a character like others.
             '"' if is_quoted || opens_quote(&text[..at]) => is_quoted = !is_quoted,
             _ if character.is_whitespace() && !is_quoted => return Ok((&text[..at], &text[at..])),
@@ -110,7 +113,8 @@ fn term(part: &str) -> Result<Option<QueryTerm>, QueryError> {
     }
     let (text, is_open) = without_stars(part);
     let is_phrase = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
-    let text = if is_phrase { &text[1..text.len() - 1] } else { text };
+    let phrase = is_phrase.then(|| without_doubled(&text[1..text.len() - 1]));
+    let text = phrase.as_deref().unwrap_or(text);
     if text.is_empty() {
         let every_line = is_open != (false, false) && !is_negated;
         let error = || QueryError(format!("`{part}` stands for nothing; write a word"));
@@ -140,6 +144,11 @@ fn text_condition(
     })
 }
 
+/// The text within quotes: `""` is a quote.
+fn without_doubled(text: &str) -> String {
+    text.replace("\"\"", "\"")
+}
+
 /// `"a value"*` without its quotes.
 fn unquoted(value: &str) -> String {
     let (text, is_open) = without_stars(value);
@@ -147,6 +156,7 @@ fn unquoted(value: &str) -> String {
         None => value.to_owned(),
         Some(text) => {
             let star = |is_open| if is_open { "*" } else { "" };
+            let text = without_doubled(text);
             format!("{}{text}{}", star(is_open.0), star(is_open.1))
         }
     }
@@ -201,6 +211,15 @@ mod tests {
                 vec!["text of 10", "text of 8", "text of 2"],
             ),
             ("it\"s \"*\"", vec!["text of 4", "text of 1"]),
+            ("\"a \"\"b\"\" c\" d", vec!["text of 7", "text of 1"]),
+            (
+                "path:\"//xmlrpc.php\" agent:\"a \"\"b\"\" c\" x:\"\"\"b\"\"\"",
+                vec![
+                    "path=Some(\"//xmlrpc.php\")",
+                    "agent=Some(\"a \\\"b\\\" c\")",
+                    "x=Some(\"\\\"b\\\"\")",
+                ],
+            ),
             ("größe:5 数量:7", vec!["größe=Some(\"5\")", "数量=Some(\"7\")"]),
             ("", vec![]),
         ] {

@@ -105,17 +105,19 @@ impl<'q> LineTests<'q> {
         self.first.is_none() && !self.of_context.is_empty()
     }
 
-    /// The lines of a frame that fulfil the conditions that need no byte of them, by their numbers.
-    pub(super) fn chosen(&self, meta: &FrameMeta) -> Vec<usize> {
+    /// The lines of a frame that may fulfil the conditions that need no byte of them, by their numbers. `meta` is without offsets:
+    /// what it has in their place is smaller by the bytes of the lines before, at most `raw_len`.
+    pub(super) fn chosen(&self, meta: &FrameMeta, raw_len: u32) -> Vec<usize> {
         let fulfils = |line: &LineMeta| {
             meta.origins.get(line.origin).is_some_and(|origin| {
-                self.fulfils_context(&LineContext {
+                let context = LineContext {
                     origin,
                     offset: line.offset,
                     time_ms: line.time_ms,
                     level: meta.level(line),
                     status: line.status,
-                })
+                };
+                self.may_fulfil_context(&context, raw_len.into())
             })
         };
         let lines = meta.lines.iter().enumerate().filter(|(_, line)| fulfils(line));
@@ -157,6 +159,11 @@ impl<'q> LineTests<'q> {
 
     /// Whether a line fulfils the conditions that need no byte of it.
     pub(super) fn fulfils_context(&self, context: &LineContext<'_>) -> bool {
+        self.may_fulfil_context(context, 0)
+    }
+
+    /// `further`: its offset may be larger by so much.
+    fn may_fulfil_context(&self, context: &LineContext<'_>, further: u64) -> bool {
         if !self.query.is_in_time(context.time_ms) {
             return false;
         }
@@ -168,6 +175,10 @@ impl<'q> LineTests<'q> {
                 .level
                 .is_some_and(|level| pattern.matches(level.as_bytes())),
             Condition::Status(range) => range.contains(&context.status),
+            Condition::Place(batch, offsets) => {
+                let (offset, last) = (context.offset, context.offset.saturating_add(further));
+                *batch == context.origin.batch && offset <= *offsets.end() && last >= *offsets.start()
+            }
             Condition::Text(_) | Condition::Pattern(_) | Condition::Field(..) => true,
         };
         self.of_context.iter().all(|term| is(term) != term.is_negated)

@@ -112,6 +112,9 @@ impl<'s, D: Disk> PageSearch<'s, D> {
     fn add_pieces(&mut self, batch: &'s UnindexedBatch) {
         let (min_ms, max_ms) = batch.times();
         let (name, end) = (batch.batch.name(), batch.batch.contents.bytes);
+        if !self.hits.query.may_be_in(&name) {
+            return;
+        }
         let pieces = self.parts_read.pieces(&name, batch.indexed, end).into_iter();
         let pieces = pieces.filter_map(|(from, to, rest)| Some((bound_of(rest, max_ms)?, from, to)));
         for (bound, from, to) in pieces.collect::<Vec<_>>() {
@@ -198,7 +201,7 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         let tests = &self.hits.tests;
         let by_meta = tests
             .begin_with_context()
-            .then_some(|meta: &FrameMeta| tests.chosen(meta));
+            .then_some(|meta: &FrameMeta| tests.chosen(meta, entry.raw_len));
         let wanted = |text: &[u8], chosen: Option<&[usize]>| {
             let found = match chosen {
                 Some(numbers) => tests.find_among(text, numbers),

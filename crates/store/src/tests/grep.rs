@@ -264,3 +264,25 @@ fn field_whose_value_is_escaped_in_the_line_is_found() {
         assert_eq!(hits.len(), 1, "{value}");
     }
 }
+
+#[test]
+fn lines_of_a_place_in_a_batch_are_found_and_no_others() {
+    let mut random = random(7);
+    let lines = lines(&mut random, 400);
+    let (disk, position) = store_of(&lines);
+    let searcher = searcher(&disk, position);
+    for line in lines.iter().step_by(37) {
+        for reach in [0, 300] {
+            let offsets = line.offset.saturating_sub(reach)..=line.offset + reach;
+            let mut query = Query::default();
+            query.add_place(&line.batch, offsets.clone());
+            let (hits, _) = hits_of(&searcher, &query, 7, None);
+            let mut found = ids(&hits);
+            let is_wanted = |it: &&TestLine| it.batch == line.batch && offsets.contains(&it.offset);
+            let mut wanted: Vec<_> = lines.iter().filter(is_wanted).map(TestLine::id).collect();
+            found.sort();
+            wanted.sort();
+            assert_eq!(found, wanted, "{} {reach}", line.id());
+        }
+    }
+}
