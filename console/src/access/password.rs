@@ -70,15 +70,10 @@ mod tests {
     }
 
     #[test]
-    fn endless_password_takes_no_time_whether_there_is_such_a_user_or_not() {
-        let kept = hash("correct horse").unwrap();
+    fn endless_password_is_wrong_before_it_is_hashed() {
         let endless = "x".repeat(LENGTH_MAX + 1);
-        let began = std::time::Instant::now();
-        // Two hundred hashes take seconds.
-        for _ in 0..100 {
-            assert!(!is_right(&endless, None) && !is_right(&endless, Some(&kept)));
-        }
-        assert!(began.elapsed() < std::time::Duration::from_millis(500));
+        let kept = hash(&endless).unwrap();
+        assert!(!is_right(&endless, Some(&kept)) && !is_right(&endless, None));
     }
 
     #[test]

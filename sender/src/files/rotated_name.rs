@@ -310,15 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_very_many_parts_is_judged_at_once() {
-        let start = std::time::Instant::now();
-        for name in [
-            format!("x{}", ".1".repeat(124)),
-            format!("x{}~", ".1".repeat(124)),
-        ] {
-            possible_live_names(&name);
-        }
-        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    fn a_name_with_very_many_parts_is_judged_like_any_other() {
+        let numbered = format!("x{}", ".1".repeat(124));
+        assert!(possible_live_names(&numbered).contains(&"x".to_owned()));
+        assert_eq!(possible_live_names(&format!("{numbered}~")), [""; 0]);
     }
 
     proptest! {

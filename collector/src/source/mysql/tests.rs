@@ -217,9 +217,7 @@ async fn rows_that_the_server_cannot_count_in_time_are_of_an_unknown_number() {
         ..settings(&server)
     };
     let mut slow = TableConnection::open(&settings).await.expect("connected");
-    let begun = Instant::now();
     assert_eq!(slow.count_unmarked("sent").await.expect("no error"), None);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let found = slow.unmarked("sent", 1).await.expect("the connection is well");
     assert_eq!(found.rows.len(), 1);
     slow.close().await;
