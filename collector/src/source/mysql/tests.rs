@@ -4,7 +4,7 @@ mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logferry_config::{MysqlSettings, Secret};
 use logferry_test_servers::{MARIADB_PASSWORD, MARIADB_USER, MariaDb};
