@@ -1,73 +1,24 @@
 //! A line by its id, and the lines before and after it in its batch: from the spool while the file is there, else from the store.
 
-use std::fmt;
 use std::io::Read;
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation, RealDisk};
 use logferry_ledger::{Batch, SourceLogs};
 use logferry_numbers::IndexReader;
 use logferry_spool::Spool;
-use logferry_store::{Hit, LineOrigin, ReadLines};
+use logferry_store::{LineOrigin, ReadLines};
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::around_in_store::in_store;
 use crate::error::SearchError;
+use crate::line_id::{BYTES_MAX, LineId, LinesAround};
 use crate::scope::{SearchedHost, index};
 
 /// Lines before and after, at most each.
 const LINES_MAX: usize = 500;
-/// Bytes before and after in which they are looked for. A line is at most as long as this.
-pub(crate) const BYTES_MAX: u64 = 2 << 20;
 /// A line without a time that is not in the store has that of a line before it; so many are looked at, as by a search.
 const TIME_LINES: usize = 50;
-
-/// The name of a line for ever: `<batch>@<offset>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LineId {
-    /// The batch's name, without `.log`.
-    pub batch: String,
-    /// Its first byte there.
-    pub offset: u64,
-}
-
-/// A text that names no line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this is no line's id; an id is BATCH@OFFSET, as `search --json` shows it")]
-pub struct LineIdError;
-
-impl FromStr for LineId {
-    type Err = LineIdError;
-
-    fn from_str(text: &str) -> Result<Self, LineIdError> {
-        let (batch, offset) = text.rsplit_once('@').ok_or(LineIdError)?;
-        // No file is found by it, but what it looks like is shown to people.
-        let is_plain = !batch.is_empty() && !batch.contains(|c: char| c.is_control() || c == '/');
-        let offset = offset.parse().ok().filter(|_| is_plain);
-        Ok(Self {
-            batch: batch.to_owned(),
-            offset: offset.ok_or(LineIdError)?,
-        })
-    }
-}
-
-impl fmt::Display for LineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.batch, self.offset)
-    }
-}
-
-/// A line with those around it, in the order of the batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LinesAround {
-    /// The lines before it.
-    pub before: Vec<Hit>,
-    /// The line itself.
-    pub line: Hit,
-    /// The lines after it.
-    pub after: Vec<Hit>,
-}
 
 /// The line of this id with up to so many before and after it; `None` if neither spool nor store have it. `goes_on`: asked now and
 /// then; false ends it with [`SearchError::Stopped`].

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use logferry_ledger::Batch;
 use logferry_store::{Hit, Query, SearchObserver, SearchPage, SearchProgress};
 
-use crate::around::{BYTES_MAX, LineId, LinesAround};
 use crate::error::SearchError;
+use crate::line_id::{BYTES_MAX, LineId, LinesAround};
 use crate::scope::{LineSelection, SearchScope, SearchedHost};
 
 /// Lines of one page of the store.
@@ -23,7 +23,7 @@ pub(crate) fn in_store(
     lines: usize,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<LinesAround>, SearchError> {
-    let search = PlaceSearch {
+    let search = OffsetSearch {
         host,
         batch,
         name: &id.batch,
@@ -60,15 +60,15 @@ pub(crate) fn in_store(
     Ok(Some(LinesAround { before, line, after }))
 }
 
-/// Looks for lines by their place in a batch.
-struct PlaceSearch<'a> {
+/// Looks for lines by their offsets in a batch.
+struct OffsetSearch<'a> {
     host: SearchedHost<'a>,
     batch: &'a Batch,
     name: &'a str,
     goes_on: &'a dyn Fn() -> bool,
 }
 
-impl PlaceSearch<'_> {
+impl OffsetSearch<'_> {
     /// The lines before an offset, and those behind it.
     fn around(
         &self,
@@ -92,7 +92,7 @@ impl PlaceSearch<'_> {
         Ok((before, after))
     }
 
-    /// The lines of these places that are nearest to an offset, in the order of the batch: up to so many on each side.
+    /// The lines at these offsets that are nearest to an offset, in the order of the batch: up to so many on each side.
     fn nearest(
         &self,
         offset: u64,
@@ -103,7 +103,7 @@ impl PlaceSearch<'_> {
         let mut query = Query::default();
         query.since_ms = times.map(|(since, _)| since);
         query.until_ms = times.map(|(_, until)| until);
-        query.add_place(self.name, offsets.clone());
+        query.add_offsets(self.name, offsets.clone());
         // The filters of frames have no batches, but sources.
         if query.add_field("source", self.batch.source.as_str()).is_err() {
             return Ok(Vec::new());
@@ -124,7 +124,7 @@ impl PlaceSearch<'_> {
         let mut kept: Vec<Hit> = Vec::new();
         loop {
             let scope = SearchScope::open(self.host, &selection)?;
-            let mut observer = PlaceObserver {
+            let mut observer = OffsetObserver {
                 lines: Vec::new(),
                 goes_on: self.goes_on,
                 is_stopped: false,
@@ -144,13 +144,13 @@ impl PlaceSearch<'_> {
 }
 
 /// Takes all lines, until whoever asked wants no more.
-struct PlaceObserver<'a> {
+struct OffsetObserver<'a> {
     lines: Vec<Hit>,
     goes_on: &'a dyn Fn() -> bool,
     is_stopped: bool,
 }
 
-impl SearchObserver for PlaceObserver<'_> {
+impl SearchObserver for OffsetObserver<'_> {
     fn hit(&mut self, hit: &Hit) -> bool {
         self.lines.push(hit.clone());
         true

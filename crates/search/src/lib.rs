@@ -10,12 +10,14 @@ mod around_in_store;
 mod error;
 mod hit_json;
 mod indexed_batches;
+mod line_id;
 mod pages;
 mod scope;
 
-pub use around::{LineId, LineIdError, LinesAround, lines_around};
+pub use around::lines_around;
 pub use error::SearchError;
 pub use hit_json::{GapJson, HitJson, time_text};
 pub use indexed_batches::IndexedBatches;
+pub use line_id::{LineId, LineIdError, LinesAround};
 pub use pages::SearchPages;
 pub use scope::{KeptIndex, LineSelection, SearchScope, SearchedHost, notes_of_logs};

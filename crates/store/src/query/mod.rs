@@ -64,7 +64,7 @@ impl Query {
     }
 
     /// Only lines of this batch whose first byte there is in this range.
-    pub fn add_place(&mut self, batch: &str, offsets: RangeInclusive<u64>) {
+    pub fn add_offsets(&mut self, batch: &str, offsets: RangeInclusive<u64>) {
         self.terms.push(QueryTerm {
             is_negated: false,
             condition: Condition::Place(batch.to_owned(), offsets),

@@ -275,7 +275,7 @@ fn lines_of_a_place_in_a_batch_are_found_and_no_others() {
         for reach in [0, 300] {
             let offsets = line.offset.saturating_sub(reach)..=line.offset + reach;
             let mut query = Query::default();
-            query.add_place(&line.batch, offsets.clone());
+            query.add_offsets(&line.batch, offsets.clone());
             let (hits, _) = hits_of(&searcher, &query, 7, None);
             let mut found = ids(&hits);
             let is_wanted = |it: &&TestLine| it.batch == line.batch && offsets.contains(&it.offset);
