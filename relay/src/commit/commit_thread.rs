@@ -189,7 +189,7 @@ impl<D: Disk> CommitThread<D> {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let chunks = self.collect(first.into_iter().chain(queue.try_iter()));
-            if !chunks.is_empty() || !self.early.is_empty() {
+            if !chunks.is_empty() || self.early.is_due(Instant::now()) {
                 self.stage(chunks);
             }
             // Whether or not the message about it has come: it may be behind chunks in the queue.

@@ -159,12 +159,13 @@ impl<D: Disk, R> Committer<D, R> {
             let key = (record.source.clone(), record.stream);
             self.streams.insert(key, StreamState::from_ledger(record, now));
         }
-        for batch in self.ledger.open_batches(&self.group)? {
-            if batch.contents.bytes == 0 {
-                // Opened by a round that did not become durable. Whoever comes next opens it again under the same name.
-                self.discard_empty(&batch)?;
-                continue;
-            }
+        let open = self.ledger.open_batches(&self.group)?;
+        let (empty, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|batch| batch.contents.bytes == 0);
+        for batch in empty {
+            // Opened by a round that did not become durable. Whoever comes next opens it again under the same name.
+            self.discard_empty(&batch)?;
+        }
+        for batch in open {
             match self.spool.cut_back(&batch)? {
                 OpenFile::Whole => {
                     let ends_inside_line = self.spool.ends_inside_line(&batch)?;
@@ -275,7 +276,8 @@ impl<D: Disk, R> Committer<D, R> {
         let may_be_behind = |stream: &StreamState| {
             stream.is_durable(durable) && stream.record.committed < header.range.start()
         };
-        if self.streams.get(key).is_none_or(may_be_behind)
+        if placed.arrival.may_look
+            && self.streams.get(key).is_none_or(may_be_behind)
             && let Some(record) = self.ledger.stream(&key.0, key.1)?
         {
             let state = StreamState::from_ledger(record, chunk.arrived);

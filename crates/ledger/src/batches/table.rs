@@ -97,10 +97,11 @@ impl Ledger {
         })
     }
 
-    /// Whether a batch's window has a part after it.
+    /// Whether a batch's window has a part after it, of the same group.
     pub fn has_later_part(&self, batch: &Batch) -> Result<bool, LedgerError> {
-        let query = "SELECT 1 FROM batches WHERE base_name = ?1 AND part > ?2 AND window_start = ?3 LIMIT 1";
-        let values = (&batch.base_name, batch.part, batch.window.start);
+        let query = "SELECT 1 FROM batches WHERE base_name = ?1 AND part > ?2 AND window_start = ?3 AND grp = ?4 LIMIT 1";
+        let group = batch.group.as_str();
+        let values = (&batch.base_name, batch.part, batch.window.start, group);
         Ok(self.find("find a part", query, values, |_| Ok(()))?.is_some())
     }
 
