@@ -132,7 +132,7 @@ fn a_sender_is_set_up_by_two_options_and_passes_check() {
 #[test]
 fn a_sender_with_a_collector_is_set_up_by_options() {
     let host = NewHost::new();
-    let state = host.shown("state");
+    let (state, log) = (host.shown("state"), host.shown("access.log"));
     let options = [
         "init",
         "sender",
@@ -141,6 +141,8 @@ fn a_sender_with_a_collector_is_set_up_by_options() {
         &state,
         "--relay",
         "http://127.0.0.1:1",
+        "--log",
+        &log,
         "--collect",
         "syslog=127.0.0.1:0",
         "--collect",

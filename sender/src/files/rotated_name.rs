@@ -313,7 +313,7 @@ mod tests {
     fn a_name_with_very_many_parts_is_judged_like_any_other() {
         let numbered = format!("x{}", ".1".repeat(124));
         assert!(possible_live_names(&numbered).contains(&"x".to_owned()));
-        assert_eq!(possible_live_names(&format!("{numbered}~")), [""; 0]);
+        assert!(!possible_live_names(&format!("{numbered}~")).contains(&"x".to_owned()));
     }
 
     proptest! {
