@@ -8,12 +8,11 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use logferry_config::GroupSettings;
-use logferry_durable::{DiskError, LockError, LockFile, RealDisk};
+use logferry_durable::{DiskError, LockError, LockFile, RealDisk, open_files_max};
 use logferry_ledger::{BatchState, Ledger, LedgerError};
 use logferry_protocol::names::GroupName;
 use logferry_spool::{RELAY_LOCK, Spool};
 use logferry_telemetry::{HealthEndpoint, HealthEndpointError, Metrics, Readiness};
-use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,11 +67,10 @@ pub enum RelayError {
     },
 }
 
-/// The batch files that each of so many groups may keep open: together an eighth of what this process may open (getrlimit(2)).
+/// The batch files that each of so many groups may keep open: together an eighth of what this process may open.
 /// Twice as many may be in each round that waits for its sync or is staged, and connections need the rest.
 fn files_of_a_group(groups: usize) -> usize {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(limit, _)| limit);
-    usize::try_from(limit).unwrap_or(usize::MAX) / 8 / groups.max(1)
+    open_files_max() / 8 / groups.max(1)
 }
 
 impl From<CommitError> for RelayError {

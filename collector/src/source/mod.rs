@@ -9,6 +9,7 @@ pub mod http;
 pub mod journal;
 mod listener;
 pub mod mysql;
+mod read_problem;
 mod record_memory;
 pub mod syslog;
 pub mod tcp;

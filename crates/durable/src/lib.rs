@@ -11,6 +11,7 @@
 mod content;
 mod lock;
 mod new_owner;
+mod open_files;
 mod real;
 mod sign_file;
 mod space;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
+pub use open_files::open_files_max;
 pub use real::{LinkOutcome, RealDisk, RealFile};
 pub use sign_file::SignFile;
 pub use space::{DiskSpace, disk_space};

@@ -173,16 +173,15 @@ fn end_of_lines(bytes: &[u8], at: usize, lines: usize, is_cut: bool) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use logferry_config::FormatsByLog;
     use logferry_ledger::{BatchState, Ledger};
-    use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+    use logferry_numbers::IndexDb;
     use logferry_store::{LineRecord, StoreWriter};
     use logferry_testkit::batches::{add_batch, new_batch, put_file};
     use tempfile::TempDir;
 
     use super::*;
+    use crate::testing::{host, record};
 
     /// A batch without a file, and a folder for its index.
     fn batch_of(text: &[u8]) -> (TempDir, Ledger, Batch) {
@@ -215,23 +214,7 @@ mod tests {
             writer.append(&record).expect("added");
         }
         let mut db = IndexDb::open_or_create(dir.path()).expect("an index");
-        let place = IndexedBatch {
-            bytes,
-            lines: 0,
-            is_read: false,
-        };
-        let mut change = IndexChange {
-            batches: [(batch.name(), place)].into(),
-            store_position: writer.sync(0).expect("synced").to_string(),
-            ..IndexChange::default()
-        };
-        let day = Duration::from_hours(24);
-        let kept = NumbersKept {
-            minutes: day,
-            hours: day,
-            gaps: day,
-        };
-        db.record(&mut change, kept, 1_795_227_700).expect("recorded");
+        record(&mut db, batch, bytes, writer.sync(0).expect("synced"));
     }
 
     /// The offsets and times of the lines before, of the line, and of those after it.
@@ -241,14 +224,7 @@ mod tests {
         lines: usize,
     ) -> Result<Option<Vec<(u64, i64)>>, SearchError> {
         let formats = FormatsByLog::default();
-        let host = SearchedHost {
-            ledger,
-            data_dir: dir.path(),
-            store_dir: Some(dir.path()),
-            formats: &formats,
-            configuration: "x",
-            kept: None,
-        };
+        let host = host(ledger, dir.path(), &formats);
         let id = LineId {
             batch: batch.name(),
             offset,

@@ -13,6 +13,8 @@ mod indexed_batches;
 mod line_id;
 mod pages;
 mod scope;
+#[cfg(test)]
+mod testing;
 
 pub use around::lines_around;
 pub use error::SearchError;

@@ -293,31 +293,11 @@ fn filter_of(ledger: &Ledger, selection: &LineSelection) -> Result<BatchFilter, 
 #[cfg(test)]
 mod tests {
     use logferry_ledger::BatchState;
-    use logferry_numbers::{IndexChange, IndexDb, IndexedBatch, NumbersKept};
+    use logferry_numbers::IndexDb;
     use logferry_testkit::batches::{add_batch, commit, new_batch};
 
     use super::*;
-
-    /// The indexer has read so many bytes of a batch.
-    fn record(db: &mut IndexDb, batch: &Batch, bytes: u64, position: StorePosition) {
-        let place = IndexedBatch {
-            bytes,
-            lines: bytes / 2,
-            is_read: false,
-        };
-        let mut change = IndexChange {
-            batches: [(batch.name(), place)].into(),
-            store_position: position.to_string(),
-            ..IndexChange::default()
-        };
-        let day = std::time::Duration::from_hours(24);
-        let kept = NumbersKept {
-            minutes: day,
-            hours: day,
-            gaps: day,
-        };
-        db.record(&mut change, kept, 1_795_227_700).expect("recorded");
-    }
+    use crate::testing::{host, record};
 
     #[test]
     fn names_are_in_upper_or_lower_case_as_in_a_query() {
@@ -334,12 +314,8 @@ mod tests {
         let formats = FormatsByLog::default();
         let found = |source: Option<&str>, group: Option<String>| {
             let host = SearchedHost {
-                ledger: &ledger,
-                data_dir: dir.path(),
                 store_dir: None,
-                formats: &formats,
-                configuration: "x",
-                kept: None,
+                ..host(&ledger, dir.path(), &formats)
             };
             let selection = LineSelection {
                 source: source.map(|source| source.parse().expect("a source")),
@@ -378,15 +354,11 @@ mod tests {
         let (indexed, formats) = (IndexedBatches::default(), FormatsByLog::default());
         let left = |ledger: &Ledger| -> Vec<u64> {
             let host = SearchedHost {
-                ledger,
-                data_dir: dir.path(),
-                store_dir: Some(dir.path()),
-                formats: &formats,
-                configuration: "x",
                 kept: Some(KeptIndex {
                     reader: &reader,
                     indexed: &indexed,
                 }),
+                ..host(ledger, dir.path(), &formats)
             };
             let scope = SearchScope::open(host, &LineSelection::default()).expect("opened");
             scope.unindexed.iter().map(|part| part.indexed).collect()

@@ -27,6 +27,11 @@ impl Window {
         self.start.saturating_add(i64::from(self.seconds))
     }
 
+    /// The start of the first window from a time on, in a row of windows as long as this one, of which it is one.
+    pub fn first_start_from(self, time: i64) -> i64 {
+        time + (self.start - time).rem_euclid(i64::from(self.seconds.max(1)))
+    }
+
     /// Its first second, in local time of its lines.
     pub fn local_start(self) -> DateTime {
         // A line has a year of four digits, and jiff has all of those at every offset.
@@ -57,6 +62,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_row_of_windows_goes_on_before_and_after_a_known_one() {
+        let window = Window {
+            start: 1000,
+            seconds: 600,
+            utc_offset: 0,
+        };
+        for (time, start) in [(1000, 1000), (1001, 1600), (999, 1000), (-1, 400), (-200, -200)] {
+            assert_eq!(window.first_start_from(time), start, "{time}");
+        }
+    }
 
     fn label(window: Window) -> String {
         window_label(window.local_start(), window.seconds)

@@ -152,8 +152,7 @@ impl ManifestWriter {
             .chain(pending.keys().copied())
             .collect();
         let step = i64::from(latest.seconds.max(1));
-        let first = from.as_second();
-        let mut start = first + (latest.start - first).rem_euclid(step);
+        let mut start = latest.first_start_from(from.as_second());
         let mut empty = Vec::new();
         while start + step <= now.as_second() && empty.len() < EMPTY_MAX {
             let window = Window { start, ..*latest };

@@ -58,22 +58,22 @@ pub(crate) fn check_windows(facts: &SummaryFacts, zone: &TimeZone) -> Vec<Window
     let shortest = known
         .filter(|window| window.seconds > 0)
         .min_by_key(|window| window.seconds);
-    let Some(Window { start, seconds, .. }) = shortest else {
+    let Some(shortest) = shortest else {
         return Vec::new();
     };
-    let length = i64::from(seconds);
+    let length = i64::from(shortest.seconds);
     let mut windows: BTreeMap<i64, LineTotals> = BTreeMap::new();
     for batch in &facts.batches {
         windows.entry(batch.window.start).or_default().add(batch);
     }
-    add_empty(&mut windows, &facts.period, (start, length));
+    add_empty(&mut windows, &facts.period, shortest);
     let reached: BTreeMap<_, _> = facts.progress.iter().map(|it| (&it.source, it.reached)).collect();
     windows
         .into_iter()
         .map(|(start, totals)| {
             let window = Window {
                 start,
-                seconds,
+                seconds: shortest.seconds,
                 utc_offset: 0,
             };
             let behind = facts.sources.iter().filter(|source| {
@@ -91,9 +91,12 @@ pub(crate) fn check_windows(facts: &SummaryFacts, zone: &TimeZone) -> Vec<Window
 
 /// Adds the windows without lines, on the grid of one with lines. The grid does not begin with the period where the host of the log
 /// has another time zone. Where it meets windows of another grid, those are the true ones.
-fn add_empty(windows: &mut BTreeMap<i64, LineTotals>, period: &SummaryPeriod, (known, length): (i64, i64)) {
-    let (from, end) = (period.start.as_second(), period.end.as_second());
-    let first = from + (known - from).rem_euclid(length);
+fn add_empty(windows: &mut BTreeMap<i64, LineTotals>, period: &SummaryPeriod, known: Window) {
+    let (first, length) = (
+        known.first_start_from(period.start.as_second()),
+        i64::from(known.seconds),
+    );
+    let end = period.end.as_second();
     let starts = std::iter::successors(Some(first), |start| Some(start + length));
     let empty: Vec<_> = starts
         .take_while(|start| *start < end)

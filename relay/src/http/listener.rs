@@ -191,9 +191,6 @@ impl HttpContext {
 /// Waits for one of the group's places. Meanwhile idle connections end, one after the other.
 async fn place<'a>(places: &'a Semaphore, peer_slots: &PeerSlots) -> Option<SemaphorePermit<'a>> {
     loop {
-        if let Ok(place) = places.try_acquire() {
-            return Some(place);
-        }
         peer_slots.end_idle(Instant::now());
         if let Ok(place) = tokio::time::timeout(PLACE_LOOK, places.acquire()).await {
             // It is never closed.

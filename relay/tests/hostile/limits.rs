@@ -96,14 +96,22 @@ async fn next_response(stream: &mut TcpStream, inode: u64) -> HttpResponse {
     HttpResponse::only(&received)
 }
 
-#[tokio::test]
-async fn while_a_connection_waits_a_busy_one_ends_with_its_response() {
+/// A relay with places for two connections, and those, which have sent a chunk and stay open.
+async fn two_places_taken() -> (TestRelay, [TcpStream; 2]) {
     let mut site = TestRelay::new();
     site.start("", &limits(2)).await;
-    let mut busy = [site.connect().await, site.connect().await];
-    for stream in &mut busy {
-        assert_eq!(next_response(stream, 1).await.status, 200);
+    let mut taken = [site.connect().await, site.connect().await];
+    for stream in &mut taken {
+        let response = next_response(stream, 1).await;
+        assert_eq!(response.status, 200);
+        assert!(!response.head.contains("connection: close"));
     }
+    (site, taken)
+}
+
+#[tokio::test]
+async fn while_a_connection_waits_a_busy_one_ends_with_its_response() {
+    let (site, mut busy) = two_places_taken().await;
     let waiting = site.connect().await;
     let waiting = tokio::spawn(async move { exchange(waiting, &chunk(3, LINES, "")).await });
     let [first, second] = &mut busy;
@@ -128,13 +136,7 @@ async fn while_a_connection_waits_a_busy_one_ends_with_its_response() {
 
 #[tokio::test]
 async fn while_a_connection_waits_an_idle_one_ends() {
-    let mut site = TestRelay::new();
-    site.start("", &limits(2)).await;
-    let mut idle = [site.connect().await, site.connect().await];
-    for stream in &mut idle {
-        let response = next_response(stream, 1).await;
-        assert!(!response.head.contains("connection: close"));
-    }
+    let (site, _idle) = two_places_taken().await;
     let (third, chunk) = (site.connect().await, chunk(3, LINES, ""));
     let answer = tokio::time::timeout(SOON, exchange(third, &chunk))
         .await

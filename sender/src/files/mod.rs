@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use logferry_config::LogSettings;
+use logferry_durable::open_files_max;
 use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::{FINGERPRINT_SPAN, FileKey, Offset};
-use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::files::discovery::LogPatterns;
@@ -29,9 +29,6 @@ use crate::files::open_writers::{WrittenFiles, written_files};
 use crate::files::path_check::PathFinding;
 
 pub(crate) use self::rotated_name::without_compression;
-
-/// How many files a process may commonly have open, if this cannot be found out.
-const DEFAULT_LIMIT: u64 = 1024;
 
 /// The part of `stat(2)` that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,8 +186,7 @@ impl FileSystem for RealFileSystem {
     }
 
     fn handle_limit(&self) -> usize {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(DEFAULT_LIMIT, |(limit, _)| limit);
-        usize::try_from(limit).unwrap_or(usize::MAX)
+        open_files_max()
     }
 
     fn check_pattern(&self, pattern: &str) -> Vec<PathFinding> {

@@ -39,9 +39,10 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlots, ListenerSlot, RenewalProblem, SHUTDOWN_TIMEOUT, ServerCertificates, SlottedStream,
-    accept, handshake, listen, renew,
+    ConnectionSlots, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, SlottedStream, accept, handshake,
+    listen, renew,
 };
+use crate::source::read_problem::ReadProblem;
 use crate::source::{SourceContext, SourceError};
 
 /// How long the head of a request may take, and how long a connection may be idle.
@@ -89,7 +90,7 @@ async fn serve(
         Arc::new(ConnectionSlots::new(settings.max_connections)),
     );
     let mut connections = JoinSet::new();
-    let (mut tls_problem, mut keys_problem) = (RenewalProblem::default(), RenewalProblem::default());
+    let (mut tls_problem, mut keys_problem) = (ReadProblem::default(), ReadProblem::default());
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     status.running();
     loop {
@@ -132,7 +133,7 @@ pub(crate) fn wrong_keys(path: &Path) -> Option<String> {
     ClientKeys::load(path).err().map(|error| error.to_string())
 }
 
-fn renew_keys(context: &PostContext, problem: &mut RenewalProblem) {
+fn renew_keys(context: &PostContext, problem: &mut ReadProblem) {
     let renewed = context.keys.as_ref().map_or(Ok(false), ClientKeys::renew);
     if matches!(renewed, Ok(true)) {
         tracing::info!(source = %context.source.name, "the changed keys are in use");

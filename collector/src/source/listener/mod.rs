@@ -27,6 +27,7 @@ pub(crate) use self::tls::{ServerCertificates, handshake, wrong_certificate};
 use self::connection::{Client, serve_client};
 use crate::record::Record;
 use crate::source::framing::{Framing, RawRecord};
+use crate::source::read_problem::ReadProblem;
 use crate::source::{SourceContext, SourceError};
 
 /// How long running appends may take when the source stops.
@@ -84,7 +85,7 @@ pub(crate) async fn serve_clients(
     let tls = tls.transpose()?;
     let slots = Arc::new(ConnectionSlots::new(settings.max_connections));
     let mut connections = JoinSet::new();
-    let mut problem = RenewalProblem::default();
+    let mut problem = ReadProblem::default();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     context.status.running();
     loop {
@@ -135,27 +136,8 @@ pub(crate) async fn accept(
     Ok((stream, peer, slot))
 }
 
-/// What is wrong with a file that is read again and again. It is logged once, until it changes.
-#[derive(Debug, Default)]
-pub(crate) struct RenewalProblem(Option<String>);
-
-impl RenewalProblem {
-    /// Whether the problem was logged: there is one, and it was another before.
-    pub(crate) fn note(&mut self, problem: Option<String>, context: &SourceContext) -> bool {
-        let is_new = problem.is_some() && problem != self.0;
-        if let Some(text) = &problem {
-            context.status.problem(text.as_str());
-            if is_new {
-                tracing::warn!(source = %context.name, "source {}: {text}", context.name);
-            }
-        }
-        self.0 = problem;
-        is_new
-    }
-}
-
 /// Reads the certificate again. Its last problem is in `problem`.
-pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext, problem: &mut RenewalProblem) {
+pub(crate) fn renew(tls: Option<&ServerCertificates>, context: &SourceContext, problem: &mut ReadProblem) {
     let renewed = tls.map_or(Ok(false), ServerCertificates::renew);
     if matches!(renewed, Ok(true)) {
         tracing::info!(source = %context.name, "the renewed certificate is in use");

@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{RenewalProblem, ServerCertificates};
+use super::ServerCertificates;
 use crate::capture::testing::MemoryCapture;
+use crate::source::read_problem::ReadProblem;
 use crate::source::tcp;
 use crate::source::testing::{Certificates, context, until};
 use crate::source::{SourceContext, SourceError};
@@ -277,7 +278,7 @@ async fn port_that_is_taken_is_named() {
 #[tokio::test]
 async fn file_that_cannot_be_used_is_logged_once_until_it_changes() {
     let (context, _kept) = context(None);
-    let mut problem = RenewalProblem::default();
+    let mut problem = ReadProblem::default();
     let mut note = |text: Option<&str>| problem.note(text.map(str::to_owned), &context);
     let noted = [Some("a"), Some("a"), Some("b"), None, Some("b")].map(&mut note);
     assert_eq!(noted, [true, false, true, false, true]);

@@ -15,7 +15,7 @@ use super::record::record;
 use crate::capture::Refused;
 use crate::line_record::fit;
 use crate::record::Record;
-use crate::source::listener::RenewalProblem;
+use crate::source::read_problem::ReadProblem;
 use crate::source::{SourceContext, SourceError};
 
 /// How often files are looked at.
@@ -83,7 +83,7 @@ pub(super) async fn follow(
 ) -> Result<(), SourceError> {
     let mut logs = EventLogs::of_position(context.capture.position().as_ref());
     let mut files: BTreeMap<PathBuf, EventFile> = BTreeMap::new();
-    let mut unreadable = RenewalProblem::default();
+    let mut unreadable = ReadProblem::default();
     while !context.shutdown.is_cancelled() {
         let pattern = settings.path.clone();
         let FoundEventFiles { stamps: found, error } =
