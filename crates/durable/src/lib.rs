@@ -219,6 +219,10 @@ pub trait DiskFile: Clone + Send + 'static {
     /// once. So the caller must cut the file back, open it again and write again; clones of this one only fail.
     fn sync(&mut self) -> Result<(), DiskError>;
 
+    /// Lets the disk begin to write a backlog's bytes, so that less is left for [`Self::sync`]. It makes nothing durable, and
+    /// waits for nothing.
+    fn begin_sync(&mut self) {}
+
     /// Cuts the file to `len` bytes and syncs it.
     fn truncate(&mut self, len: u64) -> Result<(), DiskError>;
 

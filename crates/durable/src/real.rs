@@ -380,8 +380,8 @@ impl Disk for RealDisk {
 }
 
 impl RealFile {
-    /// Gives the page cache of all whole pages back (`posix_fadvise(2)`; pages that are not on disk yet stay, and are begun to be
-    /// written: those of the next round).
+    /// Gives the page cache of all whole pages back (`posix_fadvise(2)`). Pages that are not on disk yet stay, and the disk begins
+    /// to write them.
     ///
     /// A backlog is not read again soon, and would push out pages that others need. The next append then reuses the pages
     /// just freed, which are still in the CPU cache. This saves a third of the relay's CPU time.
@@ -425,6 +425,12 @@ impl DiskFile for RealFile {
             self.drop_cached();
         }
         Ok(())
+    }
+
+    fn begin_sync(&mut self) {
+        if self.unsynced.load(Ordering::Relaxed) >= BACKLOG_BYTES {
+            self.drop_cached();
+        }
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {

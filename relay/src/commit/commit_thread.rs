@@ -250,6 +250,7 @@ impl<D: Disk> CommitThread<D> {
             return send(wait_replies(replies.chain(self.early.give_up()), reason));
         }
         let arrivals = self.early.join(chunks, Instant::now());
+        self.committer.open.begins_sync = !self.scheduler.others_have_small_rounds();
         let staged = self.committer.stage(arrivals);
         self.early.keep(staged.early);
         self.round_failed(staged.replies);

@@ -5,6 +5,7 @@
 //! - While another group has small rounds, a group's rounds are limited to [`SHARED_ROUND_BYTES`], so that a sync waits
 //!   for one such round at most. Otherwise a round may be larger.
 //! - Before each of its syncs, a large round waits for the small rounds that are running.
+//! - Only while no other group has small rounds may the disk write lines before the sync of their round.
 //!
 //! Invariants: a small round never waits. A large round waits only for rounds that began before it asked, so it continues
 //! however many follow. Two large rounds never wait for each other. A group's rounds end in the order in which they began: so
@@ -60,15 +61,20 @@ impl DiskScheduler {
     }
 
     pub(crate) fn max_round_bytes(&self, slot: GroupSlot, now: Instant) -> usize {
-        let has_small = |group: &GroupRounds| {
-            let is_recent = |at: Instant| now.saturating_duration_since(at) < SMALL_ROUND_MEMORY;
-            group.running.iter().any(|round| round.is_small) || group.last_small.is_some_and(is_recent)
-        };
-        if self.others(slot).any(has_small) {
+        if self.others_have_small_rounds(slot, now) {
             SHARED_ROUND_BYTES
         } else {
             ROUND_BYTES
         }
+    }
+
+    /// Whether another group has small rounds now, or is likely to have the next soon.
+    pub(crate) fn others_have_small_rounds(&self, slot: GroupSlot, now: Instant) -> bool {
+        let has_small = |group: &GroupRounds| {
+            let is_recent = |at: Instant| now.saturating_duration_since(at) < SMALL_ROUND_MEMORY;
+            group.running.iter().any(|round| round.is_small) || group.last_small.is_some_and(is_recent)
+        };
+        self.others(slot).any(has_small)
     }
 
     /// A round without bytes has nothing to sync, so it does not count.
@@ -154,6 +160,12 @@ impl SharedDiskScheduler {
 impl GroupScheduler {
     pub(crate) fn max_round_bytes(&self) -> usize {
         self.shared.lock().max_round_bytes(self.slot, Instant::now())
+    }
+
+    pub(crate) fn others_have_small_rounds(&self) -> bool {
+        self.shared
+            .lock()
+            .others_have_small_rounds(self.slot, Instant::now())
     }
 
     pub(crate) fn begin(&self, bytes: usize) -> RoundGuard {

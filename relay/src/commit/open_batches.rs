@@ -106,6 +106,8 @@ pub(crate) struct OpenBatches<D: Disk> {
     /// The current part of each window, which lines are appended to.
     current: HashMap<BatchKey, BatchId>,
     files: FileLimit<D::File>,
+    /// Whether the disk begins to write lines before the sync of their round. The outcome does not depend on it.
+    pub(crate) begins_sync: bool,
 }
 
 /// Spool, ledger, and the stream whose lines are appended.
@@ -124,6 +126,7 @@ impl<D: Disk> OpenBatches<D> {
             batches: HashMap::new(),
             current: HashMap::new(),
             files: FileLimit::default(),
+            begins_sync: false,
         }
     }
 

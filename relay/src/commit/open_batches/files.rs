@@ -97,6 +97,9 @@ impl<D: Disk> OpenBatches<D> {
         open.last_append = open.last_append.max(lines.arrived.steady);
         open.ends_inside_line = !lines.bytes.ends_with(b"\n");
         file.append(lines.bytes)?;
+        if self.begins_sync {
+            file.begin_sync();
+        }
         Ok(())
     }
 
