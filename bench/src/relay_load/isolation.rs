@@ -41,8 +41,9 @@ pub(crate) fn isolation(
             commits.percentile_since(&before, 99.0),
             milliseconds(percentile(&times, 50)),
             milliseconds(percentile(&times, 99)),
+            milliseconds(percentile(&times, 100)),
         ]);
-        syncs.push([50, 99].map(|percent| milliseconds(percentile(&syncs_only, percent))));
+        syncs.push([50, 99, 100].map(|percent| milliseconds(percentile(&syncs_only, percent))));
     }
     testbed.finish(writer.written())?;
     let mut text = format!(
@@ -55,6 +56,7 @@ pub(crate) fn isolation(
         "commit, p99, ms",
         "line to durable, p50, ms",
         "line to durable, p99, ms",
+        "line to durable, worst, ms",
     ];
     let mut line = |name, times: [Option<&f64>; 2], target| {
         let [alone, beside] = times.map(|time| time.copied().unwrap_or(f64::NAN));
@@ -71,6 +73,7 @@ pub(crate) fn isolation(
     for (row, name) in [
         "program that only syncs, p50, ms",
         "program that only syncs, p99, ms",
+        "program that only syncs, worst, ms",
     ]
     .into_iter()
     .enumerate()
