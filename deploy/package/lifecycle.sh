@@ -82,6 +82,23 @@ name_shadowing_units() {
     [ ! -f "$file" ] || say "$file is used in place of the package's timer; delete it, then run systemctl daemon-reload"
 }
 
+# Whether the new version accepts the configuration of a unit that runs. accepts UNIT ROLE
+#
+# A reload asks it inside of the unit: with the variables, user and sandbox that the role has, and that this script has not. A reload that
+# fails changes nothing, and one that does not is followed by the restart. A unit that was copied by hand may have another one.
+accepts() {
+    case $(systemctl show --property=ExecReload "$1.service" 2>/dev/null) in
+    *"check --for $2"*)
+        asked=$(date +%s)
+        systemctl reload "$1.service" 2>/dev/null && return
+        journalctl --sync 2>/dev/null || true
+        journalctl --quiet --no-pager --output=cat --lines=20 --since="@$asked" --unit="$1.service" 2>/dev/null || true
+        return 1
+        ;;
+    *) /usr/bin/logferry check --for "$2" 2>&1 ;;
+    esac
+}
+
 # Restarts the roles that run. One whose configuration the new version does not accept runs on with the old program: a restart
 # would only stop it.
 restart_running() {
@@ -94,11 +111,11 @@ restart_running() {
         systemctl --quiet is-active "$unit.service" 2>/dev/null || continue
         role=${unit#logferry-}
         [ "$role" != logferry ] || role=run
-        if reason=$(/usr/bin/logferry check --for "$role" 2>&1); then
+        if reason=$(accepts "$unit" "$role"); then
             accepted="$accepted $unit.service"
         else
             say "$unit runs on with the program from before the upgrade, as version $VERSION does not accept its configuration:"
-            printf "%s\n" "$reason" >&2
+            printf '%s\n' "${reason:-journalctl --unit $unit has the reason}" >&2
             say "Correct it, then run systemctl restart $unit"
         fi
     done
