@@ -45,15 +45,11 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     RealDisk.create_dir_all(&waiting)?;
     let no_ledger = || BackupError::OtherLedger(backup.to_owned());
     copy_file(&backup.join(FILE_NAME), &waiting.join(FILE_NAME))?.ok_or_else(no_ledger)?;
-    let batches = {
-        let mut ledger = Ledger::open(&waiting)?;
-        if ledger.id()?.to_string() != manifest.ledger {
-            return Err(no_ledger());
-        }
-        ledger.note_restore(manifest.made_at, now)?;
-        ledger.batches(&BatchFilter::default())?
-        // The last connection ends here, which writes SQLite's log back to the file and removes it.
-    };
+    let ledger = Ledger::open(&waiting)?;
+    if ledger.id()?.to_string() != manifest.ledger {
+        return Err(no_ledger());
+    }
+    let batches = note_and_close(ledger, manifest.made_at, now)?;
     // 2. The batches that it names.
     let mut report = RestoreReport {
         manifest,
@@ -78,6 +74,14 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     RealDisk.rename(&waiting.join(FILE_NAME), &data_dir.join(FILE_NAME))?;
     let _ = std::fs::remove_dir(&waiting);
     Ok(report)
+}
+
+/// Notes the restore, and returns the ledger's batches. All of it is in the one file then, which is moved without the others.
+fn note_and_close(mut ledger: Ledger, made_at: Timestamp, now: Timestamp) -> Result<Vec<Batch>, BackupError> {
+    ledger.note_restore(made_at, now)?;
+    let batches = ledger.batches(&BatchFilter::default())?;
+    ledger.close()?;
+    Ok(batches)
 }
 
 /// A data folder without a ledger, its write-ahead log, a file of the spool, or a restore that was interrupted.
