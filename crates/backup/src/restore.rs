@@ -20,7 +20,7 @@ const WAITING: &str = "restoring";
 pub struct RestoreReport {
     /// What the backup was of.
     pub manifest: BackupManifest,
-    /// Files that were restored, and their bytes.
+    /// Files that were restored.
     pub files: u64,
     /// Bytes of these files.
     pub bytes: u64,
@@ -129,11 +129,34 @@ fn restore_batch(
             let expected = batch.contents.bytes;
             fault(format!("its file has {bytes} bytes, the ledger has {expected}"));
         }
-        Some(FileFault::Content { .. } | FileFault::Missing) => {
+        Some(FileFault::Content { .. }) => {
             fault("its file has other bytes than the ledger says (CRC-32C)".to_owned());
+        }
+        Some(FileFault::Missing) => {
+            fault("its file vanished while it was restored; do not touch the backup or the data folder meanwhile".to_owned());
         }
     }
     report.files += 1;
     report.bytes += bytes;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_is_not_in_the_ledgers_own_file_is_an_error() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        // What keeps SQLite from merging its log.
+        let other = Ledger::open(dir.path()).expect("a ledger");
+        let now = Timestamp::UNIX_EPOCH;
+        let closed = note_and_close(ledger, now, now);
+        assert!(matches!(closed, Err(BackupError::Ledger(_))), "{closed:?}");
+        drop(other);
+        let ledger = Ledger::open(dir.path()).expect("a ledger");
+        note_and_close(ledger, now, now).expect("nobody else has it open");
+        assert!(!dir.path().join("ledger.db-wal").exists());
+    }
 }
