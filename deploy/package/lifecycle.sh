@@ -47,6 +47,8 @@ refuse_newer_ledger() {
     fi
 }
 
+make_group() { getent group "$1" >/dev/null || groupadd --system "$1"; }
+
 # The users and groups of sysusers.d/logferry.conf. Where systemd-sysusers is missing, useradd makes the same ones.
 make_users() {
     if command -v systemd-sysusers >/dev/null; then
@@ -54,7 +56,8 @@ make_users() {
         return
     fi
     sed -n 's/^u \([^ ]*\) - "\(.*\)" \(.*\)/\1:\2:\3/p' "$USERS" | while IFS=: read -r user comment home; do
-        getent passwd "$user" >/dev/null || useradd --system --user-group --comment "$comment" --home-dir "$home" \
+        make_group "$user"
+        getent passwd "$user" >/dev/null || useradd --system --gid "$user" --comment "$comment" --home-dir "$home" \
             --no-create-home --shell /usr/sbin/nologin "$user"
     done
     sed -n 's/^m //p' "$USERS" | while read -r user group; do
