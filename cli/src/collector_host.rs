@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::output::exit::{Failure, Result};
 use crate::output::list::{fitting, last_of, list};
-use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
+use crate::role_process::{ProcessAccount, RoleProcess, is_alive, no_account};
 
 /// An error is shown as what needs a look for so long after it was.
 const ERROR_SHOWN: Duration = Duration::from_hours(1);
@@ -162,25 +162,10 @@ fn problems(
     state_dir: &Path,
     now: Timestamp,
 ) -> Vec<String> {
-    let dir = state_dir.display();
     let Some(state) = state else {
-        return vec![format!(
-            "there is no status.json in {dir}: the collector has never run here, or may not write there; start it with \
-             `systemctl start logferry-collector`, and see `journalctl -u logferry-collector`"
-        )];
+        return vec![no_account("collector", state_dir)];
     };
-    let written = ago(state.written_at, now);
-    let process = match process {
-        RoleProcess::Running => None,
-        RoleProcess::Stopped => Some(format!(
-            "the collector does not run; what is shown here is what it said {written}; `systemctl start logferry-collector` \
-             starts it"
-        )),
-        RoleProcess::Unknown => Some(format!(
-            "the collector runs, but last wrote to {dir} {written}: the folder is not writable, or the collector hangs; see \
-             `journalctl -u logferry-collector`"
-        )),
-    };
+    let process = process.problem("collector", state_dir, age(state.written_at, now));
     let sources = state
         .sources
         .iter()

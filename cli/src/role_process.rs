@@ -1,8 +1,10 @@
 //! Whether a role of this host runs, by the account that it writes into its state folder.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use logferry_text::duration;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -50,6 +52,30 @@ impl RoleProcess {
             (false, _) => Self::Unknown,
         }
     }
+
+    /// What a person should look at: that the role does not run, or hangs. `age`: how old its account in `dir` is.
+    pub(crate) fn problem(self, role: &str, dir: &Path, age: Duration) -> Option<String> {
+        let (dir, written) = (dir.display(), duration(age));
+        match self {
+            Self::Running => None,
+            Self::Stopped => Some(format!(
+                "the {role} does not run; what is shown here is what it said {written} ago; `systemctl start logferry-{role}` starts it"
+            )),
+            Self::Unknown => Some(format!(
+                "the {role} runs, but last wrote to {dir} {written} ago: the folder is not writable, or the {role} hangs; see \
+                 `journalctl -u logferry-{role}`"
+            )),
+        }
+    }
+}
+
+/// What a person should look at if the role has no account in its folder.
+pub(crate) fn no_account(role: &str, dir: &Path) -> String {
+    format!(
+        "there is no status.json in {}: the {role} has never run here, or may not write there, or is older than this program; start it \
+         with `systemctl start logferry-{role}`, and see `journalctl -u logferry-{role}`",
+        dir.display()
+    )
 }
 
 /// Whether this process runs this program. After the boot of the host another program may have the number.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::output::exit::{Failure, Result};
 use crate::output::list::{fitting, last_of, list};
-use crate::role_process::{ProcessAccount, RoleProcess, is_alive};
+use crate::role_process::{ProcessAccount, RoleProcess, is_alive, no_account};
 
 /// Files that have a row of their own; the others of their log are added up.
 const ROWS_MAX: usize = 20;
@@ -186,24 +186,11 @@ fn problems(
     state_dir: &Path,
     now: Timestamp,
 ) -> Vec<String> {
-    let dir = state_dir.display();
     let Some(state) = state else {
-        return vec![format!(
-            "there is no status.json in {dir}: the sender has never run here, or may not write there, or is older than this \
-             program; start it with `systemctl start logferry-sender`, and see `journalctl -u logferry-sender`"
-        )];
+        return vec![no_account("sender", state_dir)];
     };
-    let written = ago(state.written_at, now);
-    let process = match process {
-        RoleProcess::Running => None,
-        RoleProcess::Stopped => Some(format!(
-            "the sender does not run; what is shown here is what it said {written}; `systemctl start logferry-sender` starts it"
-        )),
-        RoleProcess::Unknown => Some(format!(
-            "the sender runs, but last wrote to {dir} {written}: the folder is not writable, or the sender hangs; see \
-             `journalctl -u logferry-sender`"
-        )),
-    };
+    let dir = state_dir.display();
+    let process = process.problem("sender", state_dir, age(state.written_at, now));
     let error = state.last_error.as_ref().map(|error| {
         let since = state
             .failing_since

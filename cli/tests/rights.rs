@@ -161,6 +161,9 @@ fn root_gets_the_result_of_an_audit_in_a_folder_of_its_own() {
         "the first page names the key: {written}"
     );
     assert_eq!(foreign_files(&host.path("data")), Vec::<PathBuf>::new());
+    // The owner of the data folder could not read it.
+    let output = host.run(None, &["audit", "--check", &page]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 
     // Nothing is read before it is known that the result can be written.
     let nowhere = host.path("none/page.html").display().to_string();

@@ -47,6 +47,8 @@ refuse_newer_ledger() {
     fi
 }
 
+make_group() { getent group "$1" >/dev/null || groupadd --system "$1"; }
+
 # The users and groups of sysusers.d/logferry.conf. Where systemd-sysusers is missing, useradd makes the same ones.
 make_users() {
     if command -v systemd-sysusers >/dev/null; then
@@ -54,7 +56,8 @@ make_users() {
         return
     fi
     sed -n 's/^u \([^ ]*\) - "\(.*\)" \(.*\)/\1:\2:\3/p' "$USERS" | while IFS=: read -r user comment home; do
-        getent passwd "$user" >/dev/null || useradd --system --user-group --comment "$comment" --home-dir "$home" \
+        make_group "$user"
+        getent passwd "$user" >/dev/null || useradd --system --gid "$user" --comment "$comment" --home-dir "$home" \
             --no-create-home --shell /usr/sbin/nologin "$user"
     done
     sed -n 's/^m //p' "$USERS" | while read -r user group; do
@@ -82,6 +85,23 @@ name_shadowing_units() {
     [ ! -f "$file" ] || say "$file is used in place of the package's timer; delete it, then run systemctl daemon-reload"
 }
 
+# Whether the new version accepts the configuration of a unit that runs. accepts UNIT ROLE
+#
+# A reload asks it inside of the unit: with the variables, user and sandbox that the role has, and that this script has not. A reload that
+# fails changes nothing, and one that does not is followed by the restart. A unit that was copied by hand may have another one.
+accepts() {
+    case $(systemctl show --property=ExecReload "$1.service" 2>/dev/null) in
+    *"check --for $2"*)
+        asked=$(date +%s)
+        systemctl reload "$1.service" 2>/dev/null && return
+        journalctl --sync 2>/dev/null || true
+        journalctl --quiet --no-pager --output=cat --lines=20 --since="@$asked" --unit="$1.service" 2>/dev/null || true
+        return 1
+        ;;
+    *) /usr/bin/logferry check --for "$2" 2>&1 ;;
+    esac
+}
+
 # Restarts the roles that run. One whose configuration the new version does not accept runs on with the old program: a restart
 # would only stop it.
 restart_running() {
@@ -94,11 +114,11 @@ restart_running() {
         systemctl --quiet is-active "$unit.service" 2>/dev/null || continue
         role=${unit#logferry-}
         [ "$role" != logferry ] || role=run
-        if reason=$(/usr/bin/logferry check --for "$role" 2>&1); then
+        if reason=$(accepts "$unit" "$role"); then
             accepted="$accepted $unit.service"
         else
             say "$unit runs on with the program from before the upgrade, as version $VERSION does not accept its configuration:"
-            printf "%s\n" "$reason" >&2
+            printf '%s\n' "${reason:-journalctl --unit $unit has the reason}" >&2
             say "Correct it, then run systemctl restart $unit"
         fi
     done

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -97,16 +97,26 @@ impl RunbookHost {
 
     /// Runs the commands of the section with this heading; each must succeed. Returns what they print.
     pub(super) fn run(&self, page: &str, heading: &str) -> String {
+        self.sh(heading, &self.script(page, heading))
+    }
+
+    /// Runs the commands of the section; whether they succeed.
+    pub(super) fn succeeds(&self, page: &str, heading: &str) -> bool {
+        self.output(&self.script(page, heading)).status.success()
+    }
+
+    /// The commands of the section, with the paths that they have here.
+    fn script(&self, page: &str, heading: &str) -> String {
         let mut script = commands(page, heading);
         for (path, here) in &self.paths {
             script = script.replace(path, &here.display().to_string());
         }
-        self.sh(heading, &script)
+        script
     }
 
-    fn sh(&self, heading: &str, script: &str) -> String {
+    fn output(&self, script: &str) -> Output {
         let search = format!("{}:{}", self.programs.display(), std::env::var("PATH").unwrap());
-        let output = Command::new("sh")
+        Command::new("sh")
             .args(["-euc", script])
             .env("PATH", search)
             .env("LOGFERRY_CONFIG", &self.config)
@@ -114,7 +124,11 @@ impl RunbookHost {
             .env("RUNBOOK_ENABLED", &self.enabled)
             .env("RUNBOOK_OUTPUT", &self.output)
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn sh(&self, heading: &str, script: &str) -> String {
+        let output = self.output(script);
         let [printed, told] =
             [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
         assert!(

@@ -52,6 +52,7 @@ impl Scene {
             ("/var/lib/logferry/index", folder.path("index")),
             ("/srv/backup", folder.create_dir("backup")),
             ("/mnt/backup", folder.create_dir("other-disk")),
+            ("/run/logferry-copy.lock", folder.path("copy.lock")),
         ];
         RunbookHost::new(folder, name, config, paths)
     }
@@ -179,6 +180,14 @@ fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
         let after = fs::read(copies.join("latest/backup.json")).unwrap();
         assert_ne!(before, after, "the new copy is in the place of the old one");
     }
+    // A run that is slow holds the lock; the next one touches nothing of it.
+    let lock = fs::File::open(folder.path("copy.lock")).unwrap();
+    lock.lock().unwrap();
+    let half = folder.path("backup/latest.new");
+    fs::create_dir(&half).unwrap();
+    assert!(!active.succeeds("failover.md", "Copy every few minutes"));
+    assert!(half.exists() && copies.join("latest/backup.json").exists());
+    drop(lock);
     scene.write();
     scene.wait_for_delivery();
     scene.write();

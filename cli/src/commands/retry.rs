@@ -1,4 +1,4 @@
-//! `logferry retry`: puts failed batches back to ready.
+//! `logferry retry`: has what failed tried again at once.
 
 use std::path::Path;
 
@@ -9,29 +9,44 @@ use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 
-/// Puts the named batches back to ready, or all failed ones. A problem if a named batch has not failed.
+/// Puts failed batches back to ready, and lets other failed attempts wait no longer, such as those of a resend: of the named batches,
+/// or of all. A problem if nothing of a named batch has failed.
 pub(crate) fn run(file: &Path, names: &[String]) -> Result {
     let config = configuration::load(file)?;
     let mut ledger = Ledger::open(&configuration::data_dir(file, &config)?)?;
-    let batches = if names.is_empty() {
-        ledger.batches_in(BatchState::Failed)?
-    } else {
+    let is_named = !names.is_empty();
+    let batches = if is_named {
         batches_named(&ledger, names)?
+    } else {
+        waiting(&ledger)?
     };
-    if batches.is_empty() {
-        console::print("no failed batch\n")?;
-    }
-    let mut outcome = CommandOutcome::Fine;
+    let (mut changed, mut unchanged) = (0, 0);
     for batch in batches {
-        let name = batch.name();
+        let (name, state) = (batch.name(), batch.state);
         if ledger.retry(batch.id)? {
-            console::print(&format!("{name}: ready again\n"))?;
-        } else {
-            console::print(&format!("{name}: not changed, its state is {}\n", batch.state))?;
-            outcome = CommandOutcome::ProblemFound;
+            let done = match state {
+                BatchState::Failed => "ready again",
+                _ => "tried again at once",
+            };
+            console::print(&format!("{name}: {done}\n"))?;
+            changed += 1;
+        } else if is_named {
+            console::print(&format!("{name}: not changed, its state is {state}\n"))?;
+            unchanged += 1;
         }
     }
-    Ok(outcome)
+    if changed + unchanged == 0 {
+        console::print("no failed batch\n")?;
+    }
+    Ok(CommandOutcome::fine_if(unchanged == 0))
+}
+
+/// The sealed batches that a destination waits for.
+fn waiting(ledger: &Ledger) -> Result<Vec<Batch>> {
+    let mut waiting = ledger.batches_in(BatchState::Failed)?;
+    waiting.extend(ledger.batches_in(BatchState::Ready)?);
+    waiting.extend(ledger.resend_requests()?.into_iter().map(|(batch, _)| batch));
+    Ok(waiting)
 }
 
 /// The batches with these names, or with these file names.

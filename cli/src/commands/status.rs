@@ -229,7 +229,7 @@ fn seconds(number: u64) -> String {
 }
 
 /// The age of a time, for a narrow column.
-fn since(at: Option<Timestamp>, now: Timestamp) -> String {
+fn short_age(at: Option<Timestamp>, now: Timestamp) -> String {
     let age = at.map(|at| about(now.duration_since(at).try_into().unwrap_or_default()));
     age.unwrap_or_else(|| "never".to_owned())
 }

@@ -1,10 +1,9 @@
 //! `logferry trust`: shows a destination's host key and, after a confirmation, stores it.
 
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use logferry_config::{Destination, HostKeyPolicy};
 use logferry_forwarder::{HostKeyScan, HostKeyStatus};
 
@@ -86,16 +85,12 @@ fn store(destination: &Destination, scan: &HostKeyScan, path: &Path, yes: bool) 
 
 /// Asks at the terminal. Without a terminal the answer is no.
 fn is_confirmed() -> Result<bool> {
-    if !io::stdin().is_terminal() {
+    let answer =
+        console::confirm("Did the destination's operator give you this fingerprint? Store the key?")?;
+    if answer.is_none() {
         console::print(
             "stdin is no terminal, so nobody can confirm; compare the fingerprint, then use --yes\n",
         )?;
-        return Ok(false);
     }
-    console::print("Did the destination's operator give you this fingerprint? Store the key? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .context("cannot read the answer")?;
-    Ok(matches!(&*answer.trim().to_ascii_lowercase(), "y" | "yes"))
+    Ok(answer.unwrap_or(false))
 }

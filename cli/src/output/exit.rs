@@ -22,16 +22,24 @@ impl CommandOutcome {
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line or the configuration must be changed first.
+    /// What a person has set must be changed first: the command line, the configuration, or the owners of its folders.
     Configuration(anyhow::Error),
     /// The work failed.
     Work(anyhow::Error),
 }
 
 impl Failure {
-    /// For `map_err`: the command line or the configuration is the cause.
+    /// For `map_err`: what a person has set is the cause.
     pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
         Self::Configuration(error.into())
+    }
+
+    /// The same failure, after what could not be done.
+    pub(crate) fn context(self, what: String) -> Self {
+        match self {
+            Self::Configuration(error) => Self::Configuration(error.context(what)),
+            Self::Work(error) => Self::Work(error.context(what)),
+        }
     }
 }
 

@@ -22,8 +22,10 @@ use crate::output::exit::{CommandOutcome, Failure, Result};
 /// One check by the monitor, and one attempt for each mail in the outbox.
 pub(crate) fn monitor(file: &Path) -> Result {
     let section = monitor_section(file)?;
-    runtime()?.block_on(logferry_monitor::once(&section))?;
+    let passed = runtime()?.block_on(logferry_monitor::once(&section));
+    // Also of a pass that failed: the role is there, and its error is told by its own output.
     note_pass(&section.data_dir, Role::Monitor);
+    passed?;
     Ok(CommandOutcome::Fine)
 }
 
@@ -40,8 +42,9 @@ fn housekeeper_section(file: &Path) -> Result<HousekeeperSettings> {
 pub(crate) fn housekeeper(file: &Path) -> Result {
     let section = housekeeper_section(file)?;
     let data_dir = section.data_dir.clone();
-    logferry_housekeeper::once(&section, Timestamp::now())?;
+    let passed = logferry_housekeeper::once(&section, Timestamp::now());
     note_pass(&data_dir, Role::Housekeeper);
+    passed?;
     Ok(CommandOutcome::Fine)
 }
 
@@ -178,4 +181,31 @@ fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pass_that_fails_is_a_sign_of_the_role_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().display();
+        std::fs::write(dir.path().join("ledger.db"), "this is no database\n".repeat(100)).unwrap();
+        let file = dir.path().join("logferry.yaml");
+        let config = format!(
+            "housekeeper: {{data_dir: {data_dir}}}\n\
+             monitor: {{data_dir: {data_dir}, smtp: {{host: 192.0.2.1, from: a@example.com, to: [b@example.com]}}}}\n"
+        );
+        std::fs::write(&file, config).unwrap();
+        for (role, ended) in [
+            (Role::Housekeeper, housekeeper(&file)),
+            (Role::Monitor, monitor(&file)),
+        ] {
+            assert!(matches!(ended, Err(Failure::Work(_))), "{ended:?}");
+            let sign = presence(dir.path(), role.name(), Timestamp::now());
+            assert_eq!(sign.map(|sign| sign.state), Some(PresenceState::Once), "{role:?}");
+        }
+    }
 }

@@ -9,14 +9,14 @@ mod tests;
 pub(crate) mod unit_file;
 mod used_paths;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use logferry_config::Config;
 
 use crate::listening;
 use crate::output::check_item::{CheckItem, CheckState};
 use crate::roles::role::Role;
-use crate::units::sandbox::UsedPaths;
+use crate::units::sandbox::{UsedPaths, path_list};
 use crate::units::unit_file::UnitFile;
 
 /// The unit of `logferry run`.
@@ -47,7 +47,7 @@ fn findings_with(config: &Config, root: &Path, first_free: u16) -> Vec<CheckItem
         let files = sandbox::compare(&unit, &paths).map(|found| {
             let refused = found.refused.join("\n");
             let detail = format!("keeps the role from its files:\n{refused}");
-            problem(&unit, detail, &found.settings)
+            problem(&unit, detail, &found.folders, &found.settings)
         });
         let ports = refused_ports(&unit, &roles, config, first_free);
         files.into_iter().chain(ports)
@@ -55,11 +55,16 @@ fn findings_with(config: &Config, root: &Path, first_free: u16) -> Vec<CheckItem
     found.collect()
 }
 
-/// A finding about a unit, with the settings of the drop-in that ends it.
-fn problem(unit: &UnitFile, detail: String, settings: &[String]) -> CheckItem {
+/// A finding about a unit, with the folders and the settings of the drop-in that ends it.
+fn problem(unit: &UnitFile, detail: String, folders: &[PathBuf], settings: &[String]) -> CheckItem {
     let (name, lines) = (unit.name.as_str(), settings.join("\n"));
+    // Before a disk is mounted, the role would find an empty folder and begin anew there.
+    let mounts = match folders {
+        [] => String::new(),
+        folders => format!("[Unit]\nRequiresMountsFor={}\n", path_list(folders)),
+    };
     let advice = format!(
-        "write this with `systemctl edit {name}`, and then run `systemctl restart {name}`:\n[Service]\n{lines}"
+        "write this with `systemctl edit {name}`, and then run `systemctl restart {name}`:\n{mounts}[Service]\n{lines}"
     );
     CheckItem {
         name: name.to_owned(),
@@ -90,7 +95,7 @@ fn refused_ports(unit: &UnitFile, roles: &[Role], config: &Config, first_free: u
     let detail = format!("keeps the role from its ports:\n{}", refused.join("\n"));
     let settings = ["AmbientCapabilities", "CapabilityBoundingSet"];
     let settings = settings.map(|setting| format!("{setting}=CAP_NET_BIND_SERVICE"));
-    Some(problem(unit, detail, &settings))
+    Some(problem(unit, detail, &[], &settings))
 }
 
 /// The installed units below `root` that run a role of the configuration, each with these roles.

@@ -20,6 +20,8 @@ pub(crate) struct UsedPaths {
 pub(crate) struct SandboxFinding {
     /// Each refused path with the reason.
     pub(crate) refused: Vec<String>,
+    /// The folders that the drop-in names.
+    pub(crate) folders: Vec<PathBuf>,
     /// The lines of the drop-in, below `[Service]`.
     pub(crate) settings: Vec<String>,
 }
@@ -28,10 +30,10 @@ pub(crate) struct SandboxFinding {
 pub(crate) fn compare(unit: &UnitFile, paths: &UsedPaths) -> Option<SandboxFinding> {
     let mut finding = SandboxFinding {
         refused: Vec::new(),
+        folders: Vec::new(),
         settings: Vec::new(),
     };
     let mut home = None;
-    let mut writable = Vec::new();
     let all = paths.read.iter().map(|path| (path, false));
     for (path, is_written) in all.chain(paths.written.iter().map(|path| (path, true))) {
         let shown = path.display();
@@ -65,20 +67,33 @@ pub(crate) fn compare(unit: &UnitFile, paths: &UsedPaths) -> Option<SandboxFindi
                 "{shown}: may not be written (ProtectSystem={})",
                 unit.protect_system
             ));
-            writable.push(shown.to_string());
+            finding.folders.push(path.clone());
         } else if is_written && hides_home {
-            writable.push(shown.to_string());
+            finding.folders.push(path.clone());
         }
     }
     finding
         .settings
         .extend(home.map(|value| format!("ProtectHome={value}")));
-    if !writable.is_empty() {
+    if !finding.folders.is_empty() {
         finding
             .settings
-            .push(format!("ReadWritePaths={}", writable.join(" ")));
+            .push(format!("ReadWritePaths={}", path_list(&finding.folders)));
     }
     (!finding.refused.is_empty()).then_some(finding)
+}
+
+/// Paths as the value of a setting that is a list (systemd.syntax(7)).
+pub(super) fn path_list(paths: &[PathBuf]) -> String {
+    let quoted = |path: &PathBuf| {
+        let text = path.display().to_string().replace('%', "%%");
+        if text.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c)) {
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        } else {
+            text
+        }
+    };
+    paths.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn is_below_home(path: &Path) -> bool {

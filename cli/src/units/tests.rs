@@ -78,6 +78,50 @@ fn drop_in_that_was_asked_for_is_enough() {
     assert!(told(&unit("[Unit]\nReadWritePaths=/srv/spool"), "/srv/spool", "").is_some());
 }
 
+#[test]
+fn folder_with_a_space_is_told_and_understood_as_systemd_has_it() {
+    let (_, settings) = told(&unit(""), "/srv/all logs/100%", "").unwrap();
+    assert_eq!(settings, ["ReadWritePaths=\"/srv/all logs/100%%\""]);
+    let drop_in = |value: &str| unit(&format!("[Service]\nReadWritePaths={value}\n"));
+    for value in [
+        "\"/srv/all logs/100%%\"",
+        "/other '-/srv/all logs'",
+        "/srv/all\\ logs",
+        "/other \\\n# a comment\n \"/srv/all logs\"",
+    ] {
+        assert_eq!(told(&drop_in(value), "/srv/all logs/100%", ""), None, "{value}");
+    }
+    assert!(told(&drop_in("/srv/all logs"), "/srv/all logs", "").is_some());
+}
+
+#[test]
+fn drop_ins_for_several_units_count_and_the_nearest_folder_has_precedence() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| write(root.path(), path, text);
+    write("usr/lib/systemd/system/logferry-housekeeper-once.service", OURS);
+    let writable = || {
+        let unit = UnitFile::installed(root.path(), "logferry-housekeeper-once.service").unwrap();
+        let below = |folder: &&str| unit.writable.iter().any(|path| path == Path::new(folder));
+        ["/a", "/b", "/c", "/d"]
+            .into_iter()
+            .filter(below)
+            .collect::<String>()
+    };
+    let allow = |path: &str| format!("[Service]\nReadWritePaths={path}\n");
+    assert_eq!(writable(), "");
+    write("etc/systemd/system/service.d/all.conf", &allow("/a"));
+    write("etc/systemd/system/logferry-.service.d/ours.conf", &allow("/b"));
+    write(
+        "usr/lib/systemd/system/logferry-housekeeper-.service.d/one.conf",
+        &allow("/c"),
+    );
+    assert_eq!(writable(), "/a/b/c");
+    // Of one name, that of the administrator counts.
+    write("etc/systemd/system/logferry-.service.d/one.conf", &allow("/d"));
+    write("etc/systemd/system/service.d/ours.conf", &allow("/c"));
+    assert_eq!(writable(), "/a/b/d");
+}
+
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -114,7 +158,7 @@ fn installed_units_are_compared_with_the_configuration() {
         ["✗ logferry-relay.service: keeps the role from its files:\n    \
           /srv/spool: may not be written (ProtectSystem=strict)\n    \
           write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart \
-          logferry-relay.service`:\n    [Service]\n    ReadWritePaths=/srv/spool\n"]
+          logferry-relay.service`:\n    [Unit]\n    RequiresMountsFor=/srv/spool\n    [Service]\n    ReadWritePaths=/srv/spool\n"]
     );
     // With the unit of all roles enabled, that of one role does not run.
     write("usr/lib/systemd/system/logferry.service", OURS);

@@ -48,8 +48,8 @@ impl UnitFile {
         let own = folders.iter().find_map(|folder| read(folder.join(name)))?;
         // A drop-in of an earlier folder replaces one of the same name.
         let mut drop_ins = BTreeMap::new();
-        for folder in folders.iter().rev() {
-            let files = std::fs::read_dir(folder.join(format!("{name}.d")));
+        for folder in drop_in_folders(&folders, name).iter().rev() {
+            let files = std::fs::read_dir(folder);
             for file in files.into_iter().flatten().flatten().map(|entry| entry.path()) {
                 if file.extension().is_some_and(|extension| extension == "conf") {
                     drop_ins.insert(file.file_name().map(ToOwned::to_owned), file);
@@ -77,10 +77,11 @@ impl UnitFile {
             ..Self::default()
         };
         for text in texts {
-            let mut section = "";
-            for line in text.lines().map(str::trim) {
+            let mut section = String::new();
+            for line in joined_lines(&text) {
+                let line = line.trim();
                 if line.starts_with('[') {
-                    section = line;
+                    line.clone_into(&mut section);
                 } else if section == "[Service]"
                     && let Some((key, value)) = line.split_once('=')
                 {
@@ -97,9 +98,7 @@ impl UnitFile {
             "User" => value.clone_into(&mut self.user),
             "Group" => value.clone_into(&mut self.group),
             "SupplementaryGroups" if value.is_empty() => self.groups.clear(),
-            "SupplementaryGroups" => self
-                .groups
-                .extend(value.split_whitespace().map(ToOwned::to_owned)),
+            "SupplementaryGroups" => self.groups.extend(words(value)),
             "ProtectSystem" => value.clone_into(&mut self.protect_system),
             "ProtectHome" => value.clone_into(&mut self.protect_home),
             "PrivateTmp" => self.has_private_tmp = is_on || value == "disconnected",
@@ -130,10 +129,10 @@ impl UnitFile {
     }
 
     fn add_writable(&mut self, below: &str, value: &str) {
-        let paths = value.split_whitespace().map(|path| {
-            let path = path.trim_start_matches(['-', '+']);
+        let paths = words(value).into_iter().map(|path| {
+            let path = path.trim_start_matches(['-', '+']).replace("%%", "%");
             // `StateDirectory=name:link` has a second name.
-            let path = path.split(':').next().unwrap_or(path);
+            let path = path.split(':').next().unwrap_or(&path);
             if below.is_empty() {
                 PathBuf::from(path)
             } else {
@@ -144,10 +143,60 @@ impl UnitFile {
     }
 }
 
-/// Adds the words of a setting that is a list; an empty value takes back the earlier ones.
-fn add_words(words: &mut Vec<String>, value: &str) {
-    if value.is_empty() {
-        words.clear();
+/// The folders with drop-ins of a unit, the first has precedence: its own and those of the beginnings of its name, and at last those of
+/// all services (systemd.unit(5)).
+fn drop_in_folders(folders: &[PathBuf], name: &str) -> Vec<PathBuf> {
+    let mut own = vec![format!("{name}.d")];
+    let stem = name.strip_suffix(".service").unwrap_or(name);
+    let beginnings = stem.rmatch_indices('-').filter_map(|(dash, _)| stem.get(..=dash));
+    own.extend(beginnings.map(|beginning| format!("{beginning}.service.d")));
+    let of_names = folders
+        .iter()
+        .flat_map(|folder| own.iter().map(|name| folder.join(name)));
+    let of_all = folders.iter().map(|folder| folder.join("service.d"));
+    of_names.chain(of_all).collect()
+}
+
+/// The lines of a unit's text. One that ends with a backslash goes on in the next that is no comment (systemd.syntax(7)).
+fn joined_lines(text: &str) -> Vec<String> {
+    let (mut lines, mut begun) = (Vec::new(), String::new());
+    for line in text.lines() {
+        if line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        match line.strip_suffix('\\') {
+            Some(part) => begun = format!("{begun}{part} "),
+            None => lines.push(std::mem::take(&mut begun) + line),
+        }
     }
-    words.extend(value.split_whitespace().map(ToOwned::to_owned));
+    lines.push(begun);
+    lines
+}
+
+/// The words of a setting that is a list: quotes keep spaces, and a character after a backslash is itself.
+fn words(value: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut characters = value.chars();
+    while let Some(c) = characters.next() {
+        match quote {
+            Some(end) if c == end => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            _ if c == '\\' => word.get_or_insert_default().extend(characters.next()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Adds the words of a setting that is a list; an empty value takes back the earlier ones.
+fn add_words(list: &mut Vec<String>, value: &str) {
+    if value.is_empty() {
+        list.clear();
+    }
+    list.extend(words(value));
 }

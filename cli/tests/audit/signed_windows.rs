@@ -49,8 +49,16 @@ fn record_of_a_window_is_checked_elsewhere_with_the_public_key() {
         "{stdout}"
     );
     let (code, stdout, _) = audit(&no_config, &["--check", record]);
-    assert_eq!(code, 0);
-    assert!(stdout.contains("Compare that with audit.pub"), "{stdout}");
+    assert_eq!(code, 1, "anybody may have signed it");
+    let fingerprint = std::fs::read_to_string(key).unwrap();
+    let unknown = format!(
+        "unchanged since key {} signed it, but whose key",
+        fingerprint.trim_end()
+    );
+    assert!(
+        stdout.contains(&unknown) && stdout.contains("by --key"),
+        "{stdout}"
+    );
 
     let other = RelayHost::new();
     logferry_inspection::sign_off::SigningKeyFile::open_or_create(other.data_dir()).unwrap();
@@ -71,6 +79,55 @@ fn record_of_a_window_is_checked_elsewhere_with_the_public_key() {
     assert_eq!(code, 1);
     assert!(
         stdout.contains("NOT genuine: the rows in it are not those that were signed"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
+    let host = RelayHost::new();
+    let config = host.data_dir().join("logferry.yaml");
+    let text = format!("housekeeper:\n  data_dir: {}\n", host.data_dir().display());
+    std::fs::write(&config, &text).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let page = elsewhere.path().join("page.html");
+    let page = page.to_str().unwrap();
+    assert_eq!(audit(&config, &["--html", page]).0, 0);
+    let check = || audit(&config, &["--check", page]);
+    let (code, stdout, stderr) = check();
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+
+    let key = host.data_dir().join("audit.pub");
+    let whole = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "").unwrap();
+    let (code, stdout, stderr) = check();
+    assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
+    assert!(
+        stderr.contains("is no key") && stderr.contains("by --key"),
+        "{stderr}"
+    );
+    std::fs::write(&key, whole).unwrap();
+    for (mistake, told) in [
+        ("housekeper: {}\n", "housekeper"),
+        (
+            "monitor: {smtp: {host: h, from: a@b.c, to: [a@b.c], password: \"${NOT_SET_HERE}\"}}\n",
+            "NOT_SET_HERE",
+        ),
+    ] {
+        std::fs::write(&config, text.clone() + mistake).unwrap();
+        let (code, stdout, stderr) = check();
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains(told) && stderr.contains("by --key"), "{stderr}");
+    }
+    // A host of a sender has no key.
+    std::fs::write(
+        &config,
+        "sender: {relay: \"http://192.0.2.1:5001\", logs: [{path: /x.log}]}\n",
+    )
+    .unwrap();
+    let (code, stdout, _) = check();
+    assert!(
+        code == 1 && stdout.contains("whose key that is, is not known"),
         "{stdout}"
     );
 }

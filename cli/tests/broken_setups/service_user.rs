@@ -104,7 +104,7 @@ fn the_user_of_the_unit_does_not_exist_and_its_sandbox_refuses_the_folder() {
         "✗ logferry-relay.service: keeps the role from its files:\n    \
          /srv/logferry-spool: may not be written (ProtectSystem=strict)\n    \
          write this with `systemctl edit logferry-relay.service`, and then run `systemctl restart logferry-relay.service`:\n    \
-         [Service]\n    ReadWritePaths=/srv/logferry-spool\n\
+         [Unit]\n    RequiresMountsFor=/srv/logferry-spool\n    [Service]\n    ReadWritePaths=/srv/logferry-spool\n\
          ✗ relay: logferry-relay.service: there is no user logferry-nobody-has on this host; create it with `useradd --system --user-group \
          --no-create-home --shell /usr/sbin/nologin logferry-nobody-has`\n\
          exit code 1\n"

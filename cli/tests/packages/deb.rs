@@ -75,10 +75,10 @@ fn upgrade_keeps_configuration_and_restarts_only_roles_that_run() {
     assert_eq!(root.read("/etc/logferry/logferry.yaml"), RELAY);
     assert_eq!(root.read("/etc/cron.d/logferry"), cron);
     let calls = systemd::calls(&root);
-    assert_eq!(calls.len(), 2, "{calls:?}");
-    assert_eq!(calls[0], "daemon-reload");
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert_eq!(calls[..2], ["daemon-reload", "reload logferry-relay.service"]);
     assert!(
-        calls[1].starts_with("try-restart ") && systemd::names_only(&calls[1], &["relay"]),
+        calls[2].starts_with("try-restart ") && systemd::names_only(&calls[2], &["relay"]),
         "{calls:?}"
     );
 }
@@ -90,12 +90,30 @@ fn upgrade_leaves_a_role_alone_whose_configuration_the_new_version_refuses() {
     root.write("/etc/logferry/logferry.yaml", "relay:\n  gruops: []\n");
     systemd::fake(&root, &["relay"]);
     let printed = root.install_ok(NEW);
-    assert_eq!(systemd::calls(&root), ["daemon-reload"]);
+    let asked = ["daemon-reload", "reload logferry-relay.service"];
+    assert_eq!(systemd::calls(&root), asked);
     assert!(
         printed.contains("logferry-relay runs on with the program from before the upgrade"),
         "{printed}"
     );
     assert!(printed.contains("gruops"), "{printed}");
+}
+
+#[test]
+fn upgrade_asks_with_the_variables_that_only_the_unit_has() {
+    let root = BareRoot::new();
+    root.install_ok(OLD);
+    root.write("/etc/logferry/logferry.yaml", "relay: {gruops: []}\n");
+    root.write("/srv/relay.yaml", &RELAY.replace("web-1", "\"${GROUP_NAME}\""));
+    systemd::fake(&root, &["relay"]);
+    root.write(
+        "/environment",
+        "LOGFERRY_CONFIG=/srv/relay.yaml GROUP_NAME=web-1\n",
+    );
+    let printed = root.install_ok(NEW);
+    let calls = systemd::calls(&root);
+    let restarted = calls.last().is_some_and(|call| call.starts_with("try-restart "));
+    assert!(restarted && !printed.contains("runs on"), "{calls:?} {printed}");
 }
 
 #[test]

@@ -33,6 +33,16 @@ fn rpm_is_installed_upgraded_and_erased_like_the_debian_package() {
     };
     run(&["-i"], OLD);
     assert_eq!(root.rights("/etc/logferry"), "750 root logferry");
+    let owner = ["-qp", "--queryformat", "[%{FILENAMES} %{FILEGROUPNAME}\n]"];
+    let owners = Command::new("rpm")
+        .args(owner)
+        .arg(build::rpm(OLD))
+        .output()
+        .unwrap();
+    assert!(
+        printed(&owners).contains("/etc/logferry logferry\n"),
+        "an upgrade does not take it away"
+    );
     assert_eq!(root.rights("/var/lib/logferry"), "750 logferry logferry");
     root.write(
         "/etc/logferry/logferry.yaml",

@@ -5,11 +5,17 @@ use std::{fs, iter};
 
 use crate::bare_root::BareRoot;
 
-/// Units in `/running` are active. Every call goes to `/calls`.
+/// Units in `/running` are active. Every call goes to `/calls`. A reload does the first thing of the unit that it is to do, with the
+/// variables of `/environment`.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 echo "$*" >>/calls
 case "$*" in
 *is-active*) grep -qx "${*##* }" /running ;;
+show*) grep ^ExecReload= "/usr/lib/systemd/system/${*##* }" ;;
+reload*)
+    command=$(sed -n '/^ExecReload=/{s///p;q}' "/usr/lib/systemd/system/${*##* }")
+    env $(cat /environment) $command 2>/journal
+    ;;
 esac
 "#;
 
@@ -17,6 +23,16 @@ esac
 pub(crate) fn fake(root: &BareRoot, running: &[&str]) {
     root.write("/usr/bin/systemctl", SYSTEMCTL);
     fs::set_permissions(root.path("/usr/bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    root.write(
+        "/usr/bin/journalctl",
+        "#!/bin/sh\n[ \"$1\" = --sync ] || cat /journal\n",
+    );
+    fs::set_permissions(
+        root.path("/usr/bin/journalctl"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    root.write("/environment", "");
     fs::create_dir_all(root.path("/run/systemd/system")).unwrap();
     let units = running.iter().map(|role| format!("logferry-{role}.service\n"));
     root.write("/running", &units.collect::<String>());
@@ -27,7 +43,9 @@ pub(crate) fn fake(root: &BareRoot, running: &[&str]) {
 pub(crate) fn calls(root: &BareRoot) -> Vec<String> {
     let text = root.read("/calls");
     root.write("/calls", "");
-    let changes = text.lines().filter(|call| !call.contains("is-active"));
+    let changes = text
+        .lines()
+        .filter(|call| !call.contains("is-active") && !call.starts_with("show "));
     changes.map(str::to_owned).collect()
 }
 

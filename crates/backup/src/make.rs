@@ -48,8 +48,13 @@ pub struct BackupReport {
 /// Makes a backup of `data_dir` in `target`, which must be empty or not exist. On the same file system, sealed batches are
 /// hard links, as their bytes never change.
 ///
-/// It is whole and on stable storage when this returns. A crash before leaves a folder without `backup.json`.
-pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupReport, BackupError> {
+/// It is whole and on stable storage when this returns. A crash before leaves a folder without `backup.json`. `now` is asked when the
+/// ledger is copied, which may be minutes later.
+pub fn make(
+    data_dir: &Path,
+    target: &Path,
+    now: impl FnOnce() -> Timestamp,
+) -> Result<BackupReport, BackupError> {
     refuse_inside(data_dir, target)?;
     let ledger = Ledger::open(data_dir)?;
     RealDisk.create_dir_all(target)?;
@@ -59,7 +64,7 @@ pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupRepo
     // Until the end nothing is compressed or deleted.
     let _no_housekeeper = lock_out_housekeeper(data_dir)?;
     // 1. The ledger. What is committed later is not in the backup.
-    let copy = target.join(FILE_NAME);
+    let (made_at, copy) = (now(), target.join(FILE_NAME));
     ledger.copy_to(&copy)?;
     let (id, batches) = {
         let copied = Ledger::open(target)?;
@@ -67,16 +72,7 @@ pub fn make(data_dir: &Path, target: &Path, now: Timestamp) -> Result<BackupRepo
     };
     RealDisk.open_append(&copy)?.sync()?;
     // 2. The batches that it names.
-    let mut saving = BatchSaving {
-        spool: Spool::new(RealDisk, data_dir),
-        target: Spool::new(RealDisk, target),
-        report: BackupReport {
-            manifest: BackupManifest::new(now, data_dir, id),
-            linked: 0,
-            copied: 0,
-            faults: Vec::new(),
-        },
-    };
+    let mut saving = BatchSaving::new(target, BackupManifest::new(made_at, data_dir, id));
     saving.save_all(batches.iter().filter(|batch| batch.expired_at.is_none()))?;
     // 3. The mark that it is whole.
     saving.report.manifest.write(target)?;
@@ -113,6 +109,20 @@ struct BatchSaving {
 }
 
 impl BatchSaving {
+    /// Of the data folder of this manifest.
+    fn new(target: &Path, manifest: BackupManifest) -> Self {
+        Self {
+            spool: Spool::new(RealDisk, &manifest.data_dir),
+            target: Spool::new(RealDisk, target),
+            report: BackupReport {
+                manifest,
+                linked: 0,
+                copied: 0,
+                faults: Vec::new(),
+            },
+        }
+    }
+
     fn save_all<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>) -> Result<(), BackupError> {
         let (mut to_link, mut to_copy) = (Vec::new(), Vec::new());
         let mut folders = BTreeSet::new();
@@ -224,17 +234,8 @@ pub(crate) mod tests {
 
     /// Saves the files of batches as an earlier copy of the ledger has them. Returns the number of faults.
     pub(crate) fn save(data_dir: &Path, target: &Path, batches: &[Batch]) -> Result<usize, BackupError> {
-        let now = Timestamp::UNIX_EPOCH;
-        let mut saving = BatchSaving {
-            spool: Spool::new(RealDisk, data_dir),
-            target: Spool::new(RealDisk, target),
-            report: BackupReport {
-                manifest: BackupManifest::new(now, data_dir, String::new()),
-                linked: 0,
-                copied: 0,
-                faults: Vec::new(),
-            },
-        };
+        let manifest = BackupManifest::new(Timestamp::UNIX_EPOCH, data_dir, String::new());
+        let mut saving = BatchSaving::new(target, manifest);
         saving.save_all(batches.iter().filter(|batch| batch.expired_at.is_none()))?;
         Ok(saving.report.faults.len())
     }

@@ -20,7 +20,7 @@ const WAITING: &str = "restoring";
 pub struct RestoreReport {
     /// What the backup was of.
     pub manifest: BackupManifest,
-    /// Files that were restored, and their bytes.
+    /// Files that were restored.
     pub files: u64,
     /// Bytes of these files.
     pub bytes: u64,
@@ -45,15 +45,11 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     RealDisk.create_dir_all(&waiting)?;
     let no_ledger = || BackupError::OtherLedger(backup.to_owned());
     copy_file(&backup.join(FILE_NAME), &waiting.join(FILE_NAME))?.ok_or_else(no_ledger)?;
-    let batches = {
-        let mut ledger = Ledger::open(&waiting)?;
-        if ledger.id()?.to_string() != manifest.ledger {
-            return Err(no_ledger());
-        }
-        ledger.note_restore(manifest.made_at, now)?;
-        ledger.batches(&BatchFilter::default())?
-        // The last connection ends here, which writes SQLite's log back to the file and removes it.
-    };
+    let ledger = Ledger::open(&waiting)?;
+    if ledger.id()?.to_string() != manifest.ledger {
+        return Err(no_ledger());
+    }
+    let batches = note_and_close(ledger, manifest.made_at, now)?;
     // 2. The batches that it names.
     let mut report = RestoreReport {
         manifest,
@@ -78,6 +74,14 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     RealDisk.rename(&waiting.join(FILE_NAME), &data_dir.join(FILE_NAME))?;
     let _ = std::fs::remove_dir(&waiting);
     Ok(report)
+}
+
+/// Notes the restore, and returns the ledger's batches. All of it is in the one file then, which is moved without the others.
+fn note_and_close(mut ledger: Ledger, made_at: Timestamp, now: Timestamp) -> Result<Vec<Batch>, BackupError> {
+    ledger.note_restore(made_at, now)?;
+    let batches = ledger.batches(&BatchFilter::default())?;
+    ledger.close()?;
+    Ok(batches)
 }
 
 /// A data folder without a ledger, its write-ahead log, a file of the spool, or a restore that was interrupted.
@@ -125,11 +129,34 @@ fn restore_batch(
             let expected = batch.contents.bytes;
             fault(format!("its file has {bytes} bytes, the ledger has {expected}"));
         }
-        Some(FileFault::Content { .. } | FileFault::Missing) => {
+        Some(FileFault::Content { .. }) => {
             fault("its file has other bytes than the ledger says (CRC-32C)".to_owned());
+        }
+        Some(FileFault::Missing) => {
+            fault("its file vanished while it was restored; do not touch the backup or the data folder meanwhile".to_owned());
         }
     }
     report.files += 1;
     report.bytes += bytes;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_is_not_in_the_ledgers_own_file_is_an_error() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Ledger::open_or_create(dir.path()).expect("a ledger");
+        // What keeps SQLite from merging its log.
+        let other = Ledger::open(dir.path()).expect("a ledger");
+        let now = Timestamp::UNIX_EPOCH;
+        let closed = note_and_close(ledger, now, now);
+        assert!(matches!(closed, Err(BackupError::Ledger(_))), "{closed:?}");
+        drop(other);
+        let ledger = Ledger::open(dir.path()).expect("a ledger");
+        note_and_close(ledger, now, now).expect("nobody else has it open");
+        assert!(!dir.path().join("ledger.db-wal").exists());
+    }
 }

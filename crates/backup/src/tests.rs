@@ -107,19 +107,19 @@ fn a_backup_is_not_made_in_the_folder_that_it_is_of() -> TestResult {
     let host = Host::new();
     std::os::unix::fs::symlink(host.data_dir(), host.path("link"))?;
     for target in ["data", "data/backup", "data/backup/of/today", "link/backup"] {
-        let error = make(&host.data_dir(), &host.path(target), now()).expect_err(target);
+        let error = make(&host.data_dir(), &host.path(target), now).expect_err(target);
         assert!(matches!(error, BackupError::TargetInDataDir { .. }), "{error}");
         assert!(error.to_string().contains("outside of it, such as"), "{error}");
     }
     assert!(!host.path("data/backup").exists(), "nothing was made");
-    make(&host.data_dir(), &host.path("data-backup"), now())?;
+    make(&host.data_dir(), &host.path("data-backup"), now)?;
     Ok(())
 }
 
 #[test]
 fn restored_folder_has_the_bytes_of_every_batch_that_its_ledger_names() -> TestResult {
     let host = Host::new();
-    let made = make(&host.data_dir(), &host.path("backup"), now())?;
+    let made = make(&host.data_dir(), &host.path("backup"), now)?;
     assert_eq!(
         (made.linked, made.copied, made.faults.len()),
         (4, 1, 0),
@@ -150,7 +150,7 @@ fn restored_folder_has_the_bytes_of_every_batch_that_its_ledger_names() -> TestR
 #[test]
 fn what_is_written_after_the_backup_changes_nothing_in_it() -> TestResult {
     let host = Host::new();
-    make(&host.data_dir(), &host.path("backup"), now())?;
+    make(&host.data_dir(), &host.path("backup"), now)?;
     let open = host.path("data/open/198.51.100.1/accessLog.log");
     fs::OpenOptions::new()
         .append(true)
@@ -165,9 +165,9 @@ fn what_is_written_after_the_backup_changes_nothing_in_it() -> TestResult {
 fn a_backup_needs_an_empty_folder_and_a_restore_an_empty_data_folder() -> TestResult {
     let host = Host::new();
     let (data, backup) = (host.data_dir(), host.path("backup"));
-    make(&data, &backup, now())?;
+    make(&data, &backup, now)?;
     assert!(matches!(
-        make(&data, &backup, now()),
+        make(&data, &backup, now),
         Err(BackupError::TargetNotEmpty(_))
     ));
     for folder in [&data, &backup] {
@@ -186,10 +186,25 @@ fn a_backup_needs_an_empty_folder_and_a_restore_an_empty_data_folder() -> TestRe
 }
 
 #[test]
+fn a_backup_is_of_the_moment_when_the_housekeeper_let_it_copy() -> TestResult {
+    let host = Host::new();
+    let lock = host.data_dir().join(logferry_spool::HOUSEKEEPER_LOCK);
+    make(&host.data_dir(), &host.path("backup"), || {
+        assert!(LockFile::acquire(&lock).is_err(), "the backup has it");
+        assert!(
+            !host.path("backup/ledger.db").exists(),
+            "what comes now is not in it"
+        );
+        now()
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_backup_that_was_not_finished_is_not_restored() -> TestResult {
     let host = Host::new();
     let (backup, back) = (host.path("backup"), host.path("back"));
-    make(&host.data_dir(), &backup, now())?;
+    make(&host.data_dir(), &backup, now)?;
     let manifest = backup.join("backup.json");
     let text = fs::read_to_string(&manifest)?;
     fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2"))?;
@@ -217,7 +232,7 @@ fn a_backup_that_was_not_finished_is_not_restored() -> TestResult {
 fn a_relay_does_not_start_on_a_restore_that_was_interrupted() -> TestResult {
     let host = Host::new();
     let (backup, back) = (host.path("backup"), host.path("back"));
-    make(&host.data_dir(), &backup, now())?;
+    make(&host.data_dir(), &backup, now)?;
     restore(&backup, &back, now())?;
     // As a crash before the last rename leaves it.
     fs::create_dir(back.join("restoring"))?;
@@ -237,7 +252,7 @@ fn a_relay_does_not_start_on_a_restore_that_was_interrupted() -> TestResult {
 fn a_damaged_backup_says_which_batch_it_lacks_and_restores_the_others() -> TestResult {
     let host = Host::new();
     let (backup, back) = (host.path("backup"), host.path("back"));
-    make(&host.data_dir(), &backup, now())?;
+    make(&host.data_dir(), &backup, now)?;
     fs::remove_file(backup.join("ready/198.51.100.1/accessLog.2.log"))?;
     let sent = backup.join("sent/198.51.100.1/accessLog.3.log");
     let mut bytes = fs::read(&sent)?;
@@ -255,7 +270,7 @@ fn a_damaged_backup_says_which_batch_it_lacks_and_restores_the_others() -> TestR
 fn a_batch_without_its_file_is_told_and_the_others_are_saved() -> TestResult {
     let host = Host::new();
     fs::remove_file(host.path("data/ready/198.51.100.1/accessLog.2.log"))?;
-    let made = make(&host.data_dir(), &host.path("backup"), now())?;
+    let made = make(&host.data_dir(), &host.path("backup"), now)?;
     let faults: Vec<_> = made.faults.iter().map(|fault| fault.batch.as_str()).collect();
     assert_eq!((faults, made.manifest.batches), (vec!["accessLog.2"], 4));
     Ok(())
@@ -264,7 +279,7 @@ fn a_batch_without_its_file_is_told_and_the_others_are_saved() -> TestResult {
 #[test]
 fn no_backup_is_restored_under_a_running_role() -> TestResult {
     let host = Host::new();
-    make(&host.data_dir(), &host.path("backup"), now())?;
+    make(&host.data_dir(), &host.path("backup"), now)?;
     fs::create_dir(host.path("back"))?;
     let _relay = LockFile::acquire(&host.path("back").join("relay.lock"))?;
     let refused = restore(&host.path("backup"), &host.path("back"), now());

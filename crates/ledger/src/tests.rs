@@ -73,7 +73,7 @@ pub(crate) fn stream_record(committed: u64, lines: u64) -> StreamRecord {
     }
 }
 
-fn published(path: &str) -> PublishedBatch {
+pub(crate) fn published(path: &str) -> PublishedBatch {
     PublishedBatch {
         certainty: DeliveryCertainty::Published,
         path: path.to_owned(),

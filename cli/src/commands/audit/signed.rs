@@ -1,10 +1,12 @@
 //! `logferry audit --record`: the signed record of one window, as a file. `--check`: whether a page or such a file is as it was
 //! signed, also on another host.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
+use logferry_config::ConfigError;
 use logferry_durable::{Disk, RealDisk};
 use logferry_inspection::sign_off::{ProofFault, ProvenWindow, PublicKey, WindowProof, check_page};
 use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
@@ -87,11 +89,11 @@ fn contents(window: &ProvenWindow) -> String {
     )
 }
 
-/// Says whether a page or the file of a record is genuine. The key is compared with that of `key_file`, or else with this host's,
-/// if it has one.
+/// Says whether a page or the file of a record is genuine. The key is compared with that of `key_file`, or else with this host's.
+/// Without a key to compare with it is not: anybody may have signed it.
 pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Result {
     let name = file.display();
-    let expected = expected_key(config, key_file)?;
+    // Read before the key of this host: for that, root takes the rights of the data folder's owner, who may not read the page.
     let text = RealDisk.read(file).map_err(anyhow::Error::from)?;
     let text = text.ok_or_else(|| anyhow!("there is no file {name}"))?;
     let checked = if WindowProof::is_meant(&text) {
@@ -108,6 +110,7 @@ pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Resu
             return Ok(CommandOutcome::fine_if(false));
         }
     };
+    let expected = expected_key(config, &format!("cannot compare the key of {name}"), key_file)?;
     let (whose, owner) = match key_file {
         Some(file) => (
             file.display().to_string(),
@@ -124,10 +127,10 @@ pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Resu
             ),
         ),
         None => (
-            true,
+            false,
             format!(
-                "unchanged since key {key} signed it. Compare that with audit.pub of the relay host that it is about, or give that \
-                 file by --key"
+                "unchanged since key {key} signed it, but whose key that is, is not known: this host has none to compare it with. \
+                 Give audit.pub of the relay host that it is about by --key"
             ),
         ),
     };
@@ -135,20 +138,33 @@ pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Resu
     Ok(CommandOutcome::fine_if(is_genuine))
 }
 
-fn expected_key(config: &Path, key_file: Option<&Path>) -> Result<Option<PublicKey>> {
-    if let Some(path) = key_file {
-        let text = RealDisk.read(path).map_err(anyhow::Error::from)?;
-        let key = text.as_deref().and_then(PublicKey::of_text);
-        let key = key.ok_or_else(|| {
-            Failure::Configuration(anyhow!(
-                "{} is no public key: one line of 64 hexadecimal digits is expected, as in audit.pub",
-                path.display()
-            ))
-        })?;
-        return Ok(Some(key));
+/// The key to compare with. `failed`: what cannot be done without it.
+fn expected_key(config: &Path, failed: &str, key_file: Option<&Path>) -> Result<Option<PublicKey>> {
+    let Some(file) = key_file else {
+        let advice = format!("{failed} with this host's, which cannot be read (--key names another one)");
+        return host_key(config).map_err(|failure| failure.context(advice));
+    };
+    let text = RealDisk.read(file).map_err(anyhow::Error::from)?;
+    let key = text.as_deref().and_then(PublicKey::of_text);
+    let key = key.ok_or_else(|| {
+        Failure::Configuration(anyhow!(
+            "{} is no public key: one line of 64 hexadecimal digits is expected, as in audit.pub",
+            file.display()
+        ))
+    })?;
+    Ok(Some(key))
+}
+
+/// The key of the relay host that the configuration is of; `None` if there is no configuration, no such host in it, or no key yet.
+/// What is there and cannot be read is an error: a page of another key must not pass for want of it.
+fn host_key(config: &Path) -> Result<Option<PublicKey>> {
+    let loaded = match logferry_config::load(config) {
+        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+        loaded => loaded.map_err(configuration::failure)?,
+    };
+    if loaded.data_dirs().next().is_none() {
+        return Ok(None);
     }
-    Ok(configuration::load(config)
-        .ok()
-        .and_then(|loaded| configuration::data_dir(config, &loaded).ok())
-        .and_then(|data_dir| PublicKey::read(&data_dir).ok().flatten()))
+    let data_dir = configuration::data_dir(config, &loaded)?;
+    Ok(PublicKey::read(&data_dir)?)
 }

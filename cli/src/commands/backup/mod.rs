@@ -26,7 +26,7 @@ pub(crate) fn run(file: &Path, options: &BackupArgs) -> Result {
             .with_context(|| format!("cannot create {}", options.folder.display()))?;
     }
     let data_dir = configuration::data_dir(file, &config)?;
-    let report = logferry_backup::make(&data_dir, &options.folder, Timestamp::now())?;
+    let report = logferry_backup::make(&data_dir, &options.folder, Timestamp::now)?;
     console::print_result(options.json, &report, |report| {
         let mut text = made_text(report, &options.folder);
         let keys = ["audit.key", "audit.pub"].map(|name| data_dir.join(name).display().to_string());

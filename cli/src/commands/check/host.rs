@@ -29,7 +29,9 @@ const BUS_TIME_MAX: Duration = Duration::from_secs(5);
 /// The disks that roles write to, each once.
 pub(super) fn disks(config: &Config) -> Vec<CheckItem> {
     let mut known = BTreeSet::new();
-    let folders = Role::ALL.into_iter().filter_map(|role| role.folder(config));
+    // The relay's first: a disk is judged by the first folder on it, and only the relay has a limit.
+    let roles = std::iter::once(Role::Relay).chain(Role::ALL);
+    let folders = roles.filter_map(|role| role.folder(config));
     let items = folders.filter_map(|folder| {
         // What does not exist yet is made on the disk of what does.
         let there = folder.ancestors().find(|folder| folder.exists())?;
@@ -170,6 +172,30 @@ mod tests {
             assert!(item.detail.starts_with(beginning), "{item:?}");
         }
         assert_eq!(clock("soon", Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn a_disk_on_which_the_relay_takes_nothing_is_told_though_the_sender_is_on_it_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, relay) = (dir.path().join("sender"), dir.path().join("relay"));
+        let text = format!(
+            "sender:\n  relay: http://127.0.0.1:5001\n  state_dir: {}\n  logs: [{{path: /x.log}}]\n\
+             relay:\n  data_dir: {}\n  limits: {{min_free_disk: 1000000GiB}}\n  groups: [{{name: a, listen: \"127.0.0.1:5001\"}}]\n",
+            sender.display(),
+            relay.display()
+        );
+        let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).unwrap();
+        let items = disks(&config);
+        let [item] = &items[..] else {
+            panic!("one disk: {items:?}");
+        };
+        assert_eq!(
+            (item.name.as_str(), item.state),
+            (
+                format!("disk of {}", relay.display()).as_str(),
+                CheckState::Problem
+            )
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
+use logferry_config::IndexerSettings;
 use logferry_numbers::{CounterId, IndexReader, NumbersDimension, NumbersQuery, NumbersSpan};
 
 use crate::args::{NumbersArgs, NumbersBy, NumbersPer};
@@ -27,23 +28,23 @@ pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
         )));
     };
     owner::act_as_owner(&[&indexer.store_dir])?;
-    let reader = IndexReader::open(&indexer.store_dir)?;
-    let rows = reader.numbers(&query(options, Timestamp::now()))?;
-    if options.json {
-        let counters = reader.counters()?;
-        let named =
-            |(name, _): &(String, CounterId)| indexer.counters.iter().any(|counter| counter.name == *name);
-        let counters: Vec<_> = counters.into_iter().filter(named).collect();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| row.json(options.by.map(dimension), &counters))
-            .collect();
-        console::print(&(serde_json::to_string(&rows)? + "\n"))?;
-    } else {
-        let names = reader.counters()?;
-        console::print(&output::text(&rows, options.by.map(dimension), &names))?;
-    }
+    console::print(&shown(indexer, options, Timestamp::now())?)?;
     Ok(CommandOutcome::Fine)
+}
+
+fn shown(indexer: &IndexerSettings, options: &NumbersArgs, now: Timestamp) -> anyhow::Result<String> {
+    let reader = IndexReader::open(&indexer.store_dir)?;
+    let rows = reader.numbers(&query(options, now))?;
+    // Of a counter that was taken out of the configuration the index still has what it counted.
+    let named =
+        |(name, _): &(String, CounterId)| indexer.counters.iter().any(|counter| counter.name == *name);
+    let counters: Vec<_> = reader.counters()?.into_iter().filter(named).collect();
+    let by = options.by.map(dimension);
+    if !options.json {
+        return Ok(output::text(&rows, by, &counters));
+    }
+    let rows: Vec<_> = rows.iter().map(|row| row.json(by, &counters)).collect();
+    Ok(serde_json::to_string(&rows)? + "\n")
 }
 
 fn query(options: &NumbersArgs, now: Timestamp) -> NumbersQuery {
@@ -68,5 +69,57 @@ fn dimension(by: NumbersBy) -> NumbersDimension {
         NumbersBy::Log => NumbersDimension::Log,
         NumbersBy::Status => NumbersDimension::Status,
         NumbersBy::Level => NumbersDimension::Level,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logferry_numbers::{CountedLine, IndexChange, IndexDb, NumbersKept, SeriesKey};
+
+    use super::*;
+
+    #[test]
+    fn counter_that_was_taken_out_is_shown_neither_to_people_nor_to_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = IndexDb::open_or_create(dir.path()).unwrap();
+        let ids = db
+            .counter_ids(&["orders".to_owned(), "removed".to_owned()])
+            .unwrap();
+        let mut change = IndexChange::default();
+        let series = change.tally.series(SeriesKey {
+            source: "web-1".to_owned(),
+            group: "web".to_owned(),
+            log: None,
+        });
+        let now = Timestamp::from_second(1_795_227_600).unwrap();
+        let counts = change.tally.minute(now.as_second() - 60, series);
+        counts.count(&CountedLine::default());
+        for id in ids {
+            counts.count_named(id);
+        }
+        let day = Duration::from_hours(24);
+        let kept = NumbersKept {
+            minutes: day,
+            hours: day,
+            gaps: day,
+        };
+        db.record(&mut change, kept, now.as_second()).unwrap();
+
+        let text = format!(
+            "indexer:\n  store_dir: {}\n  counters: [{{name: orders, where: {{path: \"/order*\"}}}}]\n",
+            dir.path().display()
+        );
+        let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).unwrap();
+        for json in [false, true] {
+            let options = NumbersArgs {
+                since: None,
+                until: None,
+                per: NumbersPer::Minute,
+                by: None,
+                json,
+            };
+            let shown = shown(config.indexer.as_ref().unwrap(), &options, now).unwrap();
+            assert!(shown.contains("orders") && !shown.contains("removed"), "{shown}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use logferry_numbers::{IndexDb, IndexReader};
 use logferry_text::{count_of, size};
 use serde::Serialize;
 
+use super::confirmed;
 use crate::args::ResendArgs;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
@@ -89,10 +90,10 @@ fn is_confirmed(options: &ResendArgs, resent: &IndexResend) -> Result<bool> {
     let question = format!(
         "Send {number} ({lines}, {bytes}) to OpenSearch at {server} again? What it has already is found, and not doubled."
     );
-    console::confirm(&question)?.ok_or_else(|| {
-        Failure::configuration(anyhow!(
+    confirmed(&question, || {
+        format!(
             "this would send {number} ({lines}, {bytes}) to OpenSearch again; say --all, or --dry-run to see it only"
-        ))
+        )
     })
 }
 

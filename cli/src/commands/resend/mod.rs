@@ -65,12 +65,17 @@ fn is_confirmed(options: &ResendArgs, preview: &ResendOutcome) -> Result<bool> {
     let question = format!(
         "Send {batches} ({bytes}) again? Where files are taken away, their lines are then there twice."
     );
-    console::confirm(&question)?.ok_or_else(|| {
-        Failure::configuration(anyhow!(
+    confirmed(&question, || {
+        format!(
             "this would send {batches} ({bytes}) again; name batches, give --since or --until, or say --all; \
              --dry-run lists them"
-        ))
+        )
     })
+}
+
+/// The answer of the person at the terminal. `refused`: why it cannot go on without one.
+fn confirmed(question: &str, refused: impl FnOnce() -> String) -> Result<bool> {
+    console::confirm(question)?.ok_or_else(|| Failure::Configuration(anyhow!(refused())))
 }
 
 /// The batches by name, then what [`text`] says.

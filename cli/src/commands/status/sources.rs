@@ -10,7 +10,7 @@ use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, size};
 
 use super::sections::shorten;
-use super::{ago, seconds, since};
+use super::{ago, seconds, short_age};
 use crate::output::list::list;
 
 /// From so many columns on, the table of sources has more of them.
@@ -50,7 +50,7 @@ fn wide_table(status: &StatusReport, now: Timestamp) -> Table<13> {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let started = source
             .started_at
-            .map(|at| format!(", for {}", since(Some(at), now)));
+            .map(|at| format!(", for {}", short_age(Some(at), now)));
         let version = source.version.as_ref();
         let sender = version.map(|version| format!("{version}{}", started.unwrap_or_default()));
         table.row([
@@ -82,8 +82,8 @@ fn cells(source: &SourceStatus, now: Timestamp) -> [String; 8] {
         source.source.to_string(),
         group.to_owned(),
         source.state.as_str().to_owned(),
-        since(source.last_line_at, now),
-        since(source.last_contact_at, now),
+        short_age(source.last_line_at, now),
+        short_age(source.last_contact_at, now),
         source.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
         about(Duration::from_secs(source.oldest_unread_seconds)),
         count(source.lines_last_hour),
@@ -100,7 +100,7 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp, columns: usize) ->
     });
     let refused = status.refused_recipients.iter().map(|refused| {
         let (recipient, reason) = (&refused.recipient, &refused.reason);
-        let since = since(Some(refused.since), now);
+        let since = short_age(Some(refused.since), now);
         format!("{recipient}: refused by the mail server since {since}: {reason}; correct monitor.smtp.to")
     });
     let roles = status.roles.iter();

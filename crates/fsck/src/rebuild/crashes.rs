@@ -255,6 +255,18 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
     }
 }
 
+#[test]
+fn disk_without_room_for_the_copy_of_the_old_ledger_is_told_as_that() {
+    let told = (1..=10).map(|step| {
+        let stopped = host().rebuild_on(&DyingDisk::new(step, Moment::Before));
+        stopped.expect_err("it is stopped").to_string()
+    });
+    let told: Vec<_> = told.collect();
+    let is_of_the_copy =
+        |text: &String| text.starts_with("cannot write to ") && text.ends_with("/rebuild.tmp/ledger.db");
+    assert!(told.iter().any(is_of_the_copy), "{told:?}");
+}
+
 /// The contents of each file of the spool, by paths below the data folder.
 fn contents(host: &Host) -> BTreeMap<PathBuf, Vec<u8>> {
     let below = |path: PathBuf| path.strip_prefix(host.dir.path()).expect("below").to_owned();

@@ -23,7 +23,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -128,11 +128,8 @@ fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> 
     disk.create_dir_all(&work_folder)?;
     for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
         let from = data_dir.join(&name);
-        match std::fs::copy(&from, work_folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DiskError::new(DiskOperation::Read, &from, error).into());
-            }
-            _ => {}
+        if let Some(input) = disk.open_read(&from)? {
+            copy_bytes(disk, input, &from, &work_folder.join(name))?;
         }
     }
     let faults = Ledger::open(&work_folder).and_then(|ledger| ledger.integrity());
@@ -202,13 +199,20 @@ fn keep_torn_bytes(
     let failed = |error| DiskError::new(DiskOperation::Read, &batch.path, error);
     let folder = kept.join("rest").join(batch.row.batch.source.as_str());
     disk.create_dir_all(&folder)?;
-    let mut kept_file = disk.open_append(&folder.join(batch.path.file_name().unwrap_or_default()))?;
     let mut reader = file_lines::open(spool, &batch.path, FileForm::Plain)?;
     reader.seek_to(batch.row.contents.bytes).map_err(failed)?;
-    copy(reader, || false, |block| kept_file.append(block)).map_err(|error| match error {
+    let kept_file = folder.join(batch.path.file_name().unwrap_or_default());
+    copy_bytes(disk, reader, &batch.path, &kept_file)
+}
+
+/// Adds all bytes of `input`, which is read from `from`, to the file `to`. The error says which of the two it is about.
+fn copy_bytes(disk: &impl Disk, input: impl Read, from: &Path, to: &Path) -> Result<(), DiskError> {
+    let failed = |error| DiskError::new(DiskOperation::Read, from, error);
+    let mut file = disk.open_append(to)?;
+    copy(input, || false, |block| file.append(block)).map_err(|error| match error {
         CopyError::Read(error) => failed(error),
         CopyError::Write(error) => error,
         CopyError::Stopped => failed(io::ErrorKind::Interrupted.into()),
     })?;
-    kept_file.sync()
+    file.sync()
 }

@@ -298,23 +298,6 @@ impl Ledger {
         })
     }
 
-    /// Makes a failed batch ready again and resets its attempts. False if it was not failed.
-    ///
-    /// The caller, or the next forwarder to start, moves the file back to `ready/`.
-    pub fn retry(&mut self, batch: BatchId) -> Result<bool, LedgerError> {
-        self.write("put a batch back to ready", |sql| {
-            let changed =
-                sql.execute("UPDATE batches SET state = 'ready' WHERE id = ?1 AND state = 'failed'", [batch.0])?;
-            if changed == 1 {
-                sql.execute(
-                    "UPDATE deliveries SET attempts = 0, next_attempt = NULL WHERE batch = ?1 AND delivered_at IS NULL",
-                    [batch.0],
-                )?;
-            }
-            Ok(changed == 1)
-        })
-    }
-
     /// Requests that batches are sent to a destination (again). Returns the results in the order of the batches. Their
     /// files do not expire until the batches are delivered.
     pub fn request_resends(

@@ -1,5 +1,5 @@
 //! Everything that the forwarder records: deliveries and resend requests (`delivery`), kinds of failure (`failure`),
-//! transfers in progress (`in_flight`), window manifests (`manifests`) and the start of each subscription
+//! transfers in progress (`in_flight`), window manifests (`manifests`), attempts at once (`retry`) and the start of each subscription
 //! (`subscriptions`). This room reads `batches`. Queries may change here without a look elsewhere; names of failures may
 //! not: operators' scripts read them.
 
@@ -7,6 +7,7 @@ mod delivery;
 mod failure;
 mod in_flight;
 mod manifests;
+mod retry;
 mod subscriptions;
 
 pub(crate) use delivery::is_compressed;
