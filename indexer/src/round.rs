@@ -172,7 +172,8 @@ impl<S: LineStore> IndexSession<S> {
         }
         let batches = self.catalog.take_records();
         let lag = self.catalog.lag(now.as_second());
-        if !batches.is_empty() {
+        // A host may be quiet for ever: then its last lines get too old without new ones.
+        if !batches.is_empty() || self.store.is_due(now.as_millisecond()) {
             work.change.batches = batches;
             self.record(&mut work, lag)?;
         }
