@@ -151,7 +151,7 @@ impl<'s, D: Disk> PageSearch<'s, D> {
                 // Hits that wait are found again by the next page.
                 let before = [self.hits.page.after.clone(), self.hits.pending.cursor()];
                 let next = SearchCursor::at(bound.time_ms);
-                let next = before.into_iter().flatten().fold(next, SearchCursor::later);
+                let next = before.into_iter().flatten().fold(next, SearchCursor::stricter);
                 return Ok(self.end(Some(next)));
             }
         }
