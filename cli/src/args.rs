@@ -334,7 +334,7 @@ pub(crate) struct SearchArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Only count the lines
-    #[arg(long)]
+    #[arg(long, conflicts_with = "after")]
     pub(crate) count: bool,
     /// Words that are all in the line: word, "a phrase", begin*, field:value, status:5xx, -without
     pub(crate) words: Vec<String>,

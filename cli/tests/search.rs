@@ -251,6 +251,7 @@ fn usage_that_is_wrong_is_refused_with_advice() {
         (&["--since", "soon"], "`soon` is no time"),
         (&["--after", "x"], "`x` is no cursor of a search"),
         (&["--limit", "0"], "0 is not in 1.."),
+        (&["--count", "--after", "7"], "cannot be used with"),
     ] {
         let (code, _, stderr) = search(&file, arguments);
         assert!(

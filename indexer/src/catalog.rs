@@ -11,9 +11,13 @@ use std::io::ErrorKind;
 use logferry_durable::DiskError;
 use logferry_ledger::{Batch, BatchId, BatchState};
 use logferry_numbers::{IndexLag, IndexedBatch};
+use rustix::io::Errno;
 
 /// After so many attempts in vain the rest of a batch is a gap. One search may miss a file that is being moved.
 pub(crate) const SEARCHES_MAX: u32 = 10;
+
+/// After so many if the disk refuses: two a second, so it has ten minutes to come back.
+const REFUSALS_MAX: u32 = 1200;
 
 /// Why the next bytes of a batch were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +26,29 @@ pub(crate) enum MissCause {
     Absent,
     /// The indexer's user may not read the file.
     Forbidden,
-    /// Another error of this file.
+    /// What is in the file is not what was written: another attempt gives the same.
+    Damaged,
+    /// Another error of this file, which may pass.
     Unreadable,
 }
 
 impl MissCause {
-    /// The cause that an error is.
-    pub(crate) fn of(error: &DiskError) -> Self {
-        if error.source.kind() == ErrorKind::PermissionDenied {
-            Self::Forbidden
-        } else {
-            Self::Unreadable
+    /// The cause that an error is; `None` if it says nothing about the file, but that this host is short of something, or that a
+    /// file system has come back: no file can be read then.
+    pub(crate) fn of(error: &DiskError) -> Option<Self> {
+        let of_host = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::STALE];
+        if Errno::from_io_error(&error.source).is_some_and(|errno| of_host.contains(&errno)) {
+            return None;
         }
+        Some(match error.source.kind() {
+            ErrorKind::OutOfMemory => return None,
+            ErrorKind::PermissionDenied => Self::Forbidden,
+            ErrorKind::InvalidData
+            | ErrorKind::InvalidInput
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::IsADirectory => Self::Damaged,
+            _ => Self::Unreadable,
+        })
     }
 }
 
@@ -87,10 +102,14 @@ impl TrackedBatch {
             // A person can allow it, so it waits. Else one wrong group would make gaps of the whole spool.
             MissCause::Forbidden => return None,
             MissCause::Absent => "the file is missing, or shorter than the ledger says",
-            MissCause::Unreadable => "the file is damaged, or cannot be read",
+            MissCause::Damaged | MissCause::Unreadable => "the file is damaged, or cannot be read",
         };
         self.searches += 1;
-        (self.searches >= SEARCHES_MAX).then_some(reason)
+        let most = match cause {
+            MissCause::Unreadable => REFUSALS_MAX,
+            _ => SEARCHES_MAX,
+        };
+        (self.searches >= most).then_some(reason)
     }
 
     /// Leaves the rest out. Returns its first byte and its length.
@@ -328,6 +347,29 @@ mod tests {
         assert!(tracked.missed(absent).is_none());
         tracked.batch.expired_at = Some(Timestamp::UNIX_EPOCH);
         assert!(tracked.missed(absent).is_some());
+    }
+
+    #[test]
+    fn error_of_the_host_is_none_of_the_file_and_one_of_the_disk_has_minutes_to_pass() {
+        let of = |error: std::io::Error| {
+            let path = std::path::Path::new("x");
+            MissCause::of(&DiskError::new(
+                logferry_durable::DiskOperation::Open,
+                path,
+                error,
+            ))
+        };
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::STALE] {
+            assert_eq!(of(errno.into()), None, "{errno}");
+        }
+        assert_eq!(of(Errno::ACCESS.into()), Some(MissCause::Forbidden));
+        assert_eq!(of(ErrorKind::InvalidData.into()), Some(MissCause::Damaged));
+        let refused = of(Errno::IO.into()).expect("of the file");
+        assert_eq!(refused, MissCause::Unreadable);
+        let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
+        let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
+        assert!((1..REFUSALS_MAX).all(|_| tracked.missed(refused).is_none()));
+        assert!(tracked.missed(refused).is_some());
     }
 
     #[test]

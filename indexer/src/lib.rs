@@ -17,10 +17,11 @@
 //! - Reads are bounded: a block of 1 MiB at a time, [`ROUND_BYTES`] a round, fewer if the lines are of very many minutes. Live batches come before old ones, and old ones
 //!   in the order in which the housekeeper deletes them.
 //!
-//! `catalog`, `log_formats` and `counting` decide, and do no I/O. `opensearch` is a second reader with places of its own, which
+//! `catalog`, `clock_check`, `log_formats` and `counting` decide, and do no I/O. `opensearch` is a second reader with places of its own, which
 //! sends the lines on.
 
 mod catalog;
+mod clock_check;
 mod counting;
 mod error;
 mod ledger_file;

@@ -7,6 +7,8 @@ use logferry_store::{LineRecord, StoreError, StorePosition, StoreWriter};
 pub(crate) trait LineStore {
     /// Adds a line.
     fn append(&mut self, record: &LineRecord<'_>) -> Result<(), StoreError>;
+    /// Whether the next sync has something to do also without new lines.
+    fn is_due(&self, now_ms: i64) -> bool;
     /// Makes all of it durable.
     fn sync(&mut self, now_ms: i64) -> Result<StorePosition, StoreError>;
     /// The result of the last sync is recorded.
@@ -16,6 +18,10 @@ pub(crate) trait LineStore {
 impl<D: Disk> LineStore for StoreWriter<D> {
     fn append(&mut self, record: &LineRecord<'_>) -> Result<(), StoreError> {
         self.append(record)
+    }
+
+    fn is_due(&self, now_ms: i64) -> bool {
+        self.is_due(now_ms)
     }
 
     fn sync(&mut self, now_ms: i64) -> Result<StorePosition, StoreError> {

@@ -172,7 +172,8 @@ impl<S: LineStore> IndexSession<S> {
         }
         let batches = self.catalog.take_records();
         let lag = self.catalog.lag(now.as_second());
-        if !batches.is_empty() {
+        // A host may be quiet for ever: then its last lines get too old without new ones.
+        if !batches.is_empty() || self.store.is_due(now.as_millisecond()) {
             work.change.batches = batches;
             self.record(&mut work, lag)?;
         }
@@ -218,7 +219,7 @@ impl<S: LineStore> IndexSession<S> {
         };
         let log = self.logs.of_batch(&self.ledger.ledger, &tracked.batch)?;
         let key = (tracked.batch.source.clone(), log);
-        let Some(mut lines) = self.open_batch(id, work) else {
+        let Some(mut lines) = self.open_batch(id, work)? else {
             return Ok(ControlFlow::Continue(()));
         };
         let Some(tracked) = self.catalog.get_mut(id) else {
@@ -267,7 +268,7 @@ impl<S: LineStore> IndexSession<S> {
         }
         work.has_more |= work.left <= least_left || work.is_full();
         if failed.is_some() || lines.is_short() {
-            self.miss(id, failed.as_ref(), work);
+            self.miss(id, failed, work)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some((id, lines));
         }
@@ -279,36 +280,46 @@ impl<S: LineStore> IndexSession<S> {
     }
 
     /// The lines of a batch that are not read: where the last round has stopped, or the file anew.
-    fn open_batch(&mut self, id: BatchId, work: &mut RoundWork) -> Option<OpenLines> {
-        let tracked = self.catalog.get(id)?;
+    fn open_batch(&mut self, id: BatchId, work: &mut RoundWork) -> Result<Option<OpenLines>, IndexerError> {
+        let Some(tracked) = self.catalog.get(id) else {
+            return Ok(None);
+        };
         let at = tracked.progress.bytes;
         let reading = self
             .reading
             .take_if(|(reading, lines)| *reading == id && lines.position() == at);
         if let Some((_, lines)) = reading {
-            return Some(lines);
+            return Ok(Some(lines));
         }
         match BatchLines::open(&self.spool, &tracked.batch, at, false) {
-            Ok(Some(lines)) => Some(lines),
+            Ok(Some(lines)) => Ok(Some(lines)),
             missed => {
-                self.miss(id, missed.err().as_ref(), work);
-                None
+                self.miss(id, missed.err(), work)?;
+                Ok(None)
             }
         }
     }
 
     /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.
-    fn miss(&mut self, id: BatchId, failed: Option<&DiskError>, work: &mut RoundWork) {
+    fn miss(
+        &mut self,
+        id: BatchId,
+        failed: Option<DiskError>,
+        work: &mut RoundWork,
+    ) -> Result<(), IndexerError> {
         let Some(tracked) = self.catalog.get_mut(id) else {
-            return;
+            return Ok(());
         };
         self.ledger.refresh(tracked);
         let cause = match failed {
             None => MissCause::Absent,
-            Some(error) => tell_unreadable(tracked, error, work),
+            Some(error) => match MissCause::of(&error) {
+                Some(cause) => tell_unreadable(tracked, &error, cause, work),
+                None => return Err(error.into()),
+            },
         };
         let Some(reason) = tracked.missed(cause) else {
-            return;
+            return Ok(());
         };
         let (from, bytes) = tracked.skip_rest();
         let gap = gap(tracked, (from, bytes), reason, work.now);
@@ -319,6 +330,7 @@ impl<S: LineStore> IndexSession<S> {
         );
         self.metrics.lost(bytes);
         work.change.gaps.push(gap);
+        Ok(())
     }
 
     /// Makes the round durable: the store, then the transaction, then the store may forget the position before.
@@ -350,11 +362,18 @@ pub(crate) fn time_before(spool: &Spool<RealDisk>, batch: &Batch, at: u64, forma
 }
 
 /// Says once that a batch's file cannot be read.
-fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, work: &mut RoundWork) -> MissCause {
-    let cause = MissCause::of(error);
+fn tell_unreadable(
+    tracked: &mut TrackedBatch,
+    error: &DiskError,
+    cause: MissCause,
+    work: &mut RoundWork,
+) -> MissCause {
     let advice = match cause {
         MissCause::Forbidden => "it waits until the indexer's user may read the file and its folders",
-        _ => "it is tried a few times more, then the rest of the batch is left out",
+        MissCause::Unreadable => "it is tried again for some minutes, then the rest of the batch is left out",
+        MissCause::Absent | MissCause::Damaged => {
+            "it is tried a few times more, then the rest of the batch is left out"
+        }
     };
     let (batch, text) = (tracked.batch.name(), error_chain(error));
     if !std::mem::replace(&mut tracked.is_trouble_told, true) {

@@ -14,11 +14,12 @@ use logferry_ledger::LedgerError;
 use logferry_numbers::{FILE_NAME, IndexDb, IndexError};
 use logferry_store::{StoreLimits, StoreOpened, StoreWriter};
 use logferry_telemetry::{HealthEndpoint, Metrics, Readiness};
-use logferry_text::error_chain;
+use logferry_text::{count_of, duration, error_chain, size};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock_check::{ClockCheck, ClockState};
 use crate::error::IndexerError;
 use crate::opensearch::SinkThread;
 use crate::reported_error::ReportedError;
@@ -32,6 +33,9 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time between two passes that remove what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
+
+/// The store leaves at least so many bytes free beside those that the relay needs to take lines.
+const FREE_MARGIN: u64 = 256 << 20;
 
 /// Wait after an error.
 const RETRY_WAIT: Duration = Duration::from_secs(2);
@@ -102,9 +106,9 @@ impl IndexerThread {
         let (data_dir, shown) = (self.config.data_dir.display(), store_dir.display());
         tracing::info!("indexer started: it reads {data_dir} and writes {shown}");
         let _sink = SinkThread::start(&self.config, &self.stop)?;
-        let mut told = ReportedError::default();
+        let (mut told, mut clock) = (ReportedError::default(), ClockCheck::default());
         while !self.stop.is_cancelled() {
-            let Err(error) = self.session(&mut told) else {
+            let Err(error) = self.session(&mut told, &mut clock) else {
                 break;
             };
             if !error.may_pass() {
@@ -133,7 +137,7 @@ impl IndexerThread {
     }
 
     /// Opens everything and indexes until the stop, or the first error.
-    fn session(&self, told: &mut ReportedError) -> Result<(), IndexerError> {
+    fn session(&self, told: &mut ReportedError, clock: &mut ClockCheck) -> Result<(), IndexerError> {
         let config = &self.config;
         let metrics = Metrics::process().indexer();
         let db = IndexDb::open_or_create(&config.store_dir)?;
@@ -141,7 +145,7 @@ impl IndexerThread {
         let position = state.store_position.as_deref().map(str::parse).transpose();
         let position =
             position.map_err(|error| IndexError::damaged(config.store_dir.join(FILE_NAME), &error))?;
-        let StoreOpened { writer, lost } = StoreWriter::open(
+        let StoreOpened { mut writer, lost } = StoreWriter::open(
             RealDisk,
             &config.store_dir,
             position,
@@ -150,23 +154,23 @@ impl IndexerThread {
         for lost in lost {
             tracing::warn!("{lost}");
         }
+        // Before anything is written: on a full disk every round fails until this has made room.
+        clock.begin(state.recorded_at, Instant::now());
+        self.remove_old_lines(&mut writer, clock, Timestamp::now())?;
         let mut session = IndexSession::start(config, db, &state, writer, metrics.clone(), Timestamp::now())?;
         // The places of all batches in the spool.
         drop(state);
-        let limits = StoreLimits {
-            age: config.keep.age,
-            max_bytes: config.keep.max_bytes,
-        };
         let is_over = || self.stop.is_cancelled();
-        let mut retention_at: Option<Instant> = None;
+        let mut retention_at = Instant::now();
         while !is_over() {
             let (start, now) = (Instant::now(), Timestamp::now());
             let round = session.round(now, &is_over)?;
             self.set_trouble(round.trouble);
-            if retention_at.is_none_or(|at| start >= at) {
-                session.remove_expired(now)?;
-                session.store().remove_expired(limits, now.as_millisecond())?;
-                retention_at = Some(start + RETENTION_INTERVAL);
+            if start >= retention_at {
+                if self.remove_old_lines(session.store(), clock, now)? {
+                    session.remove_expired(now)?;
+                }
+                retention_at = start + RETENTION_INTERVAL;
             }
             metrics.set_store(session.store().bytes(), session.store().frames());
             told.worked(Instant::now());
@@ -175,6 +179,41 @@ impl IndexerThread {
             }
         }
         Ok(())
+    }
+
+    /// Removes the lines that are too old or too many. Whether the clock is believed: else nothing is removed by its age.
+    fn remove_old_lines(
+        &self,
+        store: &mut StoreWriter<RealDisk>,
+        clock: &mut ClockCheck,
+        now: Timestamp,
+    ) -> Result<bool, IndexerError> {
+        let state = clock.look(now.as_second(), Instant::now());
+        if let ClockState::WentAhead(seconds) = state {
+            let ahead = duration(Duration::from_secs(seconds.unsigned_abs()));
+            tracing::info!(
+                "the clock is {ahead} ahead of the last record: in the next hour nothing is removed from the index by its age, \
+                 in case the clock is wrong"
+            );
+        }
+        let is_believed = state == ClockState::Believed;
+        let (keep, min_free) = (self.config.keep, self.config.min_free_disk);
+        let limits = StoreLimits {
+            age: is_believed.then_some(keep.age),
+            max_bytes: keep.max_bytes,
+            min_free: min_free.saturating_add(min_free.max(FREE_MARGIN)),
+        };
+        let removed = store.remove_expired(limits, now.as_millisecond())?;
+        if removed.for_space > 0 {
+            tracing::warn!(
+                "the disk of {} has less than {} free: the oldest lines for the search were removed before their time ({}), so \
+                 that the relay can go on taking lines; make space there, or set a smaller indexer.keep.max_bytes",
+                self.config.store_dir.display(),
+                size(limits.min_free),
+                count_of(removed.for_space, "segment")
+            );
+        }
+        Ok(is_believed)
     }
 
     fn set_trouble(&self, text: Option<String>) {
@@ -195,4 +234,102 @@ fn lock(store_dir: &Path) -> Result<LockFile, IndexerError> {
         },
         error @ LockError::Io { .. } => IndexerError::Lock(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use logferry_config::parse;
+    use logferry_numbers::{IndexChange, NumbersKept};
+    use logferry_store::{LineOrigin, LineRecord};
+
+    use super::*;
+
+    /// A thread without a relay, and its folder.
+    fn thread(dir: &Path) -> IndexerThread {
+        let text = format!(
+            "indexer: {{data_dir: {0}/data, store_dir: {0}/index}}",
+            dir.display()
+        );
+        let config = parse(&text, Path::new("c.yaml"), &|_| None).expect("valid");
+        let mut config = config.indexer.expect("a section");
+        config.keep.age = Duration::from_hours(1);
+        config.min_free_disk = 0;
+        IndexerThread {
+            config,
+            stop: CancellationToken::new(),
+            stopped: channel().1,
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Makes a closed segment, and a recorded position behind it. Returns the segment's file.
+    fn closed_segment(thread: &IndexerThread) -> PathBuf {
+        let store_dir = &thread.config.store_dir;
+        let mut db = IndexDb::open_or_create(store_dir).expect("made");
+        let opened = StoreWriter::open(RealDisk, store_dir, None, 1000);
+        let mut writer = opened.expect("opened").writer;
+        let (source, group) = ("a".parse().expect("a name"), "web-1".parse().expect("a name"));
+        let record = LineRecord {
+            origin: LineOrigin {
+                source: &source,
+                group: &group,
+                log: None,
+                batch: "b",
+                format: "text",
+            },
+            offset: 0,
+            time_ms: 1000,
+            level: None,
+            status: None,
+            line: b"x\n",
+        };
+        writer.append(&record).expect("added");
+        writer.sync(1000).expect("synced");
+        let position = writer.sync(1000 + 7 * 3_600_000).expect("synced");
+        assert_eq!(position.segment, 1);
+        let mut change = IndexChange {
+            store_position: position.to_string(),
+            ..IndexChange::default()
+        };
+        let kept = NumbersKept {
+            minutes: Duration::from_hours(1),
+            hours: Duration::from_hours(1),
+            gaps: Duration::from_hours(1),
+        };
+        let now = Timestamp::now().as_second();
+        db.record(&mut change, kept, now).expect("recorded");
+        store_dir.join("segments/0000000000.frames")
+    }
+
+    #[test]
+    fn old_lines_are_removed_before_anything_else_can_fail() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let thread = thread(dir.path());
+        RealDisk.create_dir_all(&thread.config.store_dir).expect("made");
+        let frames = closed_segment(&thread);
+        assert!(RealDisk.len(&frames).expect("read").is_some());
+        let (mut told, mut clock) = (ReportedError::default(), ClockCheck::default());
+        // There is no ledger: as on a full disk, no round comes to its end.
+        thread.session(&mut told, &mut clock).expect_err("no relay");
+        assert_eq!(RealDisk.len(&frames).expect("read"), None);
+    }
+
+    #[test]
+    fn clock_that_went_ahead_removes_nothing_by_age() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let thread = thread(dir.path());
+        RealDisk.create_dir_all(&thread.config.store_dir).expect("made");
+        let frames = closed_segment(&thread);
+        let (mut told, mut clock) = (ReportedError::default(), ClockCheck::default());
+        let last_week = Timestamp::now().as_second() - 7 * 86_400;
+        clock.begin(Some(last_week), Instant::now());
+        thread.session(&mut told, &mut clock).expect_err("no relay");
+        assert!(RealDisk.len(&frames).expect("read").is_some());
+        let mut thread = thread;
+        thread.config.keep.max_bytes = 0;
+        thread.session(&mut told, &mut clock).expect_err("no relay");
+        assert_eq!(RealDisk.len(&frames).expect("read"), None, "by size");
+    }
 }

@@ -284,6 +284,9 @@ impl RawConfig {
         }
         if let Some(indexer) = &mut config.indexer {
             indexer.formats.clone_from(&config.formats);
+            if let Some(relay) = &config.relay {
+                indexer.min_free_disk = relay.limits.min_free_disk;
+            }
         }
         config.check_one_spool(at);
         cross_checks::check_addresses(at.listening());

@@ -106,6 +106,12 @@ fn indexer_shares_the_relays_folder_and_knows_the_formats_of_logs() {
     let relay = "relay:\n  data_dir: /srv\n  groups: [{name: a, listen: '127.0.0.1:0'}]\n";
     let indexer = read(&format!("formats: {{shop: json}}\n{relay}indexer: {{}}\n"));
     assert_eq!(indexer.data_dir, Path::new("/srv"));
+    assert_eq!(indexer.min_free_disk, 1 << 30);
+    let indexer = read(&format!(
+        "{relay}  limits: {{min_free_disk: 5GiB}}\nindexer: {{}}\n"
+    ));
+    assert_eq!(indexer.min_free_disk, 5 << 30);
+    let indexer = read(&format!("formats: {{shop: json}}\n{relay}indexer: {{}}\n"));
     assert_eq!(
         indexer.formats.of(&"shop".parse().expect("a name")).as_text(),
         "json"

@@ -11,7 +11,7 @@ use logferry_time_windows::{LineTime, TimeReader, TimestampFormat};
 use crate::escape::ValueEscape;
 use crate::field::{FieldName, LineField};
 use crate::level::Level;
-use crate::log_format::{LogFormat, LogFormatError};
+use crate::log_format::{LogFormat, LogFormatError, ValueBorder};
 use crate::text::without_line_end;
 use crate::{free_text, keyed, syslog};
 
@@ -125,6 +125,14 @@ impl Format {
             Kind::Syslog => "syslog",
             Kind::Text => "text",
             Kind::Pasted(format) => format.as_text(),
+        }
+    }
+
+    /// What stands beside the values of a `log_format` in each line; nothing of other formats, whose values have marks around them.
+    pub fn value_borders(&self) -> &[ValueBorder] {
+        match &self.0 {
+            Kind::Pasted(format) => format.value_borders(),
+            _ => &[],
         }
     }
 

@@ -30,4 +30,4 @@ pub use field::{FieldName, LineField};
 pub use format::{Format, FormatError, LineClock};
 pub use level::Level;
 pub use line_reader::LineReader;
-pub use log_format::LogFormatError;
+pub use log_format::{LogFormatError, ValueBorder};

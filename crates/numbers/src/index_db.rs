@@ -1,6 +1,6 @@
 //! Writes `index.db`. One process has it open: the indexer, which holds a lock on its folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ pub const FILE_NAME: &str = "index.db";
 /// Most series. The lines of a further one count under the source `(others)`.
 pub const SERIES_MAX: usize = 4096;
 
-/// Most named counters that a configuration may have.
-pub const COUNTERS_MAX: usize = 64;
-
 /// The place of a batch that the ledger does not know is kept for so long: until a copy of a ledger that was put back is
 /// replaced by one that was rebuilt from the spool.
-pub const UNKNOWN_KEPT: Duration = Duration::from_hours(24 * 30);
+pub(crate) const UNKNOWN_KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// A line counts at most so far in the future: a wrong clock must not make rows that are never removed.
 const FUTURE_MAX: i64 = 86_400;
+
+/// The series without numbers are removed at most once in so many seconds: no line waits for it each minute.
+const SERIES_TIDIED: i64 = 3600;
 
 /// How long the indexer waits for a reader that blocks a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +92,17 @@ fn before(now: i64, age: Duration) -> i64 {
 pub struct IndexDb {
     connection: Connection,
     path: PathBuf,
-    series: BTreeMap<SeriesKey, i64>,
+    series: KnownSeries,
+    /// When the series without numbers were removed last, in seconds since 1970.
+    series_tidied_at: Option<i64>,
+}
+
+/// The series of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownSeries {
+    ids: BTreeMap<SeriesKey, i64>,
+    /// Whether one more was wanted since those without numbers were removed, and there was no room for it.
+    is_short: bool,
 }
 
 impl IndexDb {
@@ -106,9 +116,10 @@ impl IndexDb {
         let mut opened = Self {
             connection,
             path,
-            series: BTreeMap::new(),
+            series: KnownSeries::default(),
+            series_tidied_at: None,
         };
-        opened.series = opened.read("read the series", |sql| {
+        opened.series.ids = opened.read("read the series", |sql| {
             let mut query = sql.prepare("SELECT source, grp, log, id FROM series")?;
             let rows = query.query_map([], |row| Ok((series_key(row)?, row.get(3)?)))?;
             rows.collect()
@@ -193,6 +204,9 @@ impl IndexDb {
         kept: NumbersKept,
         now: i64,
     ) -> Result<(), IndexError> {
+        let tidied_at = self.series_tidied_at;
+        let is_due = tidied_at.is_none_or(|at| !(at..at.saturating_add(SERIES_TIDIED)).contains(&now));
+        let is_tidied = self.series.is_short && is_due;
         self.write("remove old numbers", |sql, known| {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
@@ -215,18 +229,15 @@ impl IndexDb {
                 "DELETE FROM batches WHERE unknown_since < ?1",
                 [before(now, UNKNOWN_KEPT)],
             )?;
-            if known.len() >= SERIES_MAX {
-                sql.execute(
-                    "DELETE FROM series WHERE id NOT IN (SELECT series FROM hours) AND id NOT IN (SELECT series FROM minutes)",
-                    [],
-                )?;
-                sql.execute("DELETE FROM formats WHERE source NOT IN (SELECT source FROM series)", [])?;
-                let mut query = sql.prepare("SELECT id FROM series")?;
-                let left: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-                known.retain(|_, id| left.contains(id));
+            if is_tidied {
+                remove_series_without_numbers(sql, known)?;
             }
             Ok(())
-        })
+        })?;
+        if is_tidied {
+            self.series_tidied_at = Some(now);
+        }
+        Ok(())
     }
 
     pub(crate) fn read<T>(
@@ -240,7 +251,7 @@ impl IndexDb {
     pub(crate) fn write<T>(
         &mut self,
         action: &'static str,
-        change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<SeriesKey, i64>) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>, &mut KnownSeries) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
         let mut series = self.series.clone();
         let run = || {
@@ -258,8 +269,8 @@ impl IndexDb {
 }
 
 /// The number of a series. It gets one if it is new; if there are too many, it is one of the others.
-fn series(sql: &Connection, known: &mut BTreeMap<SeriesKey, i64>, key: &SeriesKey) -> rusqlite::Result<i64> {
-    if let Some(id) = known.get(key) {
+fn series(sql: &Connection, known: &mut KnownSeries, key: &SeriesKey) -> rusqlite::Result<i64> {
+    if let Some(id) = known.ids.get(key) {
         return Ok(*id);
     }
     let others = SeriesKey {
@@ -267,14 +278,32 @@ fn series(sql: &Connection, known: &mut BTreeMap<SeriesKey, i64>, key: &SeriesKe
         group: "(others)".to_owned(),
         log: None,
     };
-    if known.len() >= SERIES_MAX && *key != others {
+    if known.ids.len() >= SERIES_MAX && *key != others {
+        known.is_short = true;
         return series(sql, known, &others);
     }
     let add = "INSERT INTO series (source, grp, log) VALUES (?1, ?2, ?3)";
     sql.execute(add, (&key.source, &key.group, &key.log))?;
     let id = sql.last_insert_rowid();
-    known.insert(key.clone(), id);
+    known.ids.insert(key.clone(), id);
     Ok(id)
+}
+
+/// Makes room for others. It reads all numbers, which takes seconds if there are very many.
+fn remove_series_without_numbers(sql: &Connection, known: &mut KnownSeries) -> rusqlite::Result<()> {
+    sql.execute(
+        "DELETE FROM series WHERE id NOT IN (SELECT series FROM hours) AND id NOT IN (SELECT series FROM minutes)",
+        [],
+    )?;
+    sql.execute(
+        "DELETE FROM formats WHERE source NOT IN (SELECT source FROM series)",
+        [],
+    )?;
+    let mut query = sql.prepare("SELECT id FROM series")?;
+    let left: BTreeSet<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    known.ids.retain(|_, id| left.contains(id));
+    known.is_short = false;
+    Ok(())
 }
 
 /// Adds counts to a row. A row that cannot be read is replaced: it is of no use to anybody.

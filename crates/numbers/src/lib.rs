@@ -8,7 +8,7 @@
 //!   store that belongs to them. So after a crash each line is counted once.
 //! - A line counts in the minute and the hour of its own time. A late line corrects them.
 //! - Space is bounded: see `docs/index/indexer.md` for the formula. Rows are removed by age, series are at most [`SERIES_MAX`], named
-//!   counters at most [`COUNTERS_MAX`], and no row is later than a day from now.
+//!   counters as many as the configuration may have, and no row is later than a day from now.
 //! - The file can be deleted with its folder: then the indexer reads anew what the spool has.
 
 mod counts;
@@ -28,7 +28,7 @@ mod tests;
 pub use counts::{CountedLine, CounterId, Counts};
 pub use error::IndexError;
 pub use histogram::REQUEST_TIME_BOUNDS;
-pub use index_db::{COUNTERS_MAX, FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX, UNKNOWN_KEPT};
+pub use index_db::{FILE_NAME, IndexChange, IndexDb, NumbersKept, SERIES_MAX};
 pub use index_reader::{IndexMoment, IndexReader};
 pub use query::{NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
 pub use sink::{REFUSED_KEPT, RefusedDocument, SinkBatch, SinkChange, SinkState, SinkTotals};

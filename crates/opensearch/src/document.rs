@@ -1,7 +1,7 @@
 //! A line as a document. Pure.
 //!
 //! The shape is `LogFlow`'s (`timestamp`, `level`, `service`, `message`, `source`, `extra_fields`, `ingested_at`) and ours
-//! (`batch`, `offset`, `group`, `log`, `status`, `request_seconds`). docs/opensearch.md has it for people.
+//! (`batch`, `offset`, `group`, `log`, `status`, `request_seconds`). docs/index/opensearch.md has it for people.
 //!
 //! Invariant: a document is valid JSON without a name twice, whatever bytes the line has. Values of `extra_fields` are texts:
 //! with numbers a field would get the type of its first value, and other values would be refused.

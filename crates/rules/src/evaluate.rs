@@ -18,6 +18,8 @@ pub enum RuleState {
     Well,
     /// There are no lines, or nothing to compare with: it does not fire.
     Unknown,
+    /// There are too few, but some may still be on their way: an alert stays as it is.
+    Waits,
 }
 
 /// A rule's verdict on one value.
@@ -35,10 +37,15 @@ pub struct ValueState {
 
 /// The state of each value at the minute's start `until`.
 pub fn evaluate(rule: &RuleSettings, numbers: &RuleNumbers, until: i64) -> Vec<ValueState> {
-    let values = numbers.values.iter();
-    values
-        .map(|(value, sums)| evaluate_value(rule, value, sums, numbers.first_minute, until))
-        .collect()
+    let wants_more = matches!(rule.threshold, RuleThreshold::Below(_) | RuleThreshold::Absent);
+    let evaluated = |(value, sums): (&String, &MinuteSums)| {
+        let mut state = evaluate_value(rule, value, sums, numbers.first_minute, until);
+        if wants_more && state.state == RuleState::Fires && numbers.may_get_more(value, until) {
+            state.state = RuleState::Waits;
+        }
+        state
+    };
+    numbers.values.iter().map(evaluated).collect()
 }
 
 /// The state of one value.

@@ -7,10 +7,13 @@
 //! Invariants:
 //! - **A rule sees only minutes that the indexer has finished.** While the indexer is behind, no rule is evaluated, and an
 //!   incident stays as it is: missing numbers are no missing lines.
+//! - While lines may still be on their way, because a sender or the relay is down or behind, a rule does not say that there are too
+//!   few (`arrived_lines`).
 //! - With no lines, or with nothing to compare with, a share or a ratio is unknown, and the rule does not fire.
 //!
 //! Measures and texts can be changed here alone; a new setting comes from `crates/config/src/monitor/rules.rs`.
 
+mod arrived_lines;
 mod course;
 mod evaluate;
 mod index_progress;

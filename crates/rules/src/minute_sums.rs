@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use logferry_config::{BuiltInCounter, RuleCounter, RuleDimension, RuleFilter, RuleSettings};
 use logferry_numbers::{CounterId, Counts, SeriesKey};
 
+use crate::arrived_lines::ArrivedLines;
+
 /// The value of lines whose log is not known.
 const NO_LOG: &str = "(no log)";
 
@@ -104,21 +106,42 @@ pub struct RuleNumbers {
     pub(crate) values: BTreeMap<String, MinuteSums>,
     /// The first minute of which there are numbers at all.
     pub(crate) first_minute: Option<i64>,
+    /// The sources that lately had lines of each value.
+    sources: BTreeMap<String, BTreeSet<String>>,
+    /// What has arrived of them.
+    arrived: ArrivedLines,
 }
 
 impl RuleNumbers {
     /// Numbers without a minute yet. A value that lately had lines is evaluated also when it has none now.
     pub(crate) fn new(rule: &RuleSettings, lately: &[SeriesKey], first_minute: Option<i64>) -> Self {
-        let wanted = lately.iter().filter(|key| is_wanted(&rule.filter, key));
-        let mut values: BTreeSet<String> = wanted.map(|key| value(rule.by, key)).collect();
-        if rule.by.is_none() {
-            values.insert(String::new());
+        let mut sources: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for key in lately.iter().filter(|key| is_wanted(&rule.filter, key)) {
+            let of_value = sources.entry(value(rule.by, key)).or_default();
+            of_value.insert(key.source.clone());
         }
-        let values = values.into_iter().map(|value| (value, MinuteSums::default()));
+        if rule.by.is_none() {
+            sources.entry(String::new()).or_default();
+        }
+        let values = sources.keys().map(|value| (value.clone(), MinuteSums::default()));
         Self {
             values: values.collect(),
             first_minute,
+            sources,
+            arrived: ArrivedLines::default(),
         }
+    }
+
+    /// The same with what is known of lines on their way.
+    #[must_use]
+    pub(crate) fn with_arrived(self, arrived: ArrivedLines) -> Self {
+        Self { arrived, ..self }
+    }
+
+    /// Whether lines of a value may still come that belong before `until`.
+    pub(crate) fn may_get_more(&self, value: &str, until: i64) -> bool {
+        let sources = self.sources.get(value);
+        sources.is_some_and(|sources| self.arrived.may_come(sources, until))
     }
 
     /// Adds the counts of a series in a minute. Minutes come in order.

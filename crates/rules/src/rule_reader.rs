@@ -7,6 +7,7 @@ use logferry_config::RuleSettings;
 use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
 use logferry_numbers::{CounterId, IndexError, IndexReader, IndexState, SeriesKey};
 
+use crate::arrived_lines::ArrivedLines;
 use crate::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
 use crate::minute_sums::{CounterColumn, RuleNumbers};
 
@@ -20,6 +21,7 @@ pub struct RuleReader {
     counters: Vec<(String, CounterId)>,
     lately: Vec<SeriesKey>,
     first_minute: Option<i64>,
+    arrived: ArrivedLines,
     /// The minutes that may be looked at.
     pub finished: FinishedMinutes,
 }
@@ -49,6 +51,7 @@ impl RuleReader {
             counters: reader.counters()?,
             lately: reader.series_since(now.as_second().saturating_sub(LATELY_SECONDS))?,
             first_minute: reader.first_minute()?,
+            arrived: ArrivedLines::of(&ledger.sources()?),
             finished: finished_minutes(progress, now.as_second()),
             reader,
         })
@@ -64,7 +67,8 @@ impl RuleReader {
         let Some(column) = CounterColumn::of(&rule.counter, &self.counters) else {
             return Ok(None);
         };
-        let mut numbers = RuleNumbers::new(rule, &self.lately, self.first_minute);
+        let numbers = RuleNumbers::new(rule, &self.lately, self.first_minute);
+        let mut numbers = numbers.with_arrived(self.arrived.clone());
         let from = span_start(since, rule.over);
         let back = rule.measure.baseline().map(seconds);
         // The earlier minutes come first. Where both overlap, they are one.

@@ -7,6 +7,7 @@ use logferry_config::{AlertHold, RuleSettings, parse};
 use logferry_fields::Level;
 use logferry_numbers::{CountedLine, Counts, SeriesKey};
 
+use crate::arrived_lines::ArrivedLines;
 use crate::course::{CourseStep, course};
 use crate::evaluate::{RuleState, evaluate, subject, text};
 use crate::minute_sums::{CounterColumn, RuleNumbers};
@@ -263,4 +264,33 @@ fn course_has_the_worst_minute_of_each_step_and_nothing_where_nothing_is_known()
     // Five minutes that begin before the first counted one say nothing.
     let steps = vec![(None, false), (None, false), (Some(0.0), true)];
     assert_eq!(drawn(few, ""), Some((steps, Some(0.0))));
+}
+
+#[test]
+fn too_few_lines_are_not_told_while_some_may_be_on_their_way() {
+    use RuleState::{Fires, Waits, Well};
+
+    let below = "counter: lines, below: 5, over: 5m";
+    let minutes: Minutes<'_> = &[(-1000, "a", 1, 0), (-3, "b", 2, 0)];
+    let state = |settings: &str, arrived: &[(&str, i64)]| {
+        let arrived: Vec<_> = arrived.iter().map(|(source, ago)| (*source, NOW - ago)).collect();
+        let numbers = numbers(settings, minutes).with_arrived(ArrivedLines::at(&arrived));
+        let states = evaluate(&rule(settings), &numbers, NOW);
+        states.into_iter().map(|state| state.state).collect::<Vec<_>>()
+    };
+    assert_eq!(state(below, &[]), [Fires], "clients that never report");
+    assert_eq!(state(below, &[("a", 20), ("b", -10)]), [Fires]);
+    assert_eq!(state(below, &[("a", 21), ("b", -10)]), [Waits]);
+    // A host that was taken away keeps no rule from firing, but nobody says anything while all are silent.
+    let day = 86_400;
+    assert_eq!(state(below, &[("a", day), ("b", -10)]), [Fires]);
+    assert_eq!(state(below, &[("a", day), ("b", day)]), [Waits]);
+    let by = "counter: lines, absent: true, by: source";
+    assert_eq!(state(by, &[("a", 900), ("b", 900)]), [Waits, Well]);
+    assert_eq!(state(by, &[("b", 900)]), [Fires, Well]);
+    // What is there already is enough to say that it is too much.
+    assert_eq!(
+        state("counter: lines, above: 1", &[("a", 900), ("b", 900)]),
+        [Fires]
+    );
 }

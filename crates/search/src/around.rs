@@ -31,17 +31,18 @@ pub fn lines_around(
 ) -> Result<Option<LinesAround>, SearchError> {
     let lines = lines.min(LINES_MAX);
     let Some(mut batch) = host.ledger.batch_named(&id.batch)? else {
-        return Ok(None);
+        return in_store(host, None, id, lines, goes_on);
     };
+    // In a ledger that was restored from a copy, the batch may have fewer bytes than were indexed.
     if id.offset >= batch.contents.bytes {
-        return Ok(None);
+        return in_store(host, Some(&batch), id, lines, goes_on);
     }
     batch.log = SourceLogs::default().of_batch(host.ledger, &batch)?;
     if let Some(text) = text_around(&host, &batch, id.offset)? {
         let indexed = indexed_bytes(&host, &id.batch)?;
         return Ok(in_text(&host, &batch, id.offset, &text, (lines, indexed), now));
     }
-    in_store(host, &batch, id, lines, goes_on)
+    in_store(host, Some(&batch), id, lines, goes_on)
 }
 
 /// So many bytes of a batch are in the store.
@@ -258,6 +259,25 @@ mod tests {
             Some(&mixed[500..503])
         );
         assert_eq!(around(&host, 1001, 1).expect("read"), None);
+    }
+
+    #[test]
+    fn line_that_search_shows_is_found_though_the_ledger_does_not_know_its_batch() {
+        let (dir, ledger, batch) = batch_of(&[b'x'; 20]);
+        let start = batch.window.start * 1000;
+        let lines: Vec<(u64, i64)> = (0..10).map(|number| (number * 2, start)).collect();
+        index(&dir, &batch, &lines, 20);
+        let other = tempfile::tempdir().expect("a folder");
+        let rebuilt = Ledger::open_or_create(other.path()).expect("a ledger");
+        let host = (dir, rebuilt, batch);
+        assert_eq!(around(&host, 4, 1).expect("read").as_deref(), Some(&lines[1..4]));
+        assert_eq!(around(&host, 5, 1).expect("read"), None);
+        // One that was restored from a copy has fewer bytes of it.
+        let (dir, _, batch) = host;
+        let mut restored = ledger;
+        logferry_testkit::batches::commit(&mut restored, &batch, b"x");
+        let host = (dir, restored, batch);
+        assert_eq!(around(&host, 4, 0).expect("read").as_deref(), Some(&lines[2..3]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use logferry_ledger::Batch;
+use logferry_protocol::names::SourceId;
 use logferry_store::{Hit, Query, SearchObserver, SearchPage, SearchProgress};
 
 use crate::error::SearchError;
@@ -15,30 +16,40 @@ const PAGE_LINES: usize = 10_000;
 /// Bytes before and after in which others are looked for: mostly the first have enough of them.
 const REACHES: [u64; 2] = [64 << 10, BYTES_MAX];
 
-/// The line of this id with up to so many before and after it.
+/// In a batch that the ledger does not know, lines up to so many seconds before and after a line are looked for.
+const UNKNOWN_WINDOW: i64 = 3600;
+
+/// The line of this id with up to so many before and after it. `batch`: its row, if the ledger has one; the store may keep lines
+/// longer than the ledger its rows, and a ledger that was rebuilt has none of them. Without it, all of the store is looked through.
 pub(crate) fn in_store(
     host: SearchedHost<'_>,
-    batch: &Batch,
+    batch: Option<&Batch>,
     id: &LineId,
     lines: usize,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<LinesAround>, SearchError> {
-    let search = OffsetSearch {
+    let mut search = OffsetSearch {
         host,
         batch,
+        source: batch.map(|batch| batch.source.clone()),
         name: &id.batch,
         goes_on,
     };
     let second = |second: i64| second.saturating_mul(1000);
-    let window = i64::from(batch.window.seconds);
-    let near = (
-        second(batch.window.start - window),
-        second(batch.window.end() + window),
-    );
+    let reach = batch.map_or(UNKNOWN_WINDOW, |batch| i64::from(batch.window.seconds));
+    let near = batch.map(|batch| {
+        (
+            second(batch.window.start - reach),
+            second(batch.window.end() + reach),
+        )
+    });
     // Lines lie in their window or a little outside, so frames of other times need not be read. But `timestamp: arrival` sorts
     // lines of any time into it.
     let exact = id.offset..=id.offset;
-    let mut found = search.nearest(id.offset, &exact, Some(near), 0)?;
+    let mut found = Vec::new();
+    if near.is_some() {
+        found = search.nearest(id.offset, &exact, near, 0)?;
+    }
     if found.is_empty() {
         found = search.nearest(id.offset, &exact, None, 0)?;
     }
@@ -46,15 +57,15 @@ pub(crate) fn in_store(
     let (before, after) = if lines == 0 {
         (Vec::new(), Vec::new())
     } else {
-        let times = if (near.0..near.1).contains(&line.time_ms) {
-            near
-        } else {
-            let reach = second(window);
+        search.source = search.source.or_else(|| line.source.parse().ok());
+        let times = near.filter(|(since, until)| (*since..*until).contains(&line.time_ms));
+        let times = times.unwrap_or_else(|| {
+            let reach = second(reach);
             (
                 line.time_ms.saturating_sub(reach),
                 line.time_ms.saturating_add(reach),
             )
-        };
+        });
         search.around(id.offset, times, lines)?
     };
     Ok(Some(LinesAround { before, line, after }))
@@ -63,7 +74,9 @@ pub(crate) fn in_store(
 /// Looks for lines by their offsets in a batch.
 struct OffsetSearch<'a> {
     host: SearchedHost<'a>,
-    batch: &'a Batch,
+    batch: Option<&'a Batch>,
+    /// The source of its lines, once it is known.
+    source: Option<SourceId>,
     name: &'a str,
     goes_on: &'a dyn Fn() -> bool,
 }
@@ -84,7 +97,8 @@ impl OffsetSearch<'_> {
             after = kept.split_off(kept.partition_point(|hit| hit.offset < offset));
             before = kept;
             let has_before = before.len() >= lines || *offsets.start() == 0;
-            let has_after = after.len() >= lines || *offsets.end() >= self.batch.contents.bytes;
+            let bytes = self.batch.map(|batch| batch.contents.bytes);
+            let has_after = after.len() >= lines || bytes.is_some_and(|bytes| *offsets.end() >= bytes);
             if has_before && has_after {
                 break;
             }
@@ -105,14 +119,18 @@ impl OffsetSearch<'_> {
         query.until_ms = times.map(|(_, until)| until);
         query.add_offsets(self.name, offsets.clone());
         // The filters of frames have no batches, but sources.
-        if query.add_field("source", self.batch.source.as_str()).is_err() {
+        if let Some(source) = &self.source
+            && query.add_field("source", source.as_str()).is_err()
+        {
             return Ok(Vec::new());
         }
         // What is still in the spool of it has the batch's window.
+        let window = self.batch.map(|batch| (batch.window.start, batch.window.end()));
+        let second = |second: Option<i64>| second.and_then(|second| Timestamp::from_second(second).ok());
         let selection = LineSelection {
-            source: Some(self.batch.source.clone()),
-            since: Timestamp::from_second(self.batch.window.start).ok(),
-            until: Timestamp::from_second(self.batch.window.end()).ok(),
+            source: self.source.clone(),
+            since: second(window.map(|(start, _)| start)),
+            until: second(window.map(|(_, end)| end)),
             ..LineSelection::default()
         };
         let is_one = offsets.start() == offsets.end();

@@ -17,7 +17,8 @@ pub enum StoreError {
     Memory(#[source] std::io::Error),
     /// A file that was just written reads otherwise.
     #[error(
-        "{} is damaged: the disk gave back other bytes than were written; look at the disk, and restart the indexer", .path.display()
+        "{} is damaged: the disk gave back other bytes than were written; the indexer makes the file anew, but look at the disk",
+        .path.display()
     )]
     Damaged {
         /// The file.

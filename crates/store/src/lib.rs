@@ -38,4 +38,4 @@ pub use search::{
     CursorError, Hit, MatchedLine, ReadLines, SearchCursor, SearchEnd, SearchObserver, SearchPage,
     SearchProgress, Searcher, SpoolLines, UnindexedBatch,
 };
-pub use writer::{StoreLimits, StoreOpened, StoreWriter};
+pub use writer::{RemovedSegments, StoreLimits, StoreOpened, StoreWriter};

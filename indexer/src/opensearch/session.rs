@@ -16,7 +16,7 @@ use logferry_telemetry::SinkMetrics;
 use logferry_text::error_chain;
 
 use super::document_set::{DocumentSet, SealedSet};
-use crate::catalog::{Catalog, MissCause};
+use crate::catalog::{Catalog, MissCause, TrackedBatch};
 use crate::error::IndexerError;
 use crate::ledger_file::LedgerFile;
 use crate::log_formats::LogFormats;
@@ -271,7 +271,7 @@ impl SinkSession {
         };
         let log = self.logs.of_batch(&self.ledger.ledger, &tracked.batch)?;
         let key = (tracked.batch.source.clone(), log);
-        let Some(mut reading) = self.open_batch(id) else {
+        let Some(mut reading) = self.open_batch(id)? else {
             return Ok(());
         };
         let Some(tracked) = self.catalog.get_mut(id) else {
@@ -320,7 +320,7 @@ impl SinkSession {
             }
         }
         if failed.is_some() || reading.lines.is_short() {
-            self.miss(id, failed.as_ref());
+            self.miss(id, failed)?;
         } else if !is_open && tracked.unread() > 0 {
             self.reading = Some(reading);
         }
@@ -328,43 +328,43 @@ impl SinkSession {
     }
 
     /// The lines of a batch that are in no set: where the last set has stopped, or the file anew.
-    fn open_batch(&mut self, id: BatchId) -> Option<BatchReading> {
-        let tracked = self.catalog.get(id)?;
+    fn open_batch(&mut self, id: BatchId) -> Result<Option<BatchReading>, IndexerError> {
+        let Some(tracked) = self.catalog.get(id) else {
+            return Ok(None);
+        };
         let at = tracked.progress.bytes;
         let reading = self
             .reading
             .take_if(|reading| reading.id == id && reading.position() == at);
         if reading.is_some() {
-            return reading;
+            return Ok(reading);
         }
         match BatchReading::open(&self.spool, &tracked.batch, at) {
-            Ok(Some(reading)) => Some(reading),
+            Ok(Some(reading)) => Ok(Some(reading)),
             missed => {
-                self.miss(id, missed.err().as_ref());
-                None
+                self.miss(id, missed.err())?;
+                Ok(None)
             }
         }
     }
 
     /// A batch's file was not found, is too short, or cannot be read (`failed`): its rest may be lost.
-    fn miss(&mut self, id: BatchId, failed: Option<&DiskError>) {
+    fn miss(&mut self, id: BatchId, failed: Option<DiskError>) -> Result<(), IndexerError> {
         let Some(tracked) = self.catalog.get_mut(id) else {
-            return;
+            return Ok(());
         };
         self.ledger.refresh(tracked);
-        let name = tracked.batch.name();
-        if let Some(error) = failed
-            && !std::mem::replace(&mut tracked.is_trouble_told, true)
-        {
-            tracing::error!(
-                error = error as &dyn Error,
-                "batch {name} cannot be sent to OpenSearch now: {}; it is tried again, and other batches are sent meanwhile",
-                error_chain(error)
-            );
-        }
-        let Some(reason) = tracked.missed(failed.map_or(MissCause::Absent, MissCause::of)) else {
-            return;
+        let cause = match failed {
+            None => MissCause::Absent,
+            Some(error) => match MissCause::of(&error) {
+                Some(cause) => tell_unreadable(tracked, &error, cause),
+                None => return Err(error.into()),
+            },
         };
+        let Some(reason) = tracked.missed(cause) else {
+            return Ok(());
+        };
+        let name = tracked.batch.name();
         let (from, bytes) = tracked.skip_rest();
         tracing::warn!(
             "batch {name} of source {}: {bytes} bytes from byte {from} on are not in OpenSearch, because {reason}; if the batch \
@@ -377,7 +377,21 @@ impl SinkSession {
         self.change.added.gaps += 1;
         self.change.added.gap_bytes += bytes;
         self.metrics.lost(bytes);
+        Ok(())
     }
+}
+
+/// Says once that a batch's file cannot be read.
+fn tell_unreadable(tracked: &mut TrackedBatch, error: &DiskError, cause: MissCause) -> MissCause {
+    if !std::mem::replace(&mut tracked.is_trouble_told, true) {
+        tracing::error!(
+            error = error as &dyn Error,
+            "batch {} cannot be sent to OpenSearch now: {}; it is tried again, and other batches are sent meanwhile",
+            tracked.batch.name(),
+            error_chain(error)
+        );
+    }
+    cause
 }
 
 impl BatchReading {

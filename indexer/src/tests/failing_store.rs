@@ -24,6 +24,8 @@ pub(super) struct StoreContents {
     pub(super) entries: Vec<StoredEntry>,
     /// Calls until one fails, and whether that one first does its work.
     pub(super) failure: Option<(u32, bool)>,
+    /// Whether a sync is due without new lines.
+    pub(super) is_due: bool,
 }
 
 /// The durable part, which outlives a crash.
@@ -94,8 +96,13 @@ impl LineStore for FailingStore {
         self.step(|_, pending| pending.push(entry))
     }
 
+    fn is_due(&self, _now_ms: i64) -> bool {
+        self.shared.lock().expect("no panic").is_due
+    }
+
     fn sync(&mut self, _now_ms: i64) -> Result<StorePosition, StoreError> {
         self.step(|contents, pending| {
+            contents.is_due = false;
             contents.entries.append(pending);
             StorePosition {
                 segment: contents.entries.len() as u64,

@@ -274,3 +274,17 @@ fn line_without_a_time_after_a_restart_has_the_time_of_the_line_before() {
     let lines: Vec<_> = rows.iter().map(|row| row.counts.lines()).collect();
     assert_eq!(lines, [60, 60, 60, 60, 60, 60, 60, 60, 60, 61]);
 }
+
+#[test]
+fn store_that_is_due_is_synced_without_new_lines() {
+    let mut host = RelayHost::new("");
+    let batch = host.open("a", "b1");
+    host.write(&batch, b"one\n");
+    host.index();
+    let mut session = host.session().expect("opened");
+    session.round(now(), &|| false).expect("a round");
+    host.store.lock().expect("no panic").is_due = true;
+    session.round(now(), &|| false).expect("a round");
+    assert!(!host.store.lock().expect("no panic").is_due);
+    host.assert_whole();
+}

@@ -30,7 +30,7 @@ pub struct RuleListing {
     pub channels: Vec<String>,
     /// For how many sources, groups or logs it is evaluated.
     pub values: usize,
-    /// For how many of them there are no lines, or nothing to compare with.
+    /// For how many of them there are no lines, or nothing to compare with, or lines are still on their way.
     pub unknown: usize,
     /// Those for which it fires now, with the text of the alert.
     pub firing: Vec<(String, String)>,
@@ -84,7 +84,9 @@ pub fn list_rules(config: &MonitorSettings, now: Timestamp) -> Result<Vec<RuleLi
                 let states = evaluate(rule, &numbers, until);
                 let in_state = |wanted| states.iter().filter(move |state| state.state == wanted);
                 listing.values = states.len();
-                listing.unknown = in_state(RuleState::Unknown).count();
+                listing.unknown = in_state(RuleState::Unknown)
+                    .chain(in_state(RuleState::Waits))
+                    .count();
                 let firing = in_state(RuleState::Fires);
                 listing.firing = firing
                     .map(|state| (subject(&state.value).to_owned(), text(rule, state)))

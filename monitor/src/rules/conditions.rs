@@ -3,7 +3,7 @@
 use logferry_config::{AlertHold, RuleCounter, RuleDimension, RuleSettings, RuleSeverity};
 use logferry_rules::{RuleState, ValueState, subject, text};
 
-use crate::incidents::condition::{Condition, Severity};
+use crate::incidents::condition::{Condition, Severity, Unjudged};
 
 /// What is wrong now, by the states of a rule's values. `clear`: how long it must be gone.
 pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: AlertHold) -> Vec<Condition> {
@@ -17,6 +17,17 @@ pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: Alert
             advice: advice(rule, &state.value),
             hold: rule.hold.map(|firing| AlertHold { firing, ..hold }),
             channels: rule.channels.clone(),
+        })
+        .collect()
+}
+
+/// What nothing is said of, as lines are still on their way.
+pub(crate) fn waiting(rule: &RuleSettings, states: &[ValueState]) -> Vec<Unjudged> {
+    let waiting = states.iter().filter(|state| state.state == RuleState::Waits);
+    waiting
+        .map(|state| Unjudged {
+            rule: Some(rule.name.clone()),
+            subject: Some(subject(&state.value).to_owned()),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use logferry_numbers::IndexError;
 use logferry_rules::{FinishedMinutes, RuleReadError, RuleReader, evaluate};
 use logferry_text::error_chain;
 
-use super::conditions::conditions;
+use super::conditions::{conditions, waiting};
 use crate::incidents::condition::{Condition, Observation, Severity, Unjudged};
 use crate::time::local_time;
 use logferry_inspection::time::clamped_timestamp;
@@ -48,6 +48,7 @@ pub fn observe(
         match reader.numbers(rule, until, until) {
             Ok(Some(numbers)) => {
                 let states = evaluate(rule, &numbers, until);
+                observation.unjudged.extend(waiting(rule, &states));
                 observation
                     .conditions
                     .extend(conditions(rule, &states, config.hold));

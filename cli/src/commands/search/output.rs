@@ -104,7 +104,17 @@ impl<'q> SearchOutput<'q> {
         let lines = count_of(end.progress.hits, "line");
         let to = searched_to.map_or_else(|| "nothing".to_owned(), |time| format!("back to {time}"));
         let text = match &end.next {
-            None => format!("{lines}; all that is kept of this time was searched, in {seconds:.2} s"),
+            None if end.is_complete => {
+                format!("{lines}; all that is kept of this time was searched, in {seconds:.2} s")
+            }
+            // Only a count that was stopped: it has counted some older lines, so none goes on behind it.
+            None => {
+                let counted = searched_to.map_or_else(
+                    || "only some were counted".to_owned(),
+                    |time| format!("all back to {time} were counted, and some older ones"),
+                );
+                format!("{lines}; {counted}, in {seconds:.2} s; give it more time, or a later --since")
+            }
             Some(next) => {
                 format!("{lines}; {to} was searched, in {seconds:.2} s; go on with --after '{next}'")
             }

@@ -12,12 +12,12 @@ export function visible(text) {
 }
 
 /**
- * A condition of a field, as a part of a query that reads it as it is: within quotes, two of them are one.
+ * A condition of a field, as a part of a query that reads it as it is: within quotes, two of them are one, and a star is a character.
  * @param {string} name
  * @param {string} value
  */
 export function condition(name, value) {
-  const isPlain = value !== "" && !/[\s"]/.test(value) && !value.startsWith("//");
+  const isPlain = value !== "" && !/[\s"*]/.test(value) && !value.startsWith("//");
   return `${name}:${isPlain ? value : `"${value.replaceAll('"', '""')}"`}`;
 }
 

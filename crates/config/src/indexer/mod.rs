@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::formats::FormatsByLog;
 use crate::indexer::counters::{CounterSettings, RawCounter};
 use crate::indexer::opensearch::{OpenSearchSettings, RawOpenSearch};
+use crate::watched_host::MIN_FREE_DISK;
 use crate::yaml::field::{ConfigField, RawText};
 
 /// The default of `store_dir`, the monitor's too.
@@ -35,6 +36,8 @@ pub struct IndexerSettings {
     pub formats: FormatsByLog,
     /// Where lines go as documents; `None`: nowhere.
     pub opensearch: Option<OpenSearchSettings>,
+    /// With fewer free bytes the relay takes no lines: `min_free_disk` of its section.
+    pub min_free_disk: u64,
     /// Address of `/metrics` and `/healthz`; none when absent.
     pub metrics: Option<SocketAddr>,
 }
@@ -97,6 +100,7 @@ impl RawIndexer {
             counters: counters?,
             formats: FormatsByLog::default(),
             opensearch,
+            min_free_disk: MIN_FREE_DISK,
             metrics: metrics?,
         })
     }

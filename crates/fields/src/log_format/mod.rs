@@ -9,6 +9,7 @@ mod template;
 mod variables;
 
 pub use self::parse::LogFormatError;
+use self::parse::Piece;
 use self::template::Template;
 use self::variables::{Content, Escape};
 use crate::escape::ValueEscape;
@@ -18,6 +19,16 @@ use crate::escape::ValueEscape;
 pub(crate) struct LogFormat {
     text: String,
     template: Template,
+    value_borders: Vec<ValueBorder>,
+}
+
+/// What stands beside a value in each line of a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueBorder {
+    /// This character.
+    Character(char),
+    /// Another value.
+    Value,
 }
 
 impl LogFormat {
@@ -25,6 +36,7 @@ impl LogFormat {
         let (pieces, escape) = parse::parse(text)?;
         Ok(Self {
             text: text.to_owned(),
+            value_borders: pieces.windows(2).filter_map(value_border).collect(),
             template: Template::new(pieces, escape),
         })
     }
@@ -32,6 +44,11 @@ impl LogFormat {
     /// The text that it was made of.
     pub(crate) fn as_text(&self) -> &str {
         &self.text
+    }
+
+    /// What stands beside its values.
+    pub(crate) fn value_borders(&self) -> &[ValueBorder] {
+        &self.value_borders
     }
 
     /// How its values are escaped.
@@ -74,5 +91,35 @@ impl LogFormat {
             );
         }
         warnings
+    }
+}
+
+/// What a value of two pieces has beside it, if one of them is a value.
+fn value_border(pair: &[Piece]) -> Option<ValueBorder> {
+    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let character = match pair {
+        [Piece::Variable(_), Piece::Variable(_)] => return Some(ValueBorder::Value),
+        [Piece::Variable(_), Piece::Literal(behind)] => text(behind).chars().next(),
+        [Piece::Literal(before), Piece::Variable(_)] => text(before).chars().next_back(),
+        _ => None,
+    };
+    character.map(ValueBorder::Character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn borders_of_values_are_those_of_the_joined_strings() {
+        let borders = |text: &str| LogFormat::parse(text).expect(text).value_borders().to_vec();
+        let characters = |text: &str| text.chars().map(ValueBorder::Character).collect::<Vec<_>>();
+        assert_eq!(borders("[$a] ${b}s"), characters("[] s"));
+        assert_eq!(borders("'${a}'\n's up=$b'"), characters("s="));
+        assert_eq!(
+            borders("$a$time_iso8601"),
+            [ValueBorder::Value],
+            "a time is a value too"
+        );
     }
 }

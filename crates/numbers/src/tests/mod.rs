@@ -5,6 +5,7 @@ use std::time::Duration;
 use logferry_fields::Level;
 
 use super::*;
+use crate::index_db::UNKNOWN_KEPT;
 
 /// 2026-11-21T02:20:00Z.
 const NOW: i64 = 1_795_227_600;
@@ -318,6 +319,30 @@ fn too_many_series_are_counted_together() {
         ..NumbersQuery::default()
     };
     assert_eq!(shown(&reader, &query), ["0 5"]);
+    // Once those without numbers are gone, others have room; that is looked for once in a while only.
+    let later = NOW + 50 * 3600;
+    db.remove_expired(&[], KEPT, later).expect("removed");
+    let added = |db: &mut IndexDb, source: &str, at| {
+        db.record(
+            &mut change(&[(at, key(source, None), CountedLine::default())]),
+            KEPT,
+            at,
+        )
+        .expect("recorded");
+        let query = NumbersQuery {
+            source: Some(source.to_owned()),
+            ..NumbersQuery::default()
+        };
+        reader.numbers(&query).expect("read").len()
+    };
+    assert_eq!(added(&mut db, "new", later), 1);
+    let lines: Vec<_> = (0..SERIES_MAX)
+        .map(|number| (later, key(&format!("n{number}"), None), CountedLine::default()))
+        .collect();
+    db.record(&mut change(&lines), KEPT, later).expect("recorded");
+    assert_eq!(added(&mut db, "one more", later), 0);
+    db.remove_expired(&[], KEPT, later + 60).expect("removed");
+    assert_eq!(added(&mut db, "one more", later + 60), 0, "too soon");
 }
 
 #[test]

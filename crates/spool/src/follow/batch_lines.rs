@@ -11,8 +11,9 @@ use crate::find::OpenedFile;
 use crate::layout::{FileForm, Spool};
 use crate::reader::BatchReader;
 
-/// Bytes read at a time; the longest line that is given in one piece.
-pub(super) const BLOCK_LEN: usize = 1 << 20;
+/// Bytes read at a time; the longest line that is given in one piece. Whoever else reads a batch cuts its lines here too: a piece
+/// is named by its first byte.
+pub const BLOCK_LEN: usize = 1 << 20;
 
 /// The lines of a batch from a position on. It stays open while the file is moved, compressed or deleted.
 #[derive(Debug)]

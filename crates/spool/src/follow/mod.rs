@@ -17,7 +17,7 @@ use crate::Spool;
 
 mod batch_lines;
 
-pub use batch_lines::BatchLines;
+pub use batch_lines::{BLOCK_LEN, BatchLines};
 
 #[cfg(test)]
 mod tests;

@@ -33,22 +33,23 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    /// `name:value`; if the value is none for that field, the sentence that says so.
-    pub(crate) fn of_field(name: &str, value: &str) -> Result<Self, String> {
-        let pattern = ValuePattern::new(value);
+    /// A field of this name with such a value; if the value, which `shown` stands for, is none for that field, the sentence that
+    /// says so.
+    pub(crate) fn of_field(name: &str, pattern: ValuePattern, shown: &str) -> Result<Self, String> {
+        let exact = pattern.exact();
         Ok(match name {
             "source" => Self::Source(pattern),
             "group" => Self::Group(pattern),
             "log" => Self::Log(pattern),
             "level" => {
-                let known = Level::of_word(value.as_bytes());
-                if known.is_none() && !value.contains('*') {
-                    return Err(format!("`{value}` is no level; write error, warn, info or debug"));
+                let known = exact.and_then(|level| Level::of_word(level.as_bytes()));
+                if known.is_none() && exact.is_some() {
+                    return Err(format!("`{shown}` is no level; write error, warn, info or debug"));
                 }
                 Self::Level(known.map_or(pattern, |level| ValuePattern::new(level.as_str())))
             }
-            "status" => Self::Status(statuses(value).ok_or_else(|| {
-                format!("`{value}` is no status; write one, such as 404, or a class, such as 5xx")
+            "status" => Self::Status(exact.and_then(statuses).ok_or_else(|| {
+                format!("`{shown}` is no status; write one, such as 404, or a class, such as 5xx")
             })?),
             _ => Self::Field(name.to_owned(), pattern),
         })

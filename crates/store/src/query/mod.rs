@@ -36,6 +36,7 @@ impl Query {
     /// - `"connection refused"`: this text, between borders of words. In it, `""` is a quote.
     /// - `word*`, `*word`, `*word*`: a word that begins, ends or goes on so.
     /// - `field:value`, `field:"a value"`, `path:/api/*`: a field of the line; also `source`, `group`, `log`, `level`, `status`.
+    ///   Within quotes, `*` is a character.
     /// - `status:404`, `status:5xx`.
     /// - `-` before any of these: lines without it.
     pub fn parse(text: &str) -> Result<Self, QueryError> {

@@ -1,8 +1,10 @@
 //! Reads the text of a query. Pure.
 
+use logferry_text::escape_controls;
+
 use super::condition::{Condition, QueryTerm};
 use super::text_term::TextTerm;
-use super::value_pattern::without_stars;
+use super::value_pattern::{ValuePattern, without_stars};
 
 /// Most conditions of a query.
 const TERMS_MAX: usize = 100;
@@ -109,7 +111,7 @@ fn term(part: &str) -> Result<Option<QueryTerm>, QueryError> {
         && !value.is_empty()
         && !value.starts_with("//")
     {
-        return field(name, &unquoted(value), is_negated).map(Some);
+        return field_condition(name, pattern_of(value), value, is_negated).map(Some);
     }
     let (text, is_open) = without_stars(part);
     let is_phrase = text.len() > 1 && text.starts_with('"') && text.ends_with('"');
@@ -136,6 +138,12 @@ fn text_condition(
     part: &str,
     is_negated: bool,
 ) -> Result<QueryTerm, QueryError> {
+    if text.contains('\n') {
+        return Err(QueryError(format!(
+            "`{}` has the end of a line in it, which no line has; search for a part before it or behind it",
+            escape_controls(part)
+        )));
+    }
     let text_term = TextTerm::new(text, is_open).map_err(|_| QueryError(format!("`{part}` is too long")))?;
     let condition = Condition::Text(Box::new(text_term));
     Ok(QueryTerm {
@@ -149,21 +157,26 @@ fn without_doubled(text: &str) -> String {
     text.replace("\"\"", "\"")
 }
 
-/// `"a value"*` without its quotes.
-fn unquoted(value: &str) -> String {
+/// What a value of a query stands for: `"a value"*` has its stars outside of the quotes; those within are characters.
+fn pattern_of(value: &str) -> ValuePattern {
     let (text, is_open) = without_stars(value);
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        None => value.to_owned(),
-        Some(text) => {
-            let star = |is_open| if is_open { "*" } else { "" };
-            let text = without_doubled(text);
-            format!("{}{text}{}", star(is_open.0), star(is_open.1))
-        }
+        None => ValuePattern::of(text, is_open),
+        Some(text) => ValuePattern::of(&without_doubled(text), is_open),
     }
 }
 
 pub(super) fn field(name: &str, value: &str, is_negated: bool) -> Result<QueryTerm, QueryError> {
-    let condition = Condition::of_field(name, value).map_err(QueryError)?;
+    field_condition(name, ValuePattern::new(value), value, is_negated)
+}
+
+fn field_condition(
+    name: &str,
+    pattern: ValuePattern,
+    shown: &str,
+    is_negated: bool,
+) -> Result<QueryTerm, QueryError> {
+    let condition = Condition::of_field(name, pattern, shown).map_err(QueryError)?;
     Ok(QueryTerm {
         is_negated,
         condition,
@@ -220,6 +233,10 @@ mod tests {
                     "x=Some(\"\\\"b\\\"\")",
                 ],
             ),
+            (
+                "accept:\"*/*\" agent:*\"a b\"* agent:\"a*\"* -level:\"*\"*",
+                vec!["accept=Some(\"*/*\")", "agent=None", "agent=None", "-level=None"],
+            ),
             ("größe:5 数量:7", vec!["größe=Some(\"5\")", "数量=Some(\"7\")"]),
             ("", vec![]),
         ] {
@@ -265,6 +282,8 @@ mod tests {
             ("level:bad", "`bad` is no level"),
             ("\"\"", "`\"\"` stands for nothing"),
             ("-*", "`*` stands for nothing"),
+            ("a \"b\nc\"", "`\"b\\nc\"` has the end of a line in it"),
+            ("-\"b\n\"", "`"),
         ] {
             let error = terms(text).expect_err("no query").to_string();
             assert!(error.starts_with(reason), "{text}: {error}");

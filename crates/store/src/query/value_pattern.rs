@@ -13,6 +13,11 @@ impl ValuePattern {
     /// `value`, `value*`, `*value` or `*value*`.
     pub(crate) fn new(text: &str) -> Self {
         let (text, is_open) = without_stars(text);
+        Self::of(text, is_open)
+    }
+
+    /// A text in which stars are characters like others. `is_open`: whether the value may go on before it, or behind it.
+    pub(crate) fn of(text: &str, is_open: (bool, bool)) -> Self {
         Self {
             folded: text.chars().map(fold).collect(),
             is_open,

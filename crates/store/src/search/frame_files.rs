@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek};
+use std::path::Path;
 
 use logferry_durable::{Disk, DiskError, DiskOperation};
 use logferry_text::count_of;
@@ -84,12 +85,15 @@ pub(super) struct FrameFiles<D: Disk> {
     frame: Vec<u8>,
     /// The file that was read last.
     open: Option<((u64, SegmentFile), D::Reader)>,
+    /// The tail, open from the beginning of the search on: its name goes when the indexer begins anew.
+    tail: Option<D::Reader>,
     /// What cannot be searched, a sentence each.
     pub(super) damage: BTreeSet<String>,
 }
 
 impl<D: Disk> FrameFiles<D> {
     pub(super) fn new(disk: D, folder: StoreFolder, position: StorePosition) -> Result<Self, StoreError> {
+        let tail = disk.open_read(&folder.file(position.tail, SegmentFile::Tail))?;
         Ok(Self {
             disk,
             folder,
@@ -97,6 +101,7 @@ impl<D: Disk> FrameFiles<D> {
             decoder: FrameDecoder::new().map_err(StoreError::Memory)?,
             frame: Vec::new(),
             open: None,
+            tail,
             damage: BTreeSet::new(),
         })
     }
@@ -148,7 +153,17 @@ impl<D: Disk> FrameFiles<D> {
             tail_len,
             ..
         } = self.position;
-        self.walk((tail, SegmentFile::Tail), tail_start, tail_len)
+        if tail_start >= tail_len {
+            return Ok(Vec::new());
+        }
+        let path = self.folder.file(tail, SegmentFile::Tail);
+        let Some(reader) = &mut self.tail else {
+            self.damage
+                .insert(format!("{} is gone: its lines are not found", path.display()));
+            return Ok(Vec::new());
+        };
+        let walked = walk(reader, tail_start, tail_len);
+        self.walked(walked, &path, tail_start, tail_len)
     }
 
     /// The frames of a segment that may have a hit.
@@ -166,10 +181,13 @@ impl<D: Disk> FrameFiles<D> {
                     return Ok(found);
                 }
             }
-            self.damage.insert(format!(
-                "{} is damaged: its segment is searched without it, which takes longer",
-                path.display()
-            ));
+            // Retention removes it first: the lines are searched as long as they are there.
+            if self.disk.len(&path)?.is_some() {
+                self.damage.insert(format!(
+                    "{} is damaged: its segment is searched without it, which takes longer",
+                    path.display()
+                ));
+            }
         }
         let frames = self.folder.file(segment.number, SegmentFile::Frames);
         let len = match (segment.frames_len, segment.closed) {
@@ -178,7 +196,15 @@ impl<D: Disk> FrameFiles<D> {
             (None, None) => self.disk.len(&frames)?.unwrap_or(0),
         };
         let (mut found, known_end) = self.by_words(segment.number, len, words)?;
-        found.extend(self.walk((segment.number, SegmentFile::Frames), known_end, len)?);
+        if known_end >= len {
+            return Ok(found);
+        }
+        let Some(mut reader) = self.disk.open_read(&frames)? else {
+            self.note_missing(segment.number)?;
+            return Ok(found);
+        };
+        let walked = walk(&mut reader, known_end, len);
+        found.extend(self.walked(walked, &frames, known_end, len)?);
         Ok(found)
     }
 
@@ -218,24 +244,31 @@ impl<D: Disk> FrameFiles<D> {
         }
     }
 
+    /// Notes that the frames of a segment are not there, unless retention has removed it while the search ran: the index goes
+    /// first, and one that was being written was closed before.
+    fn note_missing(&mut self, number: u64) -> Result<(), StoreError> {
+        let index = self.folder.file(number, SegmentFile::Index);
+        let has_index = self.disk.len(&index)?.is_some();
+        let names = self.disk.list(self.folder.path())?;
+        let mut files = names.iter().filter_map(|name| SegmentFile::split(name));
+        let has_later = files.any(|(other, kind)| other > number && kind == SegmentFile::Frames);
+        if has_index || !has_later {
+            let frames = self.folder.file(number, SegmentFile::Frames);
+            self.damage
+                .insert(format!("{} is gone: its lines are not found", frames.display()));
+        }
+        Ok(())
+    }
+
     /// The entries of the frames in a part of a file. What is behind a damaged one is lost.
-    fn walk(
+    fn walked(
         &mut self,
-        file: (u64, SegmentFile),
+        walked: io::Result<Vec<FrameEntry>>,
+        path: &Path,
         from: u64,
         until: u64,
     ) -> Result<Vec<FrameEntry>, StoreError> {
-        if from >= until {
-            return Ok(Vec::new());
-        }
-        let path = self.folder.file(file.0, file.1);
-        let Some(mut reader) = self.disk.open_read(&path)? else {
-            self.damage
-                .insert(format!("{} is gone: its lines are not found", path.display()));
-            return Ok(Vec::new());
-        };
-        let walked = walk(&mut reader, from, until);
-        let entries = walked.map_err(|error| DiskError::new(DiskOperation::Read, &path, error))?;
+        let entries = walked.map_err(|error| DiskError::new(DiskOperation::Read, path, error))?;
         let end = entries.last().map_or(from, FrameEntry::end);
         if end < until {
             self.damage.insert(format!(
@@ -256,15 +289,17 @@ impl<D: Disk> FrameFiles<D> {
         wanted: impl FnOnce(&[u8], Option<&[usize]>) -> Option<T>,
     ) -> Result<Option<ReadFrame<'_, T>>, StoreError> {
         let path = self.folder.file(file.0, file.1);
-        if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
+        let is_tail = file.1 == SegmentFile::Tail;
+        if !is_tail && self.open.as_ref().is_none_or(|(open, _)| *open != file) {
             self.open = self.disk.open_read(&path)?.map(|reader| (file, reader));
         }
-        let Some((_, reader)) = &mut self.open else {
-            // Retention removes the index first, then the frames.
-            let index = self.folder.file(file.0, SegmentFile::Index);
-            if file.1 == SegmentFile::Tail || self.disk.len(&index)?.is_some() {
-                self.damage
-                    .insert(format!("{} is gone: its lines are not found", path.display()));
+        let opened = match &mut self.open {
+            _ if is_tail => self.tail.as_mut(),
+            open => open.as_mut().map(|(_, reader)| reader),
+        };
+        let Some(reader) = opened else {
+            if !is_tail {
+                self.note_missing(file.0)?;
             }
             return Ok(None);
         };

@@ -91,10 +91,10 @@ impl SearchCursor {
     }
 
     /// The one of both that admits less.
-    pub(super) fn later(self, other: Self) -> Self {
-        let is_later = (self.time_ms, self.behind.is_none(), &self.behind)
+    pub(super) fn stricter(self, other: Self) -> Self {
+        let is_stricter = (self.time_ms, self.behind.is_none(), &self.behind)
             <= (other.time_ms, other.behind.is_none(), &other.behind);
-        if is_later { self } else { other }
+        if is_stricter { self } else { other }
     }
 
     pub(super) fn parts_read(&self) -> PartsRead {
@@ -157,13 +157,13 @@ mod tests {
         );
         let cursor: SearchCursor = "-5".parse().unwrap();
         assert!(cursor.admits(-5, "a", 0) && !cursor.admits(-4, "a", 0));
-        let later = |a: &str, b: &str| -> String {
+        let stricter = |a: &str, b: &str| -> String {
             let [a, b] = [a, b].map(|text| text.parse::<SearchCursor>().unwrap());
-            a.later(b).to_string()
+            a.stricter(b).to_string()
         };
-        assert_eq!(later("7", "7,a@1"), "7,a@1");
-        assert_eq!(later("7,a@1", "7,a@0"), "7,a@0");
-        assert_eq!(later("6", "7,a@1"), "6");
+        assert_eq!(stricter("7", "7,a@1"), "7,a@1");
+        assert_eq!(stricter("7,a@1", "7,a@0"), "7,a@0");
+        assert_eq!(stricter("6", "7,a@1"), "6");
         for text in ["", "x", "1,", "1,a", "1,a@", "1,a@x"] {
             assert!(text.parse::<SearchCursor>().is_err(), "{text}");
         }

@@ -48,7 +48,8 @@ pub struct SearchPage {
     pub after: Option<SearchCursor>,
     /// Whether the hits have their fields.
     pub with_fields: bool,
-    /// Hits are counted and not shown, in any order; there is no limit. [`SearchObserver::matched`] gets each.
+    /// Hits are counted and not shown, in any order; there is no limit. [`SearchObserver::matched`] gets each. A search that was
+    /// stopped has counted lines that are older than what it has searched, so none goes on behind it.
     pub only_count: bool,
 }
 
@@ -99,7 +100,7 @@ pub struct SearchEnd {
     pub progress: SearchProgress,
     /// Whether everything was searched; else [`Self::next`] goes on.
     pub is_complete: bool,
-    /// Where the next page begins.
+    /// Where the next page begins; never of hits that were only counted.
     pub next: Option<SearchCursor>,
     /// What could not be searched because it is damaged, a sentence each.
     pub damage: Vec<String>,

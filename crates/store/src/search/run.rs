@@ -151,7 +151,7 @@ impl<'s, D: Disk> PageSearch<'s, D> {
                 // Hits that wait are found again by the next page.
                 let before = [self.hits.page.after.clone(), self.hits.pending.cursor()];
                 let next = SearchCursor::at(bound.time_ms);
-                let next = before.into_iter().flatten().fold(next, SearchCursor::later);
+                let next = before.into_iter().flatten().fold(next, SearchCursor::stricter);
                 return Ok(self.end(Some(next)));
             }
         }
@@ -170,9 +170,12 @@ impl<'s, D: Disk> PageSearch<'s, D> {
             .flat_map(|files| files.damage)
             .chain(self.damage);
         let (hits, before) = (self.hits, self.parts_read);
+        let is_complete = next.is_none();
+        // Lines were counted in any order: a search that goes on would count some of them twice.
+        let next = next.filter(|_| !hits.page.only_count);
         SearchEnd {
             progress: self.progress,
-            is_complete: next.is_none(),
+            is_complete,
             next: next.map(|next| {
                 let parts_read = hits.parts_read(before, &next);
                 next.with_parts_read(parts_read)

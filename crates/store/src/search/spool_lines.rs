@@ -7,13 +7,11 @@ use logferry_fields::{Format, LineReader};
 use logferry_ledger::Batch;
 use logferry_protocol::names::LogName;
 use logferry_spool::Spool;
+use logferry_spool::follow::BLOCK_LEN;
 use memchr::memrchr;
 
 use crate::error::StoreError;
 use crate::frame::OriginRecord;
-
-/// Bytes that are searched at a time. A longer line is searched in pieces.
-const BLOCK_BYTES: usize = 1 << 20;
 
 /// A batch has about so many pieces, at most,
 const PIECES_MAX: u64 = 64;
@@ -111,16 +109,16 @@ pub(super) fn scan<D: Disk>(
     reader.seek_to(from).map_err(read_error)?;
     let mut reader = reader.take(to.saturating_sub(from));
     let mut position = from;
-    let mut block = Vec::with_capacity(BLOCK_BYTES);
+    let mut block = Vec::with_capacity(BLOCK_LEN);
     loop {
-        let room = u64::try_from(BLOCK_BYTES - block.len()).unwrap_or(0);
+        let room = u64::try_from(BLOCK_LEN - block.len()).unwrap_or(0);
         let mut limited = reader.by_ref().take(room);
         let is_end = limited.read_to_end(&mut block).map_err(read_error)? == 0;
         let whole = match memrchr(b'\n', &block) {
             Some(newline) => newline + 1,
             // The end of an open batch may be within a line.
             None if is_end => return Ok(BatchScan::Done),
-            None if block.len() == BLOCK_BYTES => block.len(),
+            None if block.len() == BLOCK_LEN => block.len(),
             None => continue,
         };
         let seen = SpoolBlock {

@@ -6,5 +6,6 @@ mod fixture;
 mod grep;
 mod hostile;
 mod paging;
+mod removed_files;
 mod retention;
 mod spool;

@@ -167,3 +167,20 @@ fn lines_of_the_spool_are_read_again_only_around_those_that_are_shown() {
     let most = ends[1..].iter().map(|end| end.progress.scanned_bytes).max();
     assert!(most.is_some_and(|most| most <= 6 << 20), "{most:?} of {bytes}");
 }
+
+#[test]
+fn count_that_was_stopped_is_not_complete_and_cannot_go_on() {
+    let searcher = store_of(|number| (number % BATCHES, number / 100));
+    let page = SearchPage {
+        only_count: true,
+        ..SearchPage::default()
+    };
+    let mut collector = Collector {
+        stop: Some(5),
+        ..Collector::default()
+    };
+    let end = searcher.search(&Query::default(), &page, None, &mut collector);
+    let end = end.expect("searched");
+    assert!(end.progress.hits > 0 && end.progress.hits < LINES);
+    assert_eq!((end.is_complete, end.next), (false, None));
+}

@@ -11,8 +11,9 @@ use crate::segment::{SegmentFile, StoreFolder};
 use crate::{StoreLimits, StorePosition, StoreWriter};
 
 const HOUR: StoreLimits = StoreLimits {
-    age: Duration::from_hours(1),
+    age: Some(Duration::from_hours(1)),
     max_bytes: 1 << 40,
+    min_free: 0,
 };
 
 /// Every segment was closed long before this.
@@ -44,7 +45,7 @@ fn segment_closed_before_the_first_sync_of_an_opening_is_kept() {
     writer.recorded().expect("removed");
     assert!(position.segment > 1, "{position}");
     let freed = writer.remove_expired(HOUR, MIDNIGHT_MS + 1000).expect("removed");
-    assert_eq!(freed, 0);
+    assert_eq!(freed.bytes, 0);
     writer.remove_expired(HOUR, LATER_MS).expect("removed");
     assert_eq!(closed(&disk, position), [""; 0]);
 }
@@ -95,9 +96,75 @@ fn segment_without_a_good_index_goes_with_the_next_one_that_has_one() {
     let mut writer = opened(&disk, position);
     let freed = writer.remove_expired(HOUR, MIDNIGHT_MS).expect("removed");
     assert_eq!(
-        (freed, closed(&disk, position)[0].as_str()),
+        (freed.bytes, closed(&disk, position)[0].as_str()),
         (0, "0000000000.frames")
     );
     writer.remove_expired(HOUR, LATER_MS).expect("removed");
     assert_eq!(closed(&disk, position), [""; 0]);
+}
+
+#[test]
+fn oldest_segments_go_while_the_disk_has_too_little_room() {
+    let lines = lines(&mut random(4), 900);
+    let (disk, position) = store_of(&lines);
+    let mut writer = opened(&disk, position);
+    let before = closed(&disk, position);
+    let limits = |min_free| StoreLimits {
+        age: None,
+        min_free,
+        ..HOUR
+    };
+    disk.set_free_bytes(1000);
+    let removed = writer.remove_expired(limits(1000), LATER_MS).expect("removed");
+    assert_eq!((removed.for_space, closed(&disk, position)), (0, before.clone()));
+    let removed = writer.remove_expired(limits(1001), LATER_MS).expect("removed");
+    assert_eq!(removed.for_space, 1, "one is enough");
+    assert!(removed.bytes > 0);
+    let left = closed(&disk, position);
+    assert_eq!(left, before[before.len() - left.len()..], "the oldest goes");
+    let removed = writer.remove_expired(limits(1 << 50), LATER_MS).expect("removed");
+    assert!(removed.for_space > 1);
+    assert_eq!(closed(&disk, position), [""; 0]);
+}
+
+#[test]
+fn segment_of_many_short_sessions_is_closed_by_its_age() {
+    let lines = lines(&mut random(5), 40);
+    let disk = SimDisk::new();
+    let hour = 3_600_000;
+    let (mut position, mut closed_at) = (None, Vec::new());
+    for (number, line) in lines.iter().enumerate() {
+        let now_ms = LATER_MS + i64::try_from(number).expect("small") * hour / 4;
+        let opened = crate::writer::open_with(
+            disk.clone(),
+            Path::new(STORE),
+            position,
+            now_ms,
+            crate::writer::SegmentLimits::default(),
+        );
+        let mut writer = opened.expect("opened").writer;
+        append(&mut writer, line).expect("added");
+        let synced = writer.sync(now_ms).expect("synced");
+        writer.recorded().expect("removed");
+        if position.is_some_and(|before: StorePosition| before.segment < synced.segment) {
+            closed_at.push(number);
+        }
+        position = Some(synced);
+    }
+    // The first knows only the times of its lines. Each other one lasts six hours.
+    assert_eq!(closed_at.windows(2).map(|pair| pair[1] - pair[0]).max(), Some(24));
+}
+
+#[test]
+fn quiet_store_is_due_once_without_new_lines() {
+    let disk = SimDisk::new();
+    let mut writer = open(&disk, None).expect("opened").writer;
+    assert!(!writer.is_due(LATER_MS));
+    append(&mut writer, &lines(&mut random(6), 1)[0]).expect("added");
+    writer.sync(LATER_MS).expect("synced");
+    assert!(!writer.is_due(LATER_MS + 3_599_999));
+    assert!(writer.is_due(LATER_MS + 3_600_000));
+    let segment = writer.sync(LATER_MS + 3_600_000).expect("synced").segment;
+    assert_eq!(segment, 1);
+    assert!(!writer.is_due(i64::MAX));
 }

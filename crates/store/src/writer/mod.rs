@@ -19,7 +19,7 @@ pub(crate) use pending::{PendingFrame, property};
 pub use recover::StoreOpened;
 #[cfg(test)]
 pub(crate) use recover::open as open_with;
-pub use retention::StoreLimits;
+pub use retention::{RemovedSegments, StoreLimits};
 
 use crate::error::StoreError;
 use crate::frame::{FrameEncoder, NewLine};
@@ -86,7 +86,7 @@ pub struct StoreWriter<D: Disk> {
     frames: GrowingFile<D::File>,
     words: GrowingFile<D::File>,
     frames_in_segment: u64,
-    /// When the first line came into the segment, by the time of the next sync.
+    /// When the first line came into the segment, by the time of the next sync; of a segment that was opened again, not later.
     begun_at_ms: Option<i64>,
     tail_number: u64,
     tail_start: u64,
@@ -142,12 +142,11 @@ impl<D: Disk> StoreWriter<D> {
     /// After an error of any function, drop the writer and open the store again at the recorded position.
     pub fn sync(&mut self, now_ms: i64) -> Result<StorePosition, StoreError> {
         self.now_ms = now_ms;
-        let has_lines = self.frames_in_segment > 0 || !self.pending.is_empty();
-        let begun_at_ms = *self.begun_at_ms.get_or_insert(now_ms);
-        let age_ms = i64::try_from(self.limits.age.as_millis()).unwrap_or(i64::MAX);
-        if !has_lines {
-            self.begun_at_ms = None;
-        } else if now_ms.saturating_sub(begun_at_ms) >= age_ms {
+        // A clock that was ahead is not waited for.
+        self.begun_at_ms = self
+            .has_lines()
+            .then(|| self.begun_at_ms.map_or(now_ms, |begun| begun.min(now_ms)));
+        if self.is_due(now_ms) {
             if !self.pending.is_empty() {
                 self.write_frame()?;
             }
@@ -159,6 +158,17 @@ impl<D: Disk> StoreWriter<D> {
             file.sync()?;
         }
         Ok(self.position())
+    }
+
+    /// Whether the segment that is written is to be closed for its age: the next [`Self::sync`] does it, also without new lines.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        let age_ms = i64::try_from(self.limits.age.as_millis()).unwrap_or(i64::MAX);
+        let begun_at_ms = self.begun_at_ms.filter(|_| self.has_lines());
+        begun_at_ms.is_some_and(|begun| now_ms.saturating_sub(begun) >= age_ms)
+    }
+
+    fn has_lines(&self) -> bool {
+        self.frames_in_segment > 0 || !self.pending.is_empty()
     }
 
     /// The result of the last [`Self::sync`] is recorded: what only an older position needs is removed.
@@ -179,14 +189,17 @@ impl<D: Disk> StoreWriter<D> {
         Ok(())
     }
 
-    /// Removes the segments that are too old or too many, the oldest first. Returns the bytes that were freed. To be called
-    /// once a minute or so, at any time between two other calls.
-    pub fn remove_expired(&mut self, limits: StoreLimits, now_ms: i64) -> Result<u64, StoreError> {
+    /// Removes the segments that are too old or too many, the oldest first. To be called once a minute or so, at any time between
+    /// two other calls.
+    pub fn remove_expired(
+        &mut self,
+        limits: StoreLimits,
+        now_ms: i64,
+    ) -> Result<RemovedSegments, StoreError> {
         let others = self.bytes().saturating_sub(self.closed_bytes);
-        let left = retention::remove(&self.disk, &self.folder, self.segment, others, limits, now_ms)?;
-        let freed = self.closed_bytes.saturating_sub(left);
-        self.closed_bytes = left;
-        Ok(freed)
+        let removed = retention::remove(&self.disk, &self.folder, self.segment, others, limits, now_ms)?;
+        self.closed_bytes = self.closed_bytes.saturating_sub(removed.bytes);
+        Ok(removed)
     }
 
     /// Bytes of the store on disk, for metrics.

@@ -1,11 +1,18 @@
 //! The frame that is being filled. Pure.
 
+use std::collections::HashMap;
+
+use logferry_fields::{Format, ValueBorder};
+
 use crate::filter::WordFilter;
 use crate::frame::{FrameMeta, NewLine};
 use crate::words::{each_word, has_plain_escape, is_of_word, property_hash};
 
 /// A frame with so many lines is full: it bounds the memory of a reader.
 const FRAME_LINES: usize = 1 << 16;
+
+/// Formats that are remembered.
+const FORMATS_MAX: usize = 4096;
 
 /// The names of properties that are in a filter beside the words.
 pub(crate) mod property {
@@ -31,6 +38,8 @@ pub(crate) struct PendingFrame {
     /// So many lines, and bytes of text, are in the tail file already.
     tail_lines: usize,
     tail_bytes: usize,
+    /// Which formats have joined values, by their texts: one of a frame is mostly that of the frame before.
+    joined_values: HashMap<String, bool>,
 }
 
 impl PendingFrame {
@@ -43,7 +52,7 @@ impl PendingFrame {
             self.filter.add(property_hash(property::SOURCE, &origin.source));
             self.filter.add(property_hash(property::GROUP, &origin.group));
             self.filter.add(property_hash(property::LOG, &origin.log));
-            if has_joined_values(&origin.format) {
+            if joins_values(&mut self.joined_values, &origin.format) {
                 self.filter.add(property_hash(property::JOINED_VALUES, ""));
             }
         }
@@ -111,18 +120,29 @@ impl PendingFrame {
     }
 }
 
+/// The same, remembered.
+fn joins_values(known: &mut HashMap<String, bool>, format: &str) -> bool {
+    if let Some(joins) = known.get(format) {
+        return *joins;
+    }
+    if known.len() >= FORMATS_MAX {
+        known.clear();
+    }
+    let joins = has_joined_values(format);
+    known.insert(format.to_owned(), joins);
+    joins
+}
+
 /// Whether a value of this `log_format` may be a part of a word of the line only.
 fn has_joined_values(format: &str) -> bool {
-    let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    format.match_indices('$').any(|(at, _)| {
-        let (before, after) = (&format[..at], &format[at + 1..]);
-        let behind = match after.strip_prefix('{') {
-            Some(name) => name.split_once('}').map_or("", |(_, behind)| behind),
-            None => after.trim_start_matches(is_of_name),
-        };
-        let touches = |next: Option<char>| next.is_some_and(|next| next == '$' || is_of_word(next));
-        before.chars().next_back().is_some_and(is_of_word) || touches(behind.chars().next())
-    })
+    let Ok(format) = Format::parse(format) else {
+        return false;
+    };
+    let touches = |border: &ValueBorder| match border {
+        ValueBorder::Value => true,
+        ValueBorder::Character(character) => is_of_word(*character),
+    };
+    format.value_borders().iter().any(touches)
 }
 
 #[cfg(test)]
@@ -141,6 +161,9 @@ mod tests {
             ("${request_time}ms", true),
             ("rt$request_time", true),
             ("$host$uri", true),
+            ("'$host rt=${request_time}'\n's up=$uri'", true),
+            ("'$host rt=${request_time}'\n' s up=$uri'", false),
+            ("'$host rt'\n'$request_time'", true),
         ] {
             assert_eq!(has_joined_values(format), is_joined, "{format}");
         }

@@ -36,8 +36,16 @@ pub(crate) fn open<D: Disk>(
     let position = recorded.unwrap_or_default();
     remove_unrecorded(&disk, &folder, recorded)?;
     let mut lost = Vec::new();
-    let (frames, words, frames_in_segment) = open_segment(&disk, &folder, &position, &mut lost)?;
+    let (frames, words, entries) = open_segment(&disk, &folder, &position, &mut lost)?;
     let (tail, pending) = open_tail(&disk, &folder, &position, &mut lost)?;
+    // Nobody recorded when the segment was begun: not before the last one was closed. Else sessions that are short would never
+    // close one for its age.
+    let closed_at_ms = retention::last_closed_at(&disk, &folder, position.segment)?;
+    let in_frames = entries.iter().map(|entry| entry.min_ms).min();
+    let in_tail = (!pending.is_empty()).then(|| pending.meta.times().0);
+    let begun_at_ms = closed_at_ms
+        .filter(|closed| *closed > 0)
+        .or(in_frames.into_iter().chain(in_tail).min());
     let tail_start = position.tail_start.min(tail.len);
     let closed_bytes = retention::closed_bytes(&disk, &folder, position.segment)?;
     let writer = StoreWriter {
@@ -47,8 +55,8 @@ pub(crate) fn open<D: Disk>(
         segment: position.segment,
         frames,
         words,
-        frames_in_segment,
-        begun_at_ms: None,
+        frames_in_segment: u64::try_from(entries.len()).unwrap_or(0),
+        begun_at_ms: begun_at_ms.map(|begun| begun.min(now_ms)),
         tail_number: position.tail,
         tail_start,
         tail,
@@ -56,7 +64,7 @@ pub(crate) fn open<D: Disk>(
         encoder: FrameEncoder::new().map_err(StoreError::Memory)?,
         now_ms,
         oldest_words: position.segment,
-        oldest_tail: position.tail,
+        oldest_tail: position.tail.saturating_sub(1),
         closed_bytes,
         frames_written: 0,
     };
@@ -71,7 +79,10 @@ fn remove_unrecorded<D: Disk>(
 ) -> Result<(), DiskError> {
     for name in disk.list(folder.path())? {
         let is_kept = match (SegmentFile::split(&name), recorded) {
-            (Some((number, SegmentFile::Tail)), Some(position)) => number == position.tail,
+            // As `StoreWriter::recorded` does it: a search may be reading the one before.
+            (Some((number, SegmentFile::Tail)), Some(position)) => {
+                number <= position.tail && number.saturating_add(1) >= position.tail
+            }
             (Some((number, SegmentFile::Index)), Some(position)) => number < position.segment,
             (Some((number, SegmentFile::Frames)), Some(position)) => number <= position.segment,
             // That of a closed segment is of use only if it has no index.
@@ -89,9 +100,9 @@ fn remove_unrecorded<D: Disk>(
     Ok(())
 }
 
-type OpenedSegment<F> = (GrowingFile<F>, GrowingFile<F>, u64);
+type OpenedSegment<F> = (GrowingFile<F>, GrowingFile<F>, Vec<FrameEntry>);
 
-/// The frames and the words of the segment that is written, and the number of its frames.
+/// The frames and the words of the segment that is written, and the entries of its frames.
 fn open_segment<D: Disk>(
     disk: &D,
     folder: &StoreFolder,
@@ -104,12 +115,12 @@ fn open_segment<D: Disk>(
     let mut words = open_file(disk, &words_path)?;
     let reader = disk.open_read(&frames_path)?;
     let Some(mut reader) = reader else {
-        return Ok((frames, words, 0));
+        return Ok((frames, words, Vec::new()));
     };
     let read_error = |error| DiskError::new(DiskOperation::Read, &frames_path, error);
     let until = position.frames_len.min(frames.len);
     let bytes = disk.read(&words_path)?.unwrap_or_default();
-    let known = known_frames(&bytes, until);
+    let mut known = known_frames(&bytes, until);
     let known_end = known.last().map_or(0, FrameEntry::end);
     let unknown = walk(&mut reader, known_end, until).map_err(read_error)?;
     let end = unknown.last().map_or(known_end, FrameEntry::end);
@@ -125,8 +136,8 @@ fn open_segment<D: Disk>(
     for entry in &unknown {
         words.append(&words_of(&mut reader, entry)?)?;
     }
-    let count = u64::try_from(known.len() + unknown.len()).unwrap_or(0);
-    Ok((frames, words, count))
+    known.extend(unknown);
+    Ok((frames, words, known))
 }
 
 /// The entries of the good records at the beginning of `N.words`.

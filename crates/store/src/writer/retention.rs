@@ -1,5 +1,6 @@
 //! Removes old segments.
 
+use std::path::Path;
 use std::time::Duration;
 
 use logferry_durable::{Disk, DiskError, DiskOperation};
@@ -10,14 +11,25 @@ use crate::segment::{ClosedSegment, SegmentFile, StoreFolder};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
     /// A segment is removed when it was closed so long ago. So each line is kept at least so long after it was indexed, however
-    /// old it was then.
-    pub age: Duration,
-    /// The oldest segments are removed while the store is larger.
+    /// old it was then. `None`: none is removed by age, as nobody knows what time it is.
+    pub age: Option<Duration>,
+    /// The oldest segments are removed while the store is larger,
     pub max_bytes: u64,
+    /// and while its disk has fewer free bytes: others need them.
+    pub min_free: u64,
 }
 
-/// The files of the closed segments, the oldest first: number, when it was closed (if its index says so, else when the next
-/// one was whose index does), bytes of all its files.
+/// What a pass has removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemovedSegments {
+    /// Bytes that were freed.
+    pub bytes: u64,
+    /// Segments that were removed for the sake of free bytes only.
+    pub for_space: u64,
+}
+
+/// The files of the closed segments, the oldest first: number, when it was closed (see [`correct_times`]), bytes of all its
+/// files.
 fn closed<D: Disk>(
     disk: &D,
     folder: &StoreFolder,
@@ -33,12 +45,10 @@ fn closed<D: Disk>(
         }
         let path = folder.path().join(&name);
         let bytes = disk.len(&path)?.unwrap_or(0);
-        let mut closed_at_ms = None;
-        if let (SegmentFile::Index, Some(mut file)) = (kind, disk.open_read(&path)?) {
-            let index = ClosedSegment::read(&mut file);
-            let index = index.map_err(|error| DiskError::new(DiskOperation::Read, &path, error))?;
-            closed_at_ms = index.map(|index| index.closed_at_ms);
-        }
+        let closed_at_ms = match kind {
+            SegmentFile::Index => closed_at(disk, &path)?,
+            _ => None,
+        };
         // Names are sorted, so the files of a segment stand together.
         match segments.last_mut().filter(|last| last.0 == number) {
             Some(last) => {
@@ -48,13 +58,47 @@ fn closed<D: Disk>(
             None => segments.push((number, closed_at_ms, bytes)),
         }
     }
-    let mut next = None;
-    for (_, closed_at_ms, _) in segments.iter_mut().rev() {
-        // 0: of an index without a time. A crash of `remove` leaves frames without an index, and damage may do so too.
-        next = closed_at_ms.filter(|closed| *closed > 0).or(next);
-        *closed_at_ms = next;
-    }
+    correct_times(segments.iter_mut().map(|(_, closed_at_ms, _)| closed_at_ms).rev());
     Ok(segments)
+}
+
+/// Corrects when segments were closed, the newest first. One that does not say so was closed when the next one was: a crash of
+/// [`remove`] leaves frames without an index, and damage may do so too. One that was closed later than the two behind it was
+/// closed while the clock was ahead; else it would stay, and all behind it. One of the two may have been closed while the clock
+/// was behind.
+fn correct_times<'t>(newest_first: impl Iterator<Item = &'t mut Option<i64>>) {
+    let (mut next, mut after_next) = (None, None);
+    for closed_at_ms in newest_first {
+        // 0: of an index without a time.
+        let own = closed_at_ms.filter(|closed| *closed > 0);
+        *closed_at_ms = match (own, next, after_next) {
+            (Some(own), Some(next), Some(after)) => Some(own.min(Ord::max(next, after))),
+            (own, next, _) => own.or(next),
+        };
+        (next, after_next) = (*closed_at_ms, next);
+    }
+}
+
+/// When the newest closed segment was closed, if its index says so.
+pub(super) fn last_closed_at<D: Disk>(
+    disk: &D,
+    folder: &StoreFolder,
+    live: u64,
+) -> Result<Option<i64>, DiskError> {
+    let Some(number) = live.checked_sub(1) else {
+        return Ok(None);
+    };
+    closed_at(disk, &folder.file(number, SegmentFile::Index))
+}
+
+/// When the segment of this index was closed, if it says so.
+fn closed_at<D: Disk>(disk: &D, index: &Path) -> Result<Option<i64>, DiskError> {
+    let Some(mut file) = disk.open_read(index)? else {
+        return Ok(None);
+    };
+    let closed = ClosedSegment::read(&mut file);
+    let closed = closed.map_err(|error| DiskError::new(DiskOperation::Read, index, error))?;
+    Ok(closed.map(|closed| closed.closed_at_ms))
 }
 
 /// Bytes of the closed segments.
@@ -63,8 +107,7 @@ pub(super) fn closed_bytes<D: Disk>(disk: &D, folder: &StoreFolder, live: u64) -
     Ok(segments.iter().map(|(_, _, bytes)| bytes).sum())
 }
 
-/// Removes closed segments beyond the limits. `others`: bytes of the store that are in none. Returns the bytes of those that
-/// are left.
+/// Removes closed segments beyond the limits. `others`: bytes of the store that are in none.
 pub(super) fn remove<D: Disk>(
     disk: &D,
     folder: &StoreFolder,
@@ -72,20 +115,50 @@ pub(super) fn remove<D: Disk>(
     others: u64,
     limits: StoreLimits,
     now_ms: i64,
-) -> Result<u64, DiskError> {
+) -> Result<RemovedSegments, DiskError> {
     let segments = closed(disk, folder, live)?;
-    let mut left: u64 = segments.iter().map(|(_, _, bytes)| bytes).sum();
-    let age_ms = i64::try_from(limits.age.as_millis()).unwrap_or(i64::MAX);
+    let all: u64 = segments.iter().map(|(_, _, bytes)| bytes).sum();
+    let free = disk.free_bytes(folder.path())?;
+    let age_ms = limits
+        .age
+        .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    let mut removed = RemovedSegments::default();
     for (number, closed_at_ms, bytes) in segments {
-        let is_old = closed_at_ms.is_some_and(|closed| now_ms.saturating_sub(closed) > age_ms);
-        if !is_old && left + others <= limits.max_bytes {
+        let age = closed_at_ms.map(|closed| now_ms.saturating_sub(closed));
+        let is_old = age.zip(age_ms).is_some_and(|(age, most)| age > most);
+        let is_beyond = is_old || all - removed.bytes + others > limits.max_bytes;
+        if !is_beyond && free.saturating_add(removed.bytes) >= limits.min_free {
             break;
         }
         // The frames last: a crash in between leaves lines that are still found, and removed by the next call.
         for kind in [SegmentFile::Words, SegmentFile::Index, SegmentFile::Frames] {
             disk.remove(&folder.file(number, kind))?;
         }
-        left -= bytes;
+        removed.bytes += bytes;
+        removed.for_space += u64::from(!is_beyond);
     }
-    Ok(left)
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_a_clock_that_was_ahead_for_a_while_is_corrected() {
+        let corrected = |mut times: Vec<Option<i64>>| {
+            correct_times(times.iter_mut().rev());
+            times
+        };
+        let times = |times: &[i64]| times.iter().copied().map(Some).collect::<Vec<_>>();
+        assert_eq!(corrected(times(&[1, 2, 900, 4, 5])), times(&[1, 2, 5, 4, 5]));
+        assert_eq!(corrected(times(&[1, 800, 900, 4, 5])), times(&[1, 5, 5, 4, 5]));
+        // A clock that was behind takes no line away before its time.
+        assert_eq!(corrected(times(&[5, 6, 1, 8, 9])), times(&[5, 6, 1, 8, 9]));
+        assert_eq!(corrected(times(&[5, 6, 1])), times(&[5, 6, 1]));
+        assert_eq!(
+            corrected(vec![None, Some(0), Some(3), None]),
+            [Some(3), Some(3), Some(3), None]
+        );
+    }
 }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
 use logferry_ledger::Batch;
 use logferry_numbers::{IndexChange, IndexDb, IndexLag, IndexedBatch, NumbersKept};
+use logferry_protocol::heartbeat::Heartbeat;
 use logferry_telemetry::Metrics;
 
 use super::super::observe::observe;
@@ -123,6 +124,30 @@ fn rules_fire_on_what_is_counted_with_their_severity_hold_and_channels() {
         errors.advice
     );
     assert_eq!(observed.unjudged, []);
+}
+
+#[test]
+fn too_few_lines_are_not_told_while_their_sender_is_silent() {
+    let mut host = CountedHost::new();
+    host.count(&[(-60, 200)], 8, NOW, IndexLag::default());
+    for (reported, told) in [(NOW - 300, 0), (NOW + 15, 2)] {
+        let (source, group) = (host.batch.source.clone(), host.batch.group.clone());
+        let report = Heartbeat::default();
+        let noted = host
+            .host
+            .ledger
+            .note_heartbeat(&source, &group, &report, time(reported));
+        noted.expect("noted");
+        let observed = host.observe(NOW + 20);
+        assert_eq!(observed.conditions.len(), told, "{:?}", observed.conditions);
+        let waiting: Vec<_> = observed
+            .unjudged
+            .iter()
+            .map(|it| (it.rule.as_deref(), it.subject.as_deref()))
+            .collect();
+        let expected = [(Some("orders"), Some("all")), (Some("silence"), Some("all"))];
+        assert_eq!(waiting, expected[..2 - told]);
+    }
 }
 
 #[test]
