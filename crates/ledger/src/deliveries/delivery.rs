@@ -117,7 +117,7 @@ impl Delivery {
     /// SHA-256 in hex of the file there, if it is known; then [`Self::bytes`] counts too. It is not known of a compressed file
     /// of which a rebuilt ledger knows the lines only.
     pub fn file_hash(&self, batch: &Batch) -> Option<String> {
-        let is_compressed = self.path.as_deref().is_some_and(is_compressed);
+        let is_compressed = self.path.as_deref().is_some_and(has_compressed_name);
         let of_lines = || batch.sha256.clone().filter(|_| !is_compressed);
         self.file_sha256.clone().or_else(of_lines)
     }
@@ -142,11 +142,11 @@ impl Delivery {
     }
 }
 
-/// Whether the file at this path of a destination is compressed: the forwarder then adds `.gz` to its name.
-pub(crate) fn is_compressed(path: &str) -> bool {
+/// Whether the name of the file at this path of a destination says that it is compressed: the forwarder adds `.gz` or `.zst`.
+pub(crate) fn has_compressed_name(path: &str) -> bool {
     Path::new(path)
         .extension()
-        .is_some_and(|extension| extension == "gz")
+        .is_some_and(|extension| extension == "gz" || extension == "zst")
 }
 
 /// The result of a resend request.

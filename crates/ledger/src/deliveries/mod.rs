@@ -9,7 +9,7 @@ mod in_flight;
 mod manifests;
 mod subscriptions;
 
-pub(crate) use delivery::is_compressed;
+pub(crate) use delivery::has_compressed_name;
 pub use delivery::{
     Delivery, DeliveryCertainty, DestinationHealth, DestinationState, PublishedBatch, PublishedFile,
     PublishingNote, ResendRequestOutcome,
