@@ -197,6 +197,19 @@ impl PublishAttempt {
         (self.file.position(), self.file.len())
     }
 
+    /// How many bytes of the current file the destination has yet to take.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        match self.steps.step() {
+            PublishStep::Upload { .. } => self.file.len().saturating_sub(self.file.position()),
+            PublishStep::Look | PublishStep::LookTemporary | PublishStep::VerifyBeginning { .. }
+                if !self.steps.is_uploaded() =>
+            {
+                self.file.len()
+            }
+            _ => 0,
+        }
+    }
+
     fn temporary(&self) -> String {
         self.paths.temporary(self.file_kind, self.steps.temporary())
     }

@@ -221,6 +221,11 @@ impl PublishSteps {
         self.temporary
     }
 
+    /// Whether the temporary file is complete, or was.
+    pub(crate) fn is_uploaded(&self) -> bool {
+        !matches!(self.upload_state, UploadState::Fresh | UploadState::NotCreated)
+    }
+
     pub(crate) fn on_look(&mut self, status: NameStatus) {
         match status {
             NameStatus::Absent => self.name_is_free(),

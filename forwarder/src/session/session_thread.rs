@@ -247,12 +247,12 @@ impl Session {
         space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,
     ) -> Vec<Completed> {
-        let bytes_in_flight = if space_check.is_empty() {
+        let bytes_left = if space_check.is_empty() {
             0
         } else {
-            in_flight.progress().map(|progress| progress.bytes_total).sum()
+            in_flight.bytes_left()
         };
-        match space_check.on_event(event, bytes_in_flight) {
+        match space_check.on_event(event, bytes_left) {
             Ok(completed) => completed,
             Err(event) => {
                 let directory = &self.shared.destination.directory;

@@ -325,3 +325,27 @@ fn foreign_file_under_a_name_is_not_changed_and_other_batches_are_delivered() {
     expected.extend(taken.into_iter().map(|name| (name, vec![b'x'; 150])));
     assert_eq!(server.files, expected);
 }
+
+#[test]
+fn what_is_at_the_destination_already_needs_no_more_room() {
+    let mut sealed = Sealed::new(&[3000], ServerKind::new(ServerBehaviour::default()));
+    let (mut server, mut client) = (sealed.server(), SftpClient::new(LIMITS));
+    let mut in_flight = AttemptsInFlight::default();
+    assert!(in_flight.start(sealed.attempt(0), &mut client).is_none());
+    let mut left = Vec::new();
+    while !in_flight.is_empty() {
+        left.push(in_flight.bytes_left());
+        let mut out = Vec::new();
+        client.pump(&mut out, 500, &mut in_flight);
+        server.receive(&out);
+        let replies = std::mem::take(&mut server.replies);
+        client.feed(&replies.concat()).unwrap();
+        while let Some(event) = client.poll_event() {
+            in_flight.on_event(event, &mut client);
+        }
+        sealed.provide_needs(&mut in_flight, &mut client);
+    }
+    assert!(left.is_sorted_by(|before, after| before >= after), "{left:?}");
+    assert_eq!((left.first(), left.last()), (Some(&3000), Some(&0)));
+    assert!(left.iter().any(|left| (1..3000).contains(left)), "{left:?}");
+}
