@@ -330,8 +330,14 @@ impl PublishSteps {
         self.upload_state = UploadState::Uploaded;
         match (uploaded, self.verify) {
             (UploadOutcome::NotCreated, _) => {
+                let is_there = self.step != PublishStep::Upload { from: 0 };
                 self.upload_state = UploadState::NotCreated;
-                self.step = PublishStep::LookTemporary;
+                if is_there {
+                    // The server does not open it again: to look at it once more would lead here again.
+                    self.take_next_name();
+                } else {
+                    self.step = PublishStep::LookTemporary;
+                }
             }
             (UploadOutcome::Failed, _) => self.leave(PublishOutcome::NotUploaded),
             (UploadOutcome::Whole, VerifyMode::Size) => self.verified(),

@@ -17,6 +17,9 @@ use PublishStep as Step;
 /// Large enough to be resumed.
 const LEN: u64 = 3 * RESUME_MIN;
 
+/// More than any attempt takes.
+const STEPS_MAX: usize = 200;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum File {
     Ours,
@@ -63,6 +66,8 @@ struct PublishConditions {
     receiver_removes: bool,
     /// The status of a name is not told.
     stat_forbidden: bool,
+    /// An existing file cannot be opened for writing.
+    reopen_refused: bool,
 }
 
 const PLAIN: PublishConditions = PublishConditions {
@@ -72,6 +77,7 @@ const PLAIN: PublishConditions = PublishConditions {
     late_error: false,
     receiver_removes: false,
     stat_forbidden: false,
+    reopen_refused: false,
 };
 
 /// A destination's folder, and the note in the ledger.
@@ -155,6 +161,9 @@ impl Folder {
 
     fn upload(&mut self, from: u64, number: u8, cut: Cut) -> UploadOutcome {
         if from == 0 && self.temporaries.contains_key(&number) {
+            return UploadOutcome::NotCreated;
+        }
+        if from > 0 && self.conditions.reopen_refused {
             return UploadOutcome::NotCreated;
         }
         let right = from == 0 || Some(from) <= self.verified(number);
@@ -245,12 +254,13 @@ impl Folder {
     /// An attempt that is not interrupted.
     fn attempt(&mut self) -> End {
         let mut publication = self.publication();
-        loop {
+        for _ in 0..STEPS_MAX {
             if let Step::End(outcome) = publication.step() {
                 return outcome;
             }
             self.carry_out(&mut publication, Cut::None);
         }
+        panic!("the attempt never ends: {publication:?}");
     }
 }
 
@@ -281,17 +291,18 @@ fn cut() -> impl Strategy<Value = Cut> {
 fn conditions() -> impl Strategy<Value = PublishConditions> {
     let method = prop::sample::select(&[Method::Rename, Method::Link]);
     let verify = prop::sample::select(&[VerifyMode::Size, VerifyMode::Hash, VerifyMode::ReadBack]);
-    let flags = any::<[bool; 3]>();
-    (method, verify, flags).prop_map(|(method, verify, [replaces, late_error, stat_forbidden])| {
-        PublishConditions {
+    let flags = any::<[bool; 4]>();
+    (method, verify, flags).prop_map(
+        |(method, verify, [replaces, late_error, stat_forbidden, reopen_refused])| PublishConditions {
             method,
             verify,
             replaces,
             late_error,
             receiver_removes: false,
             stat_forbidden,
-        }
-    })
+            reopen_refused,
+        },
+    )
 }
 
 /// A first attempt, of which nothing is noted.

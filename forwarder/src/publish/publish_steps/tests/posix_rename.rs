@@ -66,3 +66,16 @@ fn small_file_that_an_earlier_attempt_had_to_leave_is_used_if_it_is_right() {
     other.on_verify_beginning(Some(SMALL - 1));
     assert_eq!((other.step(), other.temporary()), (Step::Upload { from: 0 }, 2));
 }
+
+#[test]
+fn file_that_the_server_does_not_open_again_is_left_and_the_next_name_is_taken() {
+    for left in [File::Ours, File::Half] {
+        let mut folder = Folder::new(PublishConditions {
+            reopen_refused: true,
+            ..PLAIN
+        });
+        folder.temporaries = BTreeMap::from([(1, left)]);
+        assert_eq!(folder.attempt(), End::Published);
+        assert_eq!(folder.temporaries, BTreeMap::new());
+    }
+}
