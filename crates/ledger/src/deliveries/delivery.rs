@@ -1,6 +1,5 @@
 //! Deliveries: which batch is at which destination, failed attempts, resend requests, and the state of destinations.
 
-use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -9,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_pa
 use serde::{Deserialize, Serialize};
 
 use super::failure::FailureKind;
+use super::publishing_note::PublishingNote;
 use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
@@ -39,41 +39,6 @@ pub enum DeliveryCertainty {
     Presumed,
 }
 
-/// The files that are published for a batch, in the order in which they appear at the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PublishedFile {
-    /// The batch's lines.
-    Batch,
-    /// The description of the batch.
-    Manifest,
-    /// An empty file that shows that the others are complete.
-    Marker,
-}
-
-impl fmt::Display for PublishedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-/// A file that may be published, although that was not verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishingNote {
-    /// The file that may have been given its final name; those before it are published.
-    pub file: PublishedFile,
-    /// Server and path of the batch. The note does not count for another place.
-    pub place: String,
-}
-
-impl PublishingNote {
-    fn from_row(row: &Row<'_>) -> SqlResult<Option<Self>> {
-        let file = row::optional_variant(row, "publishing")?;
-        let place: Option<String> = row.get("publishing_place")?;
-        Ok(file.zip(place).map(|(file, place)| Self { file, place }))
-    }
-}
-
 /// One batch and one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -89,7 +54,7 @@ pub struct Delivery {
     pub error_kind: Option<FailureKind>,
     /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
-    /// Before delivery: the file that may be published already.
+    /// Before delivery: what earlier attempts may have done, or may still do.
     pub publishing: Option<PublishingNote>,
     /// Path at the destination, once delivered.
     pub path: Option<String>,
@@ -233,8 +198,9 @@ impl Ledger {
     }
 
     /// Notes, in one transaction, the file of each batch that is about to get its final name at a destination; `None`
-    /// clears the note. Call this *before* the request to the server. Clear the note before removing any file that proves
-    /// that the publication did not happen: then a file that is gone under both its names was published.
+    /// clears the note. Call this *before* the request to the server. Before any file is removed that proves that the
+    /// publication did not happen, note that the attempt gave up: then a file that is gone under both its names was
+    /// published.
     pub fn note_publishing(
         &mut self,
         destination: &DestinationName,
@@ -246,10 +212,8 @@ impl Ledger {
                  ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3, publishing_place = ?4",
             )?;
             for (batch, publishing) in batches {
-                let (file, place) = publishing
-                    .as_ref()
-                    .map(|PublishingNote { file, place }| (to_text(file), place))
-                    .unzip();
+                let file = publishing.as_ref().and_then(|note| note.file.as_ref()).map(to_text);
+                let place = publishing.as_ref().map(PublishingNote::place_text);
                 note.execute((batch.0, destination.as_str(), file, place))?;
             }
             Ok(())

@@ -186,7 +186,8 @@ fn note_about_another_server_is_ignored() {
     let kind = ServerKind::with_sidecars(ServerBehaviour::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let note = PublishingNote {
-        file: PublishedFile::Marker,
+        file: Some(PublishedFile::Marker),
+        batch: None,
         place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
     };
     sealed.notes.insert(0, Some(note));
@@ -195,11 +196,11 @@ fn note_about_another_server_is_ignored() {
     assert_eq!(server.files, sealed.published());
     // The same note about this place, from the end of the first run, is believed: nothing is sent again.
     let note = sealed.notes[&0].clone().unwrap();
-    assert_eq!(note.file, PublishedFile::Marker);
+    assert_eq!(note.file, Some(PublishedFile::Marker));
     let mut emptied = sealed.server();
     let completed = run(&mut sealed, &[0], &mut emptied, None);
     assert!(
-        matches!(completed[..], [(0, Ok(PublishOutcome::FoundThere))]),
+        matches!(completed[..], [(0, Ok(PublishOutcome::Published))]),
         "{completed:?}"
     );
     assert_eq!(emptied.files, BTreeMap::new());
