@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod losses;
 mod windows;
 
 use std::collections::BTreeMap;
