@@ -13,9 +13,10 @@ use logferry_text::duration;
 
 use crate::incident_look::{self, LookScope};
 use crate::summary::daily_schedule::due_days;
-use crate::summary::period::{SummaryPeriod, later};
+use crate::summary::period::SummaryPeriod;
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
 use crate::summary_mail::{SummaryFacts, compose};
+use crate::time::later;
 
 /// Queues the mails about incidents and the summaries that are due. An error in one does not keep the other from being tried. The
 /// monitor has watched for so long.

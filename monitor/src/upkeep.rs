@@ -6,7 +6,7 @@ use logferry_durable::BootTime;
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_text::count_of;
 
-use crate::summary::trusted_time::{self, ClockReading};
+use crate::time::trusted_time::{self, ClockReading};
 
 /// Mails, summaries, closed incidents and closed gaps are kept for this time.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);

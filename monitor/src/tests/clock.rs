@@ -8,7 +8,7 @@ use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
 use logferry_ledger::{AlertEvent, AlertEventKind};
 use logferry_telemetry::Metrics;
 
-use crate::summary::trusted_time::ClockReading;
+use crate::time::trusted_time::ClockReading;
 use crate::tests::settings::MonitoredHost as _;
 use crate::{tick, upkeep};
 use logferry_testkit::relay_host::{RelayHost, at};
