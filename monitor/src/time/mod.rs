@@ -1,5 +1,6 @@
 //! Times: for people, of the clock, and the time that is trusted (`trusted_time`) however this host's clock is set.
 
+pub(crate) mod clock_schedule;
 pub(crate) mod trusted_time;
 
 use jiff::tz::TimeZone;
