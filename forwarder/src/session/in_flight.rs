@@ -131,7 +131,13 @@ impl AttemptsInFlight {
                 self.blocked.push(attempt);
                 None
             }
-            NextAction::Done => Some(attempt.end()),
+            NextAction::Done => {
+                let (task, result) = attempt.end();
+                if result.is_err() {
+                    self.remote_dirs.forget();
+                }
+                Some((task, result))
+            }
         }
     }
 }

@@ -211,10 +211,23 @@ impl Ledger {
                 "INSERT INTO deliveries (batch, destination, publishing, publishing_place) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3, publishing_place = ?4",
             )?;
+            let mut clear = sql.prepare_cached(
+                "UPDATE deliveries SET publishing = NULL, publishing_place = NULL WHERE batch = ?1 AND destination = ?2",
+            )?;
+            // A row that says nothing else was made by the note.
+            let mut forget = sql.prepare_cached(
+                "DELETE FROM deliveries WHERE batch = ?1 AND destination = ?2 AND attempts = 0 AND last_error IS NULL
+                     AND delivered_at IS NULL AND asked_at IS NULL",
+            )?;
             for (batch, publishing) in batches {
-                let file = publishing.as_ref().and_then(|note| note.file.as_ref()).map(to_text);
-                let place = publishing.as_ref().map(PublishingNote::place_text);
-                note.execute((batch.0, destination.as_str(), file, place))?;
+                let key = (batch.0, destination.as_str());
+                if let Some(publishing) = publishing {
+                    let file = publishing.file.as_ref().map(to_text);
+                    note.execute((key.0, key.1, file, publishing.place_text()))?;
+                } else {
+                    clear.execute(key)?;
+                    forget.execute(key)?;
+                }
             }
             Ok(())
         })
