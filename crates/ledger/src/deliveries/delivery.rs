@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_pa
 use serde::{Deserialize, Serialize};
 
 use super::failure::FailureKind;
-use super::publishing_note::PublishingNote;
+use super::publishing_note::{DeliveryCertainty, PublishingNote};
 use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
@@ -26,17 +26,6 @@ pub struct PublishedBatch {
     pub file_sha256: String,
     /// How that is known.
     pub certainty: DeliveryCertainty,
-}
-
-/// How a delivery is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryCertainty {
-    /// The file was published, and the server said so.
-    Published,
-    /// The file was there, with the same bytes.
-    Found,
-    /// The file may have been published before a crash, and is gone. Its receiver has probably taken it.
-    Presumed,
 }
 
 /// One batch and one destination.

@@ -1,7 +1,7 @@
 //! Everything that the forwarder records: deliveries and resend requests (`delivery`), kinds of failure (`failure`),
 //! transfers in progress (`in_flight`), window manifests (`manifests`), what attempts leave for the next ones
-//! (`publishing_note`) and the start of each subscription (`subscriptions`). This room reads `batches`. Queries may change here without a look elsewhere; names of failures may
-//! not: operators' scripts read them.
+//! (`publishing_note`) and the start of each subscription (`subscriptions`). This room reads `batches`. Queries may change
+//! here without a look elsewhere; names of failures may not: operators' scripts read them.
 
 mod delivery;
 mod failure;
@@ -11,10 +11,8 @@ mod publishing_note;
 mod subscriptions;
 
 pub(crate) use delivery::has_compressed_name;
-pub use delivery::{
-    Delivery, DeliveryCertainty, DestinationHealth, DestinationState, PublishedBatch, ResendRequestOutcome,
-};
+pub use delivery::{Delivery, DestinationHealth, DestinationState, PublishedBatch, ResendRequestOutcome};
 pub use failure::FailureKind;
 pub use in_flight::TransferRecord;
 pub use manifests::{ManifestId, ManifestRecord, NewManifest, SourceProgress, WindowBatch};
-pub use publishing_note::{PublishedFile, PublishingNote};
+pub use publishing_note::{DeliveryCertainty, PublishedFile, PublishingNote};

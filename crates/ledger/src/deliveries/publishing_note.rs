@@ -8,11 +8,21 @@ use std::fmt;
 use rusqlite::{Result as SqlResult, Row};
 use serde::{Deserialize, Serialize};
 
-use super::delivery::DeliveryCertainty;
 use crate::row;
 
 /// Set for a window manifest whose attempt gave up: its table has no column for the file.
 const GAVE_UP: &str = "gave up";
+
+/// How a delivery is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryCertainty {
+    /// The file was published: the server said so, or it was there after its rename to a free name was noted.
+    Published,
+    /// The file was there, with the same bytes.
+    Found,
+    /// The file may have been published before a crash, and is gone. Its receiver has probably taken it.
+    Presumed,
+}
 
 /// The files that are published for a batch, in the order in which they appear at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,6 +123,7 @@ fn certainty(text: &str) -> Option<DeliveryCertainty> {
 
 #[cfg(test)]
 mod tests {
+    use crate::NewManifest;
     use crate::tests::{TestResult, ledger, new_batch, now};
 
     use super::*;
@@ -141,6 +152,33 @@ mod tests {
         }
         ledger.note_publishing(&edw, &[(batch, None)])?;
         assert_eq!(ledger.delivery(batch, &edw)?, None, "it said nothing else");
+        Ok(())
+    }
+
+    #[test]
+    fn notes_of_window_manifests_come_back_as_they_were_made() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        let edw = "edw".parse()?;
+        let manifest = NewManifest {
+            window: new_batch().window,
+            revision: 1,
+            name: "W.json".to_owned(),
+            content: "{}".to_owned(),
+            batches: Vec::new(),
+        };
+        ledger.add_manifest(&edw, &manifest, now())?;
+        let id = ledger.waiting_manifests(&edw)?[0].id;
+        for file in [None, Some(PublishedFile::Batch)] {
+            let note = PublishingNote {
+                file,
+                place: "ferry@host:22 /drop/W.json.part".to_owned(),
+                batch: None,
+            };
+            ledger.note_manifest_publishing(&[(id, Some(note.clone()))])?;
+            assert_eq!(ledger.waiting_manifests(&edw)?[0].publishing, Some(note));
+        }
+        ledger.note_manifest_publishing(&[(id, None)])?;
+        assert_eq!(ledger.waiting_manifests(&edw)?[0].publishing, None);
         Ok(())
     }
 }
