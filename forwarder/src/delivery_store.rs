@@ -311,7 +311,8 @@ impl DeliveryStore {
         Ok(others.all(|name| has_batch(&deliveries, name)))
     }
 
-    /// Notes each file that is about to be published, before it is; `None` removes the note.
+    /// Notes each file that is about to be published, before it is, and each attempt that gives up, before it removes
+    /// anything; `None` removes the note.
     pub(crate) fn note_publishing(
         &mut self,
         destination: &DestinationName,
@@ -321,9 +322,7 @@ impl DeliveryStore {
         for (id, note) in notes {
             match id {
                 DeliveryId::Batch(id) => batches.push((*id, note.clone())),
-                DeliveryId::WindowManifest(id) => {
-                    manifests.push((*id, note.as_ref().map(|note| &*note.place)));
-                }
+                DeliveryId::WindowManifest(id) => manifests.push((*id, note.clone())),
             }
         }
         if !batches.is_empty() {

@@ -6,11 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_durable::{Disk, DiskFile};
+use logferry_durable::{BootTime, Disk, DiskFile};
 use logferry_ledger::{Batch, BatchState, Ledger};
 use logferry_spool::{CopyError, FileForm, Measure, MeasuredReader, Spool, copy, gzip_encoder};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock_watch::time_for_rows;
 use crate::ledger_file;
 use crate::plan::Action;
 use crate::sent_files::{self, SentBatch};
@@ -69,7 +70,8 @@ impl<'a, D: Disk> ActionExecutor<'a, D> {
         data_dir: &Path,
     ) -> Result<(), HousekeeperError> {
         let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
-        let Ok(before) = self.now.checked_sub(keep) else {
+        let now = time_for_rows(self.now, self.ledger.clock()?.as_ref(), &BootTime::now());
+        let Ok(before) = now.checked_sub(keep) else {
             return Ok(());
         };
         for window in self.ledger.windows_to_forget(before, WINDOWS_A_RUN)? {

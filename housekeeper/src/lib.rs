@@ -12,8 +12,10 @@
 //! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
 //!
 //! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `work_share` leaves the disk to others,
-//! `ledger_file` writes the ledger of an earlier version anew, `daemon` runs by the clock.
+//! `ledger_file` writes the ledger of an earlier version anew, `daemon` runs by the clock, and `clock_watch`
+//! notices that it was set.
 
+mod clock_watch;
 mod daemon;
 mod error;
 mod executor;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use logferry_config::DiskThresholds;
-use logferry_durable::{Disk, DiskOperation};
+use logferry_durable::{BootTime, Disk, DiskOperation};
 use logferry_invariants::invariant_only_delivered_is_compressed_or_deleted;
-use logferry_ledger::{Batch, BatchState, FILE_NAME};
+use logferry_ledger::{Batch, BatchState, ClockRecord, FILE_NAME};
 use logferry_testkit::SimDisk;
 
 use self::host::{HOUR, Host, lines, rules, sealed_at, unzip};
@@ -15,6 +15,7 @@ use super::*;
 use logferry_spool::FileForm;
 use std::error::Error;
 
+mod daemon;
 pub(crate) mod host;
 mod locks;
 
@@ -303,6 +304,13 @@ fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
         "it was deleted four hours after it was sealed"
     );
     let at = keep + 2000 * HOUR;
+    trust(&host, sealed_at() + keep)?;
+    assert_eq!(
+        host.run(at)?.forgotten,
+        0,
+        "the monitor says that this clock is ahead"
+    );
+    trust(&host, sealed_at() + at)?;
     assert_eq!(host.run(at)?.forgotten, 1);
     assert_eq!(host.ledger().batch_named(&batch.name())?, None);
     let run = host.ledger().housekeeper_run()?.ok_or("not noted")?;
@@ -312,6 +320,19 @@ fn old_rows_leave_the_ledger_and_the_run_is_noted() -> TestResult {
     );
     assert_eq!(host.run(at + HOUR)?, HousekeeperReport::default());
     Ok(())
+}
+
+/// The monitor looked just now, and trusts this time.
+fn trust(host: &Host<RealDisk>, trusted: Timestamp) -> TestResult {
+    let boot = BootTime::now();
+    let clock = ClockRecord {
+        boot_id: boot.boot_id.unwrap_or_default(),
+        uptime_ms: boot.uptime.as_millis().try_into()?,
+        trusted,
+        presumed_after: None,
+        step: None,
+    };
+    Ok(host.ledger().note_clock(&clock, None)?)
 }
 
 #[test]
@@ -423,46 +444,6 @@ fn after_stop_it_touches_nothing() -> TestResult {
     assert_eq!(report, HousekeeperReport::default());
     host.assert_untouched(&batch);
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_runs_by_its_schedule_until_shutdown() -> TestResult {
-    let host = Host::new(RealDisk);
-    let batch = host.batch(1, BatchState::Sent);
-    let config = HousekeeperSettings {
-        compress_after: Duration::ZERO,
-        delete_after: 100_000_000 * HOUR,
-        schedule: "* * * * * *".to_owned(),
-        ..host.config()
-    };
-    let shutdown = CancellationToken::new();
-    let daemon = tokio::spawn(run(config, shutdown.clone()));
-    let compressed = async {
-        while host.get(&batch, FileForm::Plain).is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_mins(1), compressed).await?;
-    shutdown.cancel();
-    tokio::time::timeout(Duration::from_mins(1), daemon).await???;
-    host.assert_compressed(&batch);
-    Ok(())
-}
-
-#[tokio::test]
-async fn error_for_a_wrong_schedule_names_the_right_form() {
-    let config = HousekeeperSettings {
-        schedule: "0 99 * * * *".to_owned(),
-        ..rules()
-    };
-    let error = run(config, CancellationToken::new())
-        .await
-        .expect_err("no minute 99");
-    assert_eq!(
-        error.to_string(),
-        "housekeeper.schedule `0 99 * * * *` is not a cron schedule; write six fields, seconds first, such as \
-         `0 */10 * * * *` for every ten minutes"
-    );
 }
 
 #[test]

@@ -19,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channels::heartbeat;
 use crate::error::MonitorError;
+use crate::incident_look::{COUNTS_EVERY, LookScope};
 use crate::mail::ledger_fault::LedgerFault;
 use crate::mail::outbox::{Outbox, with_ledger};
 use crate::mail::send_now;
 use crate::mail::smtp::SmtpMailer;
-use crate::sign_off::{self, SigningSchedule};
-use crate::{channels, gauges, requests, tick, upkeep};
+use crate::tick::SummaryProgress;
+use crate::time::clock_schedule::ClockSchedule;
+use crate::{channels, gauges, requests, sign_off, tick, upkeep};
 
 /// How often to check for a ledger that does not exist yet: the relay, which creates it, may be starting.
 const LEDGER_WAIT: Duration = Duration::from_millis(500);
@@ -99,13 +101,17 @@ pub async fn once(config: &MonitorSettings) -> Result<(), MonitorError> {
     with_ledger(&config.data_dir, |_| Ok(())).await?;
     let _lock = lock(&config.data_dir)?;
     // Cron has looked before.
-    let scope = CheckScope {
+    let mut scope = CheckScope {
         watched_for: Duration::MAX,
         // By cron no look may be the first one of its hour that a running monitor has.
         signing: SigningReach::All,
+        counts_lines: true,
         now: Timestamp::now(),
     };
-    check(&Arc::new(config.clone()), scope).await?;
+    let shared = Arc::new(config.clone());
+    while check(&shared, scope).await? == SummaryProgress::SummariesLeft {
+        (scope.signing, scope.counts_lines) = (SigningReach::Recent, false);
+    }
     let mut outbox = Outbox::new(&config.data_dir, mailer, Metrics::process().monitor());
     let pass = outbox.send(Timestamp::MAX, &CancellationToken::new()).await?;
     let failed = channels::send_once(config).await?;
@@ -170,13 +176,16 @@ struct CheckScope {
     /// For how long the monitor has watched.
     watched_for: Duration,
     signing: SigningReach,
+    /// Whether the counts of all lines are due.
+    counts_lines: bool,
     now: Timestamp,
 }
 
-async fn check(config: &Arc<MonitorSettings>, scope: CheckScope) -> Result<(), MonitorError> {
+async fn check(config: &Arc<MonitorSettings>, scope: CheckScope) -> Result<SummaryProgress, MonitorError> {
     let CheckScope {
         watched_for,
         signing,
+        counts_lines,
         now,
     } = scope;
     let shared = Arc::clone(config);
@@ -185,10 +194,17 @@ async fn check(config: &Arc<MonitorSettings>, scope: CheckScope) -> Result<(), M
         // Alerts do not wait for the trusted time.
         let looked = upkeep::look(ledger, &upkeep::read_clocks(now));
         sign_off::sign(ledger, &shared, signing, now);
-        tick::tick(ledger, &shared, &TimeZone::system(), &metrics, watched_for, now)
-            .and(looked)
-            .and_then(|trusted| upkeep::forget_events(ledger, &shared.channels, trusted))
-            .and_then(|()| gauges::set(ledger, &shared, &metrics, now))
+        let scope = LookScope {
+            config: &shared,
+            zone: &TimeZone::system(),
+            watched_for,
+            counts_lines,
+            now,
+        };
+        let outcome = tick::tick(ledger, scope, &metrics)?;
+        upkeep::forget_events(ledger, &shared.channels, looked?)?;
+        gauges::set(ledger, &shared, &metrics, now)?;
+        Ok(outcome)
     })
     .await
 }
@@ -241,18 +257,29 @@ async fn watch(
 ) -> Result<(), MonitorError> {
     let _stop_mailing = stop.drop_guard_ref();
     let mut watched = WatchedTime::since(Instant::now(), Timestamp::now());
-    let mut signing = SigningSchedule::since(Timestamp::now(), config.interval);
+    let since = |every| ClockSchedule::since(Timestamp::now(), config.interval, every);
+    let (mut signing, mut counts) = (since(sign_off::ALL_EVERY), since(COUNTS_EVERY));
     let mut fault = LedgerFault::default();
     loop {
         let now = Timestamp::now();
         let scope = CheckScope {
             watched_for: watched.until(Instant::now(), now),
-            signing: signing.reach(now),
+            signing: if signing.is_due(now) {
+                SigningReach::All
+            } else {
+                SigningReach::Recent
+            },
+            counts_lines: counts.is_due(now),
             now,
         };
+        let mut wait = config.interval;
         match check(&config, scope).await {
-            Ok(()) => {
+            Ok(outcome) => {
                 signing.looked(now);
+                counts.looked(now);
+                if outcome == SummaryProgress::SummariesLeft {
+                    wait = Duration::ZERO;
+                }
                 ready.set();
                 news.looked.send_replace(Some(tokio::time::Instant::now()));
                 fault.note_success(&config.smtp, Instant::now()).await;
@@ -265,7 +292,7 @@ async fn watch(
         }
         news.mail.notify_one();
         news.channels.send_replace(());
-        if !sleep(config.interval, stop).await {
+        if stop.is_cancelled() || !sleep(wait, stop).await {
             return Ok(());
         }
     }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_durable::{DiskSpace, disk_space};
-use logferry_ledger::{AlertEventKind, Incident, Ledger, LedgerError, Silence, SourceLineTotals};
+use logferry_ledger::{AlertEventKind, Incident, Ledger, LedgerError, Silence};
 use logferry_telemetry::MonitorMetrics;
 
 use crate::incidents::condition::{Observation, Unjudged};
@@ -19,7 +19,7 @@ use crate::{certificate_expiry, channels, gauges};
 use logferry_inspection::status::{self, StatusScope, WatchedRole};
 
 /// The counts of all lines are added up once in so long: with a million batches it takes a second.
-const COUNTS_EVERY: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const COUNTS_EVERY: Duration = Duration::from_mins(15);
 
 /// Incidents that were closed longer ago explain nothing any more.
 const REMEMBERED: Duration = RELAPSE_WINDOW;
@@ -32,6 +32,8 @@ pub(crate) struct LookScope<'a> {
     pub(crate) zone: &'a TimeZone,
     /// For how long the monitor has watched.
     pub(crate) watched_for: Duration,
+    /// Whether the counts of all lines are due.
+    pub(crate) counts_lines: bool,
     pub(crate) now: Timestamp,
 }
 
@@ -93,7 +95,10 @@ fn observation(
         roles: &watched,
     };
     let status = status::read(ledger, disk, &status_scope, now)?;
-    let totals = line_totals(ledger, scope)?;
+    let totals = scope
+        .counts_lines
+        .then(|| ledger.source_line_totals())
+        .transpose()?;
     let certificates = certificate_expiry::read(&config.host.certificates);
     gauges::set_findings(metrics, &certificates, totals.as_deref());
     let mut findings = observe(&Facts {
@@ -129,16 +134,6 @@ const fn event_kind(kind: NewsKind) -> AlertEventKind {
         NewsKind::StillOpen => AlertEventKind::Reminder,
         NewsKind::Over => AlertEventKind::Over,
     }
-}
-
-/// The counts of the sources' lines, if they are due. They are by the clock, so that restarts do not bring them about.
-fn line_totals(ledger: &Ledger, scope: LookScope<'_>) -> Result<Option<Vec<SourceLineTotals>>, LedgerError> {
-    let every = COUNTS_EVERY.as_millis();
-    let into = i128::from(scope.now.as_millisecond()).rem_euclid(every);
-    // Cron's looks are few.
-    let is_by_cron = scope.watched_for == Duration::MAX;
-    let is_due = is_by_cron || into.unsigned_abs() < scope.config.interval.as_millis();
-    is_due.then(|| ledger.source_line_totals()).transpose()
 }
 
 /// The roles with a section, and those that have ever run in the data folder.

@@ -6,10 +6,10 @@
 //! Invariants:
 //! - **A decision and its mail are one transaction.** The decision is made once, and its mail is sent even after a crash
 //!   or a long failure of the mail server.
-//! - **A mail leaves the outbox only after the server took it** (its 250). Where the answer is missing, or a crash came
-//!   between the 250 and the record of it in the ledger, the mail is sent again with the same `Message-ID`, by which mail
-//!   systems drop duplicates, three times in all. This cannot be avoided: SMTP cannot be asked whether a mail was taken
-//!   (RFC 1047).
+//! - **A mail leaves the outbox after the server took it** (its 250). Where the answer is missing, or a crash came between the
+//!   count of the attempt and the record of the 250 in the ledger, the mail is sent again with the same `Message-ID`, by which
+//!   mail systems drop duplicates. After three such attempts it leaves the outbox as presumed sent: SMTP cannot be asked whether
+//!   a mail was taken (RFC 1047), and more copies help nobody. Three crashes just before the mail's first byte end it unsent.
 //! - An hour is summed up once it really is over: by a trusted time, not by this host's clock alone (`summary`).
 //! - One monitor at a time per data folder, by a lock: two would send each mail twice.
 //! - `incidents` and `summary` decide without I/O, and so does what follows from a summary's facts; the time is an argument.

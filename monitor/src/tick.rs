@@ -1,7 +1,6 @@
 //! One look at ledger and disk: decides what people must be mailed, puts those mails into the outbox, and notes the disk.
 
 use std::error::Error;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -13,26 +12,30 @@ use logferry_text::duration;
 
 use crate::incident_look::{self, LookScope};
 use crate::summary::daily_schedule::due_days;
-use crate::summary::period::{SummaryPeriod, later};
+use crate::summary::period::SummaryPeriod;
 use crate::summary::summary_schedule::{SummaryHour, due_hours};
 use crate::summary_mail::{SummaryFacts, compose};
+use crate::time::later;
 
-/// Queues the mails about incidents and the summaries that are due. An error in one does not keep the other from being tried. The
-/// monitor has watched for so long.
+/// Whether a look has left summaries for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SummaryProgress {
+    /// All that were due are made.
+    Complete,
+    /// More summaries are due. Each look makes one at most: after a long stop there are dozens, and alerts do not wait for them,
+    /// nor does a stop.
+    SummariesLeft,
+}
+
+/// Queues the mail about incidents and the first summary that is due. An error in one does not keep the other from being tried.
 pub(crate) fn tick(
     ledger: &mut Ledger,
-    config: &MonitorSettings,
-    zone: &TimeZone,
+    scope: LookScope<'_>,
     metrics: &MonitorMetrics,
-    watched_for: Duration,
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    let scope = LookScope {
-        config,
-        zone,
-        watched_for,
-        now,
-    };
+) -> Result<SummaryProgress, LedgerError> {
+    let LookScope {
+        config, zone, now, ..
+    } = scope;
     let incidents = incident_look::look(ledger, scope, metrics);
     if let Err(error) = &incidents {
         tracing::error!(
@@ -42,9 +45,8 @@ pub(crate) fn tick(
         );
     }
     let disk = note_disk(ledger, config, now);
-    queue_summaries(ledger, config, zone, now)
-        .and(incidents)
-        .and(disk)
+    let outcome = queue_summary(ledger, config, zone, now)?;
+    incidents.and(disk).map(|()| outcome)
 }
 
 /// Notes what is free, for the console. A disk that cannot be asked is the look's to tell.
@@ -57,41 +59,22 @@ fn note_disk(ledger: &mut Ledger, config: &MonitorSettings, now: Timestamp) -> R
 /// A mail written so long after it was due says so.
 const LATE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-fn queue_summaries(
+fn queue_summary(
     ledger: &mut Ledger,
     config: &MonitorSettings,
     zone: &TimeZone,
     now: Timestamp,
-) -> Result<(), LedgerError> {
-    let last = ledger.last_summary()?.map(SummaryHour::starting_at);
+) -> Result<SummaryProgress, LedgerError> {
     // Without a record this is the first look.
     let trusted = ledger.clock()?.map_or(now, |clock| clock.trusted);
-    let due = due_hours(last, config.summary.after, zone, trusted);
-    if due.skipped > 0 {
-        tracing::warn!(
-            hours = due.skipped,
-            "the monitor was down for long: {} hours before the last day get no summary",
-            due.skipped
-        );
-    }
-    // The first summary of a new monitor is not late.
-    let with = |periods: Vec<SummaryPeriod>, may_be_late: bool| {
-        let periods = periods.into_iter();
-        periods.map(move |period| (period, may_be_late))
-    };
-    let hours = due.hours.into_iter().map(SummaryHour::period).collect();
-    let mut periods: Vec<_> = with(hours, last.is_some()).collect();
-    if config.summary.daily {
-        let last = ledger.last_daily_summary()?;
-        let days = due_days(last, config.summary.after, zone, trusted);
-        periods.extend(with(days, last.is_some()));
-    }
-    if periods.is_empty() {
-        return Ok(());
+    let due = due_periods(ledger, config, zone, trusted)?;
+    if due.is_empty() {
+        return Ok(SummaryProgress::Complete);
     }
     let sources = ledger.sources()?;
     let first_contact = sources.iter().map(|source| source.first_seen).min();
-    for (period, may_be_late) in periods {
+    let mut due = due.into_iter();
+    for (period, may_be_late) in due.by_ref() {
         if first_contact.is_none_or(|first| first >= period.end) {
             // Before the first contact of any source there is nothing to sum up.
             ledger.pass_over_summary(period.key(), now)?;
@@ -106,7 +89,38 @@ fn queue_summaries(
         if ledger.queue_summary_mail(period.key(), &summary.mail, &summary.parts, now)? {
             let subject = &summary.mail.subject;
             tracing::info!(subject, "mail \"{subject}\" is queued");
+            break;
         }
     }
-    Ok(())
+    Ok(match due.next() {
+        Some(_) => SummaryProgress::SummariesLeft,
+        None => SummaryProgress::Complete,
+    })
+}
+
+/// The hours and days whose summary is due, each with whether it may be late.
+fn due_periods(
+    ledger: &Ledger,
+    config: &MonitorSettings,
+    zone: &TimeZone,
+    trusted: Timestamp,
+) -> Result<Vec<(SummaryPeriod, bool)>, LedgerError> {
+    let last = ledger.last_summary()?.map(SummaryHour::starting_at);
+    let due = due_hours(last, config.summary.after, zone, trusted);
+    if due.skipped > 0 {
+        tracing::warn!(
+            hours = due.skipped,
+            "the monitor was down for long: {} hours before the last day get no summary",
+            due.skipped
+        );
+    }
+    // The first summary of a new monitor is not late.
+    let hours = due.hours.into_iter().map(SummaryHour::period);
+    let mut periods: Vec<_> = hours.map(|period| (period, last.is_some())).collect();
+    if config.summary.daily {
+        let last = ledger.last_daily_summary()?;
+        let days = due_days(last, config.summary.after, zone, trusted).into_iter();
+        periods.extend(days.map(|period| (period, last.is_some())));
+    }
+    Ok(periods)
 }

@@ -1,13 +1,12 @@
 //! What the monitor does to its own tables at each look: the trusted time goes on, and old rows are deleted.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::ChannelSettings;
+use logferry_durable::BootTime;
 use logferry_ledger::{Ledger, LedgerError};
 use logferry_text::count_of;
 
-use crate::summary::trusted_time::{self, ClockReading};
+use crate::time::trusted_time::{self, ClockReading};
 
 /// Mails, summaries, closed incidents and closed gaps are kept for this time.
 const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -18,17 +17,14 @@ const INCIDENTS_MAX: u64 = 20_000;
 /// Rows of one kind that one look deletes: a transaction of milliseconds, so that no commit of the relay waits for it.
 const FORGET_MAX: u32 = 200;
 
-/// Reads the clocks of this host. `/proc/uptime` goes on whatever the clock is set to, and a boot has an id of its own.
+/// Reads the clocks of this host.
 pub(crate) fn read_clocks(wall: Timestamp) -> ClockReading {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = uptime.split(' ').next().and_then(|text| text.parse().ok());
-    let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let BootTime { boot_id, uptime } = BootTime::now();
     ClockReading {
         wall,
         // Without a boot's id, each look is like the first one after a boot.
-        boot_id: boot_id.unwrap_or_else(|_| wall.to_string()),
-        uptime: uptime.unwrap_or_default(),
+        boot_id: boot_id.unwrap_or_else(|| wall.to_string()),
+        uptime,
     }
 }
 

@@ -8,6 +8,7 @@
 //!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
 //! - A name is never left pointing at half a file: contents appear under a final name by rename only.
 
+mod boot_time;
 mod content;
 mod lock;
 mod new_owner;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
+pub use boot_time::BootTime;
 pub use content::ContentDigest;
 pub use lock::{LockError, LockFile};
 pub use open_files::open_files_max;

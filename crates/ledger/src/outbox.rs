@@ -60,7 +60,8 @@ pub struct MailTaken {
     pub waiting_for: Vec<String>,
     /// When it is tried for them.
     pub next_attempt: Timestamp,
-    /// Whether all recipients of the configuration were tried. Then nobody else counts as refused.
+    /// Whether all recipients of the configuration were tried. Then nobody counts as refused who is neither refused nor waited
+    /// for.
     pub is_first: bool,
 }
 
@@ -90,7 +91,7 @@ pub struct MailBacklog {
 
 /// By `+id`, SQLite sorts the due ones instead of reading all mails in the order of their numbers.
 pub(crate) const DUE_MAILS: &str = "SELECT * FROM outbox
-    WHERE sent_at IS NULL AND (next_attempt <= ?1 OR next_attempt > ?2) ORDER BY +id";
+    WHERE sent_at IS NULL AND (next_attempt <= ?1 OR next_attempt > ?2) ORDER BY attempts > 0, +id";
 
 impl Ledger {
     /// The mails that are not sent, in sum.
@@ -109,7 +110,8 @@ impl Ledger {
         Ok(backlog.unwrap_or_default())
     }
 
-    /// The mails that are due, oldest first. One whose next attempt is further ahead than [`MAIL_WAIT_MAX`] is due too.
+    /// The mails that are due: those that were never tried, then the others, each oldest first. So a new one does not wait behind
+    /// many that the server does not take. One whose next attempt is further ahead than [`MAIL_WAIT_MAX`] is due too.
     pub fn due_mails(&self, now: Timestamp) -> Result<Vec<QueuedMail>, LedgerError> {
         let latest = now.checked_add(MAIL_WAIT_MAX).unwrap_or(Timestamp::MAX);
         self.list("list mails", DUE_MAILS, [millis(now), millis(latest)], |row| {
@@ -210,6 +212,8 @@ fn note_refused(sql: &Connection, taken: &MailTaken, now: Timestamp) -> SqlResul
         .collect::<SqlResult<_>>()?;
     for recipient in known {
         let is_refused = taken.refused.iter().any(|(refused, _)| *refused == recipient);
+        // Asked to try later: it is not accepted.
+        let is_refused = is_refused || taken.waiting_for.contains(&recipient);
         if !is_refused && (taken.is_first || taken.accepted.contains(&recipient)) {
             sql.execute("DELETE FROM refused_recipients WHERE recipient = ?1", [recipient])?;
         }

@@ -13,7 +13,7 @@ use logferry_protocol::stream::{Offset, StreamId};
 use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::batches::{self, BatchContents, BatchState, NewBatch};
-use crate::deliveries::is_compressed;
+use crate::deliveries::has_compressed_name;
 use crate::row::{self, millis, signed, to_text};
 use crate::streams::{StreamRecord, note_contact};
 use crate::{Ledger, LedgerError};
@@ -224,7 +224,7 @@ fn insert_batch(sql: &Connection, found: &FoundBatch) -> SqlResult<()> {
     })?;
     for (destination, path) in &found.delivered {
         // The size of a compressed file is not known: the lines have another.
-        let bytes = (!is_compressed(path)).then_some(signed(contents.bytes));
+        let bytes = (!has_compressed_name(path)).then_some(signed(contents.bytes));
         sql.prepare_cached(
             "INSERT INTO deliveries (batch, destination, path, bytes, delivered_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
@@ -290,13 +290,22 @@ mod tests {
     {
         let (_dir, mut ledger) = ledger()?;
         let mut sent = found(0, 1, BatchState::Sent);
-        let (plain, packed) = ("plain".parse()?, "packed".parse()?);
-        sent.delivered = [(&plain, "/in/a.log"), (&packed, "/in/a.log.gz")]
-            .map(|(name, path): (&DestinationName, _)| (name.clone(), path.to_owned()))
-            .into();
+        let (plain, gzip, zstd) = ("plain".parse()?, "gzip".parse()?, "zstd".parse()?);
+        sent.delivered = [
+            (&plain, "/in/a.log"),
+            (&gzip, "/in/a.log.gz"),
+            (&zstd, "/in/a.log.zst"),
+        ]
+        .map(|(name, path): (&DestinationName, _)| (name.clone(), path.to_owned()))
+        .into();
         ledger.restore(&[sent], &[source()], &[], now())?;
         let batch = ledger.batch_named("a_0")?.ok_or("restored")?;
-        for (name, bytes, hash) in [(&plain, Some(70), Some("e3")), (&packed, None, None)] {
+        let expected = [
+            (&plain, Some(70), Some("e3")),
+            (&gzip, None, None),
+            (&zstd, None, None),
+        ];
+        for (name, bytes, hash) in expected {
             let delivery = ledger.delivery(batch.id, name)?.ok_or("restored")?;
             assert_eq!(
                 (delivery.bytes, delivery.file_hash(&batch).as_deref()),

@@ -217,8 +217,9 @@ fn batch_becomes_failed_then_ready_then_sent() -> TestResult {
     assert!(!ledger.retry(batch.id)?, "it is ready already");
     let published = published("/in/x.log");
     let note = PublishingNote {
-        file: PublishedFile::Manifest,
+        file: Some(PublishedFile::Manifest),
         place: "drop/in/x.log".to_owned(),
+        batch: Some(DeliveryCertainty::Presumed),
     };
     ledger.note_publishing(&destination, &[(batch.id, Some(note.clone()))])?;
     let in_flight = ledger.delivery(batch.id, &destination)?.ok_or("no delivery")?;

@@ -4,13 +4,14 @@
 
 use std::{io, mem};
 
-use logferry_config::{Publishing, VerifyMode};
-use logferry_ledger::{DeliveryCertainty, PublishedBatch, PublishedFile, PublishingNote};
+use logferry_config::Publishing;
+use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
 use logferry_sftp::{Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
 use super::batch_manifest;
-use super::publish_steps::{PublishMethod, PublishOutcome, PublishStep, PublishSteps, TEMPORARY_NAMES_MAX};
+use super::earlier_note::EarlierNote;
+use super::publish_steps::{PublishMethod, PublishOutcome, PublishStep, PublishSteps};
 use super::remote_paths::RemotePaths;
 use super::step_results::{
     FileComparison, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
@@ -46,7 +47,7 @@ pub(crate) enum NextAction {
 /// Something that an attempt needs and that the SFTP machine cannot do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AttemptNeed {
-    /// A note in the ledger before a rename, or its removal (`None`).
+    /// A note in the ledger before a rename or a removal, or that none is needed any more (`None`).
     Note(DeliveryId, Option<PublishingNote>),
     /// The SHA-256 of a file at the destination, if the server can compute it.
     Hash {
@@ -63,8 +64,8 @@ pub(crate) struct PublishAttempt {
     pub(crate) paths: RemotePaths,
     publish: Publishing,
     method: PublishMethod,
-    /// The file and the temporary name that an earlier attempt noted for this place.
-    noted: Option<(PublishedFile, u8)>,
+    /// What earlier attempts left for this place.
+    earlier: EarlierNote,
     /// The file that is being published, its step and its bytes.
     file_kind: PublishedFile,
     steps: PublishSteps,
@@ -94,14 +95,10 @@ impl PublishAttempt {
         file: SourceFile,
     ) -> Self {
         let file_kind = PublishedFile::Batch;
-        // A note about another place says nothing about this one.
-        let noted = task.publishing.as_ref().and_then(|note| {
-            let number = (1..=TEMPORARY_NAMES_MAX).find(|number| note.place == paths.place(*number))?;
-            Some((note.file, number))
-        });
+        let earlier = EarlierNote::of(task.publishing.as_ref(), &paths);
         Self {
-            steps: publish_steps(noted, file_kind, publish.verify, method, file.len()),
-            noted,
+            steps: earlier.steps(file_kind, publish.verify, method, file.len()),
+            earlier,
             task,
             paths,
             publish,
@@ -141,13 +138,9 @@ impl PublishAttempt {
             self.done = true;
             return false;
         };
-        self.steps = publish_steps(
-            self.noted,
-            file_kind,
-            self.publish.verify,
-            self.method,
-            file.len(),
-        );
+        self.steps = self
+            .earlier
+            .steps(file_kind, self.publish.verify, self.method, file.len());
         let before = mem::replace(&mut self.file, file);
         self.staged = self.staged.take().or(before.into_staged());
         (self.file_kind, self.hash) = (file_kind, None);
@@ -164,11 +157,7 @@ impl PublishAttempt {
             None => self.file.read_whole()?,
         };
         let published = PublishedBatch {
-            certainty: match outcome {
-                PublishOutcome::FoundThere => DeliveryCertainty::Found,
-                PublishOutcome::TakenAway => DeliveryCertainty::Presumed,
-                _ => DeliveryCertainty::Published,
-            },
+            certainty: self.earlier.certainty(outcome),
             path: self.paths.published.clone(),
             bytes: self.file.len(),
             sha256: self.file.lines_hash().unwrap_or(hash).hex(),
@@ -195,6 +184,19 @@ impl PublishAttempt {
     /// Bytes done and bytes in all, of the current file.
     pub(crate) fn progress(&self) -> (u64, u64) {
         (self.file.position(), self.file.len())
+    }
+
+    /// How many bytes of the current file the destination has yet to take.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        match self.steps.step() {
+            PublishStep::Upload { .. } => self.file.len().saturating_sub(self.file.position()),
+            PublishStep::Look | PublishStep::LookTemporary | PublishStep::VerifyBeginning { .. }
+                if !self.steps.is_uploaded() =>
+            {
+                self.file.len()
+            }
+            _ => 0,
+        }
     }
 
     fn temporary(&self) -> String {
@@ -226,9 +228,11 @@ impl PublishAttempt {
             PublishStep::Publish(PublishMethod::PosixRename) => client.posix_rename(temporary, published),
             PublishStep::Publish(PublishMethod::Link) => client.link(temporary, published),
             PublishStep::RemoveTemporary(_) => client.remove(temporary),
-            PublishStep::Hash | PublishStep::Note | PublishStep::Forget(_) | PublishStep::End(_) => {
-                return None;
-            }
+            PublishStep::Hash
+            | PublishStep::Note
+            | PublishStep::GiveUp(_)
+            | PublishStep::Removed(_)
+            | PublishStep::End(_) => return None,
         })
     }
 
@@ -246,30 +250,33 @@ impl PublishAttempt {
 
     /// What it needs before it can continue.
     pub(crate) fn need(&self) -> Option<AttemptNeed> {
-        let note = |file: Option<PublishedFile>| {
-            let place = || self.paths.place(self.steps.temporary());
-            let note = file.map(|file| PublishingNote { file, place: place() });
-            Some(AttemptNeed::Note(self.task.id(), note))
+        let batch = self.published.as_ref().map(|(batch, _)| batch.certainty);
+        let note = |file, number| {
+            let place = self.paths.place(number);
+            AttemptNeed::Note(self.task.id(), Some(PublishingNote { file, place, batch }))
         };
-        match self.steps.step() {
-            PublishStep::Note => note(Some(self.file_kind)),
-            PublishStep::Forget(_) => {
-                // The batch was published. Whether it still stands there, the next attempt checks.
-                let is_first = self.file_kind == PublishedFile::Batch;
-                note((!is_first).then_some(PublishedFile::Batch))
+        // Beside a published batch, which the next attempt looks at again.
+        let batch_file = (self.file_kind != PublishedFile::Batch).then_some(PublishedFile::Batch);
+        Some(match self.steps.step() {
+            PublishStep::Note => note(Some(self.file_kind), self.steps.temporary()),
+            PublishStep::GiveUp(_) => note(batch_file, self.steps.gives_up()),
+            PublishStep::Removed(_) if batch_file.is_none() && self.steps.in_doubt() == 0 => {
+                AttemptNeed::Note(self.task.id(), None)
             }
-            PublishStep::Hash => Some(AttemptNeed::Hash {
+            PublishStep::Removed(_) => note(batch_file, self.steps.in_doubt()),
+            PublishStep::Hash => AttemptNeed::Hash {
                 path: self.temporary(),
-            }),
-            _ => None,
-        }
+            },
+            _ => return None,
+        })
     }
 
     /// The note that it needed is in the ledger.
     pub(crate) fn on_noted(&mut self) {
         match self.steps.step() {
             PublishStep::Note => self.steps.on_note(),
-            PublishStep::Forget(outcome) => self.steps.on_forget(outcome),
+            PublishStep::GiveUp(outcome) => self.steps.on_give_up(outcome),
+            PublishStep::Removed(outcome) => self.steps.on_removed(outcome),
             _ => {}
         }
     }
@@ -332,13 +339,16 @@ impl PublishAttempt {
             PublishStep::RemoveTemporary(outcome) => match result {
                 Err(error) if !removal_may_fail(&error, outcome.is_published()) => {
                     // The failure before says more than the failed removal.
-                    let refused = outcome == PublishOutcome::RenameRefused;
-                    let before = if refused { self.rename_refusal() } else { None };
-                    return Err(before.or(self.failure.take()).unwrap_or(error.into()));
+                    let failure = self.failure.take().unwrap_or(error.into());
+                    if outcome.is_published() {
+                        return Err(failure);
+                    }
+                    self.failure = Some(failure);
+                    self.steps.on_removal_refused(outcome);
                 }
                 _ => self.steps.on_remove_temporary(outcome),
             },
-            PublishStep::Note | PublishStep::Forget(_) | PublishStep::End(_) => {}
+            PublishStep::Note | PublishStep::GiveUp(_) | PublishStep::Removed(_) | PublishStep::End(_) => {}
         }
         Ok(())
     }
@@ -442,20 +452,5 @@ impl PublishAttempt {
             }
         };
         (self.task, result)
-    }
-}
-
-/// The steps for a file, by the note of an earlier attempt.
-fn publish_steps(
-    noted: Option<(PublishedFile, u8)>,
-    file_kind: PublishedFile,
-    verify: VerifyMode,
-    method: PublishMethod,
-    len: u64,
-) -> PublishSteps {
-    match noted {
-        Some((noted, _)) if noted > file_kind => PublishSteps::over(len),
-        Some((noted, number)) if noted == file_kind => PublishSteps::new(len, verify, method, Some(number)),
-        _ => PublishSteps::new(len, verify, method, None),
     }
 }

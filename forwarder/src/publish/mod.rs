@@ -4,7 +4,9 @@
 
 pub(crate) mod attempt;
 pub(crate) mod batch_manifest;
+mod earlier_note;
 pub(crate) mod publish_steps;
 pub(crate) mod remote_paths;
+mod step;
 mod step_results;
 pub(crate) mod task;

@@ -25,8 +25,9 @@
 //! 8. The next file; or the caller records the delivery in the ledger. A crash before that is as in 7.
 //! 9. The caller moves the batch's file to `sent/`. After a crash before that, the next start moves it, by the ledger.
 //!
-//! The note of a rename that failed for good is removed from the ledger (*forget*) before the temporary file is. A crash
-//! between the two leaves a temporary file, as in 3.
+//! An attempt that does not publish notes that it *gives up*, with the number of the last temporary name, before it removes
+//! any temporary file. A crash after that leaves temporary files, as in 3; the next attempt begins at the name after these,
+//! and removes them at its end. Once all removals are answered, that note is *removed*.
 //!
 //! Invariants: a rename is requested only right after the final name was seen to be free, as far as the server shows it; a
 //! file under the final name is never written to or removed; an attempt that ends without a rename leaves no temporary
@@ -35,17 +36,20 @@
 //! A request of a dead session may be carried out long after, beside the next session: the server's process hung or was
 //! slow. A late *open* creates no file where one exists and does not truncate it, because it requests a new file. So only
 //! the session that created a temporary file writes to it, unless another one resumes it; then the dead one wrote the same
-//! bytes. A late *remove* removes the file of the session that requested it: until then its name was taken, and the next
-//! session uses another. A late *rename* was noted, see step 2. If a temporary file is missing nevertheless, the rename
+//! bytes. A late *remove* after an attempt that gave up takes a name that no later attempt uses: its note stays. A late *rename*
+//! was noted, see step 2; an attempt that gives up after another one's note leaves that name unused, too. If a temporary file is missing nevertheless, the rename
 //! fails with that, and so does the attempt: the file counts as published only if an earlier attempt noted it. A server
 //! that does not support exclusive creation (`SSH_FXF_EXCL`) may truncate a file that is being sent; then only `verify`
 //! detects it. A late open leaves an empty temporary file.
 //!
-//! Known gap: a connection that breaks between a link and the removal, at a server other than OpenSSH, while the receiver
-//! removes the published file, makes the file be sent twice.
+//! Known gaps: nine sessions that die one after the other while they remove the same file use up its temporary names. The last
+//! one is then used again, and proves nothing: a file that was published from it and removed is sent twice. A connection that
+//! breaks between a link and the removal, at a server other than OpenSSH, while the receiver removes the published file, makes
+//! the file be sent twice.
 
 use logferry_config::VerifyMode;
 
+pub(crate) use super::step::{EarlierAttempts, PublishMethod, PublishOutcome, PublishStep};
 use super::step_results::{FileComparison, NameStatus, RenameOutcome, UploadOutcome};
 
 /// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
@@ -54,84 +58,6 @@ const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
 /// The most temporary names of a file.
 pub(crate) const TEMPORARY_NAMES_MAX: u8 = 9;
-
-/// The next step at the destination. It applies to the temporary name [`PublishSteps::temporary`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PublishStep {
-    /// Get the status of the final name.
-    Look,
-    /// Compare the file under the final name with ours, byte for byte.
-    Compare {
-        /// Whether it is known to exist.
-        there: bool,
-    },
-    /// Get the status of the temporary name.
-    LookTemporary,
-    /// Read back the file under the temporary name, as far as it equals the beginning of ours.
-    VerifyBeginning {
-        /// At most this many bytes.
-        len: u64,
-    },
-    /// Upload to the temporary name.
-    Upload {
-        /// The bytes that are there and verified. If 0, the file must be a new one.
-        from: u64,
-    },
-    /// Have the server hash the temporary file.
-    Hash,
-    /// Compare the temporary file with ours, byte for byte.
-    ReadBack,
-    /// Note in the ledger that the file may be published from now on.
-    Note,
-    /// Rename the temporary name to the final one, or link the final one to it.
-    Publish(PublishMethod),
-    /// Remove the note.
-    Forget(PublishOutcome),
-    /// Remove the temporary name if it exists; after the last one the attempt ends.
-    RemoveTemporary(PublishOutcome),
-    /// The attempt is over.
-    End(PublishOutcome),
-}
-
-/// How a file gets its final name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PublishMethod {
-    /// By a rename: the server refuses to replace a file, or supports nothing better.
-    Rename,
-    /// By a link, which cannot replace, and the removal of the temporary name.
-    Link,
-    /// By `posix-rename@openssh.com`, which replaces, where the server refuses to do it otherwise: its file system may have
-    /// no links. Only right after the server has said that the name is free.
-    PosixRename,
-}
-
-/// How an attempt ended, unless a step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PublishOutcome {
-    /// The file was published by this attempt.
-    Published,
-    /// The file had been published before.
-    FoundThere,
-    /// The file had been published and was removed before this attempt could see it.
-    TakenAway,
-    /// A different file has its name.
-    NameTaken,
-    /// A file has its name and cannot be read.
-    Unreadable,
-    /// The name is free, but the server refused the rename.
-    RenameRefused,
-    /// The upload failed; the connection works.
-    NotUploaded,
-    /// The temporary file differs from the uploaded bytes, or cannot be verified.
-    NotVerified,
-}
-
-impl PublishOutcome {
-    /// Whether the file has been published.
-    pub(crate) fn is_published(self) -> bool {
-        matches!(self, Self::Published | Self::FoundThere | Self::TakenAway)
-    }
-}
 
 /// The state of the temporary file in this attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +74,8 @@ enum UploadState {
     Gone,
 }
 
-/// The note in the ledger that the file may have been published. No temporary file that a note is about is removed before the
-/// note, unless the file is published.
+/// The note in the ledger that the file may have been published. No temporary file is removed before the ledger says that the
+/// attempt gives up, unless the file is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoteState {
     /// There is none.
@@ -171,10 +97,18 @@ pub(crate) struct PublishSteps {
     note: NoteState,
     /// The number of the temporary name that the step applies to, from 1.
     temporary: u8,
+    /// The one that this attempt began at.
+    first_temporary: u8,
     /// The last one that this attempt, or the one that noted, has used.
     last_temporary: u8,
+    /// Requests of dead sessions about the temporary names up to this one may still be carried out, whatever this attempt does.
+    in_doubt: u8,
     /// Set while the temporary names are only looked up to be removed.
     clearing: Option<PublishOutcome>,
+    /// The temporary names up to this one are to be removed before the end.
+    to_remove: u8,
+    /// The last temporary name in the note that this attempt gives up, once it is made.
+    given_up: Option<u8>,
     /// Whether the server offers [`PublishMethod::PosixRename`].
     pub(crate) has_posix_rename: bool,
     upload_state: UploadState,
@@ -182,27 +116,48 @@ pub(crate) struct PublishSteps {
 }
 
 impl PublishSteps {
-    /// For a file of `len` bytes. `noted`: an earlier attempt may have published it, from this temporary name.
-    pub(crate) fn new(len: u64, verify: VerifyMode, method: PublishMethod, noted: Option<u8>) -> Self {
+    /// For a file of `len` bytes.
+    pub(crate) fn new(len: u64, verify: VerifyMode, method: PublishMethod, earlier: EarlierAttempts) -> Self {
+        let (note, temporary, in_doubt) = match earlier {
+            EarlierAttempts::None => (NoteState::None, 1, 0),
+            // It may be the name of one that gave up, too, so its absence proves nothing: better twice than never.
+            EarlierAttempts::Noted(number) if number >= TEMPORARY_NAMES_MAX => {
+                (NoteState::OtherName, TEMPORARY_NAMES_MAX, TEMPORARY_NAMES_MAX)
+            }
+            EarlierAttempts::Noted(number) => (NoteState::Before, number, number),
+            EarlierAttempts::GaveUp(number) => {
+                let next = number.saturating_add(1).min(TEMPORARY_NAMES_MAX);
+                (NoteState::None, next, number)
+            }
+        };
         Self {
             len,
             verify,
             method,
-            note: noted.map_or(NoteState::None, |_| NoteState::Before),
-            temporary: noted.unwrap_or(1),
-            last_temporary: noted.unwrap_or(1),
+            note,
+            temporary,
+            first_temporary: temporary,
+            last_temporary: temporary,
+            in_doubt,
             clearing: None,
+            to_remove: 0,
+            given_up: None,
             has_posix_rename: false,
             upload_state: UploadState::Fresh,
             step: PublishStep::Look,
         }
     }
 
-    /// For a file that an earlier attempt has published.
-    pub(crate) fn over(len: u64) -> Self {
+    /// For a file that an earlier attempt has published, with this outcome.
+    pub(crate) fn over(len: u64, outcome: PublishOutcome) -> Self {
         Self {
-            step: PublishStep::End(PublishOutcome::FoundThere),
-            ..Self::new(len, VerifyMode::Size, PublishMethod::Rename, Some(1))
+            step: PublishStep::End(outcome),
+            ..Self::new(
+                len,
+                VerifyMode::Size,
+                PublishMethod::Rename,
+                EarlierAttempts::None,
+            )
         }
     }
 
@@ -221,11 +176,26 @@ impl PublishSteps {
         self.temporary
     }
 
+    /// The last of the temporary names that requests of this attempt, or of dead sessions, may be about when it gives up.
+    pub(crate) fn gives_up(&self) -> u8 {
+        self.temporary.max(self.in_doubt)
+    }
+
+    /// The last of the temporary names that only requests of dead sessions may be about; 0 if there is none.
+    pub(crate) fn in_doubt(&self) -> u8 {
+        self.in_doubt
+    }
+
+    /// Whether the temporary file is complete, or was.
+    pub(crate) fn is_uploaded(&self) -> bool {
+        !matches!(self.upload_state, UploadState::Fresh | UploadState::NotCreated)
+    }
+
     pub(crate) fn on_look(&mut self, status: NameStatus) {
         match status {
             NameStatus::Absent => self.name_is_free(),
             NameStatus::Present { size: Some(size) } if size != self.len => {
-                self.leave(PublishOutcome::NameTaken);
+                self.clear(PublishOutcome::NameTaken);
             }
             NameStatus::Present { .. } => self.step = PublishStep::Compare { there: true },
             NameStatus::Unknown => self.step = PublishStep::Compare { there: false },
@@ -236,16 +206,16 @@ impl PublishSteps {
         let there = self.step == PublishStep::Compare { there: true };
         match comparison {
             FileComparison::Same => self.clear(PublishOutcome::FoundThere),
-            FileComparison::Different => self.leave(PublishOutcome::NameTaken),
+            FileComparison::Different => self.clear(PublishOutcome::NameTaken),
             FileComparison::Unreadable if there && self.is_noted() => {
                 // It is ours if the temporary name is gone. If not, this attempt cannot continue.
                 (self.upload_state, self.method) = (UploadState::Refused, PublishMethod::Rename);
                 self.has_posix_rename = false;
                 self.step = PublishStep::LookTemporary;
             }
-            FileComparison::Unreadable if there => self.leave(PublishOutcome::Unreadable),
+            FileComparison::Unreadable if there => self.clear(PublishOutcome::Unreadable),
             FileComparison::Unreadable if self.method == PublishMethod::PosixRename => {
-                self.leave(PublishOutcome::RenameRefused);
+                self.clear(PublishOutcome::RenameRefused);
             }
             FileComparison::Absent | FileComparison::Unreadable => self.name_is_free(),
         }
@@ -257,7 +227,7 @@ impl PublishSteps {
         }
         match (status, self.upload_state) {
             (NameStatus::Absent, UploadState::Gone) if self.note != NoteState::Before => {
-                self.leave(PublishOutcome::RenameRefused);
+                self.clear(PublishOutcome::RenameRefused);
             }
             (NameStatus::Absent, _) if self.is_noted() => {
                 self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway);
@@ -295,7 +265,7 @@ impl PublishSteps {
     pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
         match same {
             None if self.upload_state == UploadState::Gone && self.note != NoteState::Before => {
-                self.leave(PublishOutcome::RenameRefused);
+                self.clear(PublishOutcome::RenameRefused);
             }
             None if self.is_noted() => self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway),
             _ if matches!(self.upload_state, UploadState::Refused | UploadState::Gone) => self.was_refused(),
@@ -325,10 +295,16 @@ impl PublishSteps {
         self.upload_state = UploadState::Uploaded;
         match (uploaded, self.verify) {
             (UploadOutcome::NotCreated, _) => {
+                let is_there = self.step != PublishStep::Upload { from: 0 };
                 self.upload_state = UploadState::NotCreated;
-                self.step = PublishStep::LookTemporary;
+                if is_there {
+                    // The server does not open it again: to look at it once more would lead here again.
+                    self.take_next_name();
+                } else {
+                    self.step = PublishStep::LookTemporary;
+                }
             }
-            (UploadOutcome::Failed, _) => self.leave(PublishOutcome::NotUploaded),
+            (UploadOutcome::Failed, _) => self.clear(PublishOutcome::NotUploaded),
             (UploadOutcome::Whole, VerifyMode::Size) => self.verified(),
             (_, VerifyMode::Hash) => self.step = PublishStep::Hash,
             (_, VerifyMode::Size | VerifyMode::ReadBack) => self.step = PublishStep::ReadBack,
@@ -349,7 +325,7 @@ impl PublishSteps {
             FileComparison::Same => self.verified(),
             // Only the size was wanted, and the server does not report it: no better check is possible.
             FileComparison::Unreadable if self.verify == VerifyMode::Size => self.verified(),
-            _ => self.leave(PublishOutcome::NotVerified),
+            _ => self.clear(PublishOutcome::NotVerified),
         }
     }
 
@@ -370,18 +346,32 @@ impl PublishSteps {
         self.step = PublishStep::Look;
     }
 
-    pub(crate) fn on_forget(&mut self, outcome: PublishOutcome) {
+    pub(crate) fn on_give_up(&mut self, outcome: PublishOutcome) {
         self.note = NoteState::None;
-        self.clear(outcome);
+        self.given_up = Some(self.gives_up());
+        self.remove_up_to(self.to_remove, outcome);
     }
 
     pub(crate) fn on_remove_temporary(&mut self, outcome: PublishOutcome) {
         self.remove_up_to(self.temporary - 1, outcome);
     }
 
-    /// Whether the file may have been published from this temporary name.
+    /// The server refused a removal: it lets this account remove none.
+    pub(crate) fn on_removal_refused(&mut self, outcome: PublishOutcome) {
+        self.remove_up_to(0, outcome);
+    }
+
+    pub(crate) fn on_removed(&mut self, outcome: PublishOutcome) {
+        self.step = PublishStep::End(outcome);
+    }
+
+    /// Whether the file was published if this temporary name is gone.
     fn is_noted(&self) -> bool {
-        matches!(self.note, NoteState::Before | NoteState::Now)
+        match self.note {
+            NoteState::None | NoteState::OtherName => false,
+            NoteState::Before => true,
+            NoteState::Now => self.temporary > self.in_doubt,
+        }
     }
 
     /// The final name is free, as far as the server shows it.
@@ -405,7 +395,7 @@ impl PublishSteps {
             self.upload_state = UploadState::Uploaded;
             self.step = PublishStep::Look;
         } else {
-            self.leave(PublishOutcome::RenameRefused);
+            self.clear(PublishOutcome::RenameRefused);
         }
     }
 
@@ -420,24 +410,25 @@ impl PublishSteps {
             }
             self.name_is_free();
         } else if self.upload_state == UploadState::NotCreated {
-            self.leave(PublishOutcome::NotUploaded);
+            self.clear(PublishOutcome::NotUploaded);
         } else {
             self.step = PublishStep::Upload { from: 0 };
         }
     }
 
-    /// Removes the temporary names, then ends.
+    /// Ends, and removes the temporary names before.
     fn clear(&mut self, outcome: PublishOutcome) {
         if self.upload_state == UploadState::Fresh {
             self.clearing = Some(outcome);
-            self.temporary = 1;
+            self.temporary = self.first_temporary;
             self.step = PublishStep::LookTemporary;
         } else {
             self.remove_up_to(self.last_temporary, outcome);
         }
     }
 
-    /// Names are taken in ascending order and removed in descending order: the first free name is after the last taken one.
+    /// Names are taken in ascending order and removed in descending order: from the first one of this attempt on, the first free
+    /// name is after the last taken one.
     fn on_look_for_clearing(&mut self, status: NameStatus, outcome: PublishOutcome) {
         // Other temporary names may exist although the noted one was renamed.
         let known = if self.last_temporary > 1 {
@@ -454,13 +445,22 @@ impl PublishSteps {
         }
     }
 
+    /// Removes the temporary names up to this one, then ends. An attempt that does not publish gives up before.
     fn remove_up_to(&mut self, number: u8, outcome: PublishOutcome) {
-        if number == 0 {
-            self.step = PublishStep::End(outcome);
-        } else {
+        self.to_remove = number;
+        if number > 0 {
             self.temporary = number;
-            self.step = PublishStep::RemoveTemporary(outcome);
         }
+        let changes_anything = number > 0 || self.note != NoteState::None;
+        self.step = if changes_anything && self.given_up.is_none() && !outcome.is_published() {
+            PublishStep::GiveUp(outcome)
+        } else if number > 0 {
+            PublishStep::RemoveTemporary(outcome)
+        } else if self.given_up.is_some_and(|given_up| given_up > self.in_doubt) {
+            PublishStep::Removed(outcome)
+        } else {
+            PublishStep::End(outcome)
+        };
     }
 
     /// The temporary file is correct.
@@ -470,15 +470,6 @@ impl PublishSteps {
         } else {
             PublishStep::Note
         };
-    }
-
-    /// Ends without publishing, and removes the temporary file.
-    fn leave(&mut self, outcome: PublishOutcome) {
-        if self.note == NoteState::None {
-            self.clear(outcome);
-        } else {
-            self.step = PublishStep::Forget(outcome);
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::DeliveryFilter;
-use logferry_ledger::{Batch, Delivery, ManifestRecord, PublishedFile, PublishingNote};
+use logferry_ledger::{Batch, Delivery, ManifestRecord};
 use logferry_spool::SpoolFile;
 
 use crate::publish::task::{DeliveryItem, DeliveryTask};
@@ -74,10 +74,7 @@ pub(crate) fn due_manifests(
     let task = |manifest: ManifestRecord| DeliveryTask {
         file: None,
         attempts: manifest.attempts,
-        publishing: manifest.publishing_place.clone().map(|place| PublishingNote {
-            file: PublishedFile::Batch,
-            place,
-        }),
+        publishing: manifest.publishing.clone(),
         item: DeliveryItem::WindowManifest(manifest),
     };
     manifests.into_iter().filter(is_due).map(task).collect()

@@ -112,6 +112,15 @@ impl AttemptsInFlight {
         })
     }
 
+    /// How many bytes the destination has yet to take for the items in flight.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        let waiting = self.waiting.values().map(|waiting| &waiting.attempt);
+        let attempts = self.running.values().chain(&self.blocked).chain(waiting);
+        attempts
+            .map(PublishAttempt::bytes_left)
+            .fold(0, u64::saturating_add)
+    }
+
     fn advance(&mut self, mut attempt: PublishAttempt, client: &mut SftpClient) -> Option<Completed> {
         match attempt.next(client) {
             NextAction::Job(job) => {
@@ -122,7 +131,13 @@ impl AttemptsInFlight {
                 self.blocked.push(attempt);
                 None
             }
-            NextAction::Done => Some(attempt.end()),
+            NextAction::Done => {
+                let (task, result) = attempt.end();
+                if result.is_err() {
+                    self.remote_dirs.forget();
+                }
+                Some((task, result))
+            }
         }
     }
 }

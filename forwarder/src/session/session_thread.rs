@@ -188,7 +188,7 @@ impl Session {
                 while let Some(event) = driver.client().poll_event() {
                     completed.extend(self.on_event(event, &mut in_flight, &mut space_check, driver));
                 }
-                result = self.provide_needs(&mut in_flight, driver, &mut completed);
+                result = self.provide_needs(&mut in_flight, &mut space_check, driver, &mut completed);
                 if completed.iter().any(|(_, result)| result.is_ok()) {
                     state = ConnectionState::Proved;
                 }
@@ -247,21 +247,30 @@ impl Session {
         space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,
     ) -> Vec<Completed> {
-        let bytes_in_flight = if space_check.is_empty() {
+        let bytes_left = if space_check.is_empty() {
             0
         } else {
-            in_flight.progress().map(|progress| progress.bytes_total).sum()
+            in_flight.bytes_left()
         };
-        match space_check.on_event(event, bytes_in_flight) {
+        match space_check.on_event(event, bytes_left) {
             Ok(completed) => completed,
             Err(event) => {
-                let directory = &self.shared.destination.directory;
                 let completed = in_flight.on_event(event, driver.client());
-                let completed =
-                    completed.and_then(|it| space_check.hold_if_ambiguous(it, directory, driver.client()));
+                let completed = completed.and_then(|it| self.hold_if_ambiguous(it, space_check, driver));
                 completed.into_iter().collect()
             }
         }
+    }
+
+    /// Holds an item whose failure may be a lack of space; returns any other.
+    fn hold_if_ambiguous(
+        &self,
+        completed: Completed,
+        space_check: &mut SpaceCheck,
+        driver: &mut SftpDriver,
+    ) -> Option<Completed> {
+        let directory = &self.shared.destination.directory;
+        space_check.hold_if_ambiguous(completed, directory, driver.client())
     }
 
     /// Provides what attempts need and the SFTP machine cannot do, until none needs anything. Items that end go to
@@ -269,6 +278,7 @@ impl Session {
     fn provide_needs(
         &self,
         in_flight: &mut AttemptsInFlight,
+        space_check: &mut SpaceCheck,
         driver: &mut SftpDriver,
         completed: &mut Vec<Completed>,
     ) -> Result<(), NeedError> {
@@ -279,7 +289,8 @@ impl Session {
             }
             let provided = self.provide(&mut blocked, driver);
             for attempt in blocked {
-                completed.extend(in_flight.start(attempt, driver.client()));
+                let ended = in_flight.start(attempt, driver.client());
+                completed.extend(ended.and_then(|it| self.hold_if_ambiguous(it, space_check, driver)));
             }
             provided?;
         }

@@ -34,8 +34,8 @@ impl SpaceCheck {
         None
     }
 
-    /// If the event is the server's answer, returns the held items with their errors corrected. `in_flight`: bytes of the
-    /// batches in flight, which need space too.
+    /// If the event is the server's answer, returns the held items with their errors corrected. `in_flight`: bytes that the
+    /// items in flight have yet to write.
     pub(crate) fn on_event(&mut self, event: JobEvent, in_flight: u64) -> Result<Vec<Completed>, JobEvent> {
         let result = match event {
             JobEvent::Ended { job, result } if self.query == Some(job) => result,

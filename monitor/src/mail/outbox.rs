@@ -1,4 +1,4 @@
-//! Sends the mails of the outbox, oldest first.
+//! Sends the mails of the outbox: first those that were never tried, oldest first.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Backoff;
+use logferry_inspection::time::age;
 use logferry_ledger::{Ledger, LedgerError, MAIL_WAIT_MAX, MailId, MailTaken, QueuedMail};
 use logferry_telemetry::MonitorMetrics;
 use logferry_text::{count_of, duration};
@@ -23,6 +24,11 @@ pub(crate) const RETRY: Backoff = Backoff {
 /// After so many attempts without an answer to the mail or the message itself, it counts as sent: the server most likely has it, and
 /// each further attempt may be one more copy.
 pub(crate) const UNCONFIRMED_MAX: u32 = 3;
+
+/// A recipient that the server asks to try later is given up after so long and so many attempts (RFC 5321, 4.5.4.1: four or five
+/// days): the others have got the mail.
+const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
+const GIVE_UP_ATTEMPTS: u32 = 100;
 
 /// Time for a mail, or a message of a channel, in flight to complete after a stop. A mail that is cut off could be sent a second time.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -109,6 +115,11 @@ impl Outbox {
                 .await?;
             return Ok(Ok(()));
         }
+        if let Some(waiting) = &mail.waiting_for
+            && !self.mailer.has_any(waiting)
+        {
+            return self.end_without_recipient(mail, waiting).await.map(Ok);
+        }
         let id = mail.id;
         let parts = with_ledger(&self.data_dir, move |ledger| ledger.mail_parts(id)).await?;
         let outgoing = OutgoingMail {
@@ -118,12 +129,11 @@ impl Outbox {
             parts: &parts,
             waiting_for: mail.waiting_for.as_deref(),
         };
-        let announced = match self.mailer.announce(&outgoing, Timestamp::now()).await {
-            Ok(announced) => announced,
-            Err(error) => {
-                self.record_failure(mail, &error, mail.unconfirmed).await?;
-                return Ok(Err(error));
-            }
+        let announced = match self.mailer.announce_or_answers(&outgoing, Timestamp::now()).await {
+            Ok(Ok(announced)) => announced,
+            Ok(Err(answers)) if mail.waiting_for.is_some() => return self.rest_refused(mail, &answers).await,
+            Ok(Err(answers)) => return self.not_announced(mail, self.mailer.all_refused(&answers)).await,
+            Err(error) => return self.not_announced(mail, error).await,
         };
         match with_ledger(&self.data_dir, move |ledger| ledger.mail_announced(id)).await {
             Ok(true) => {}
@@ -139,10 +149,78 @@ impl Outbox {
                 "cannot count the attempt to send mail \"{subject}\" in the ledger; it is sent nevertheless"
             ),
         }
-        match announced.send().await {
+        let sent = announced.send().await;
+        self.record_outcome(mail, sent).await
+    }
+
+    async fn not_announced(
+        &self,
+        mail: &QueuedMail,
+        error: SendError,
+    ) -> Result<Result<(), SendError>, MonitorError> {
+        self.record_failure(mail, &error, mail.unconfirmed).await?;
+        Ok(Err(error))
+    }
+
+    /// The recipients that a mail waited for are not in the configuration any more, and the others have got it.
+    async fn end_without_recipient(
+        &mut self,
+        mail: &QueuedMail,
+        waiting: &[String],
+    ) -> Result<(), MonitorError> {
+        let (subject, waiting) = (&mail.content.subject, waiting.join(", "));
+        tracing::info!(
+            subject,
+            waiting,
+            "mail \"{subject}\" waited only for {waiting}, no longer in monitor.smtp.to: it counts as sent"
+        );
+        let taken = taken(mail, &RecipientAnswers::default(), Timestamp::now());
+        self.unrecorded.push((mail.id, taken));
+        self.record_sent().await
+    }
+
+    /// The server refuses each recipient that a mail still waits for.
+    async fn rest_refused(
+        &mut self,
+        mail: &QueuedMail,
+        answers: &RecipientAnswers,
+    ) -> Result<Result<(), SendError>, MonitorError> {
+        let (subject, refused) = (&mail.content.subject, answers.refusals());
+        let taken = taken(mail, answers, Timestamp::now());
+        let is_over = taken.waiting_for.is_empty();
+        if is_over {
+            tracing::warn!(
+                subject,
+                refused,
+                "mail \"{subject}\" is given up for its last recipients: {refused}; if an address is wrong, correct \
+                 monitor.smtp.to"
+            );
+        } else {
+            tracing::warn!(
+                subject,
+                refused,
+                "mail \"{subject}\" still waits for some recipients: {refused}; if an address is wrong, correct monitor.smtp.to"
+            );
+        }
+        self.unrecorded.push((mail.id, taken));
+        self.record_sent().await?;
+        Ok(if is_over {
+            Ok(())
+        } else {
+            Err(self.mailer.all_refused(answers))
+        })
+    }
+
+    async fn record_outcome(
+        &mut self,
+        mail: &QueuedMail,
+        sent: Result<RecipientAnswers, SendError>,
+    ) -> Result<Result<(), SendError>, MonitorError> {
+        let subject = &mail.content.subject;
+        match sent {
             Ok(answers) => {
                 self.metrics.mailed();
-                let taken = taken(mail, &answers);
+                let taken = taken(mail, &answers, Timestamp::now());
                 if answers.refused.is_empty() {
                     tracing::info!(subject, "mail \"{subject}\" is sent");
                 } else {
@@ -232,13 +310,16 @@ impl Outbox {
     }
 }
 
-/// What a mail that the server took still waits for: the recipients that it asked to try later.
-fn taken(mail: &QueuedMail, answers: &RecipientAnswers) -> MailTaken {
+/// What a mail that the server took still waits for: the recipients that it asked to try later, unless it did so for days.
+fn taken(mail: &QueuedMail, answers: &RecipientAnswers, now: Timestamp) -> MailTaken {
     let wait = RETRY.wait(mail.attempts.saturating_add(1), 0.0);
+    let gives_up = mail.waiting_for.is_some()
+        && mail.attempts >= GIVE_UP_ATTEMPTS
+        && age(mail.created_at, now) >= GIVE_UP_AFTER;
     let (temporary, refused): (Vec<_>, Vec<_>) = answers
         .refused
         .iter()
-        .partition(|(_, refusal)| refusal.is_temporary());
+        .partition(|(_, refusal)| refusal.is_temporary() && !gives_up);
     let refused = refused.into_iter();
     MailTaken {
         accepted: answers.accepted.clone(),
@@ -246,7 +327,7 @@ fn taken(mail: &QueuedMail, answers: &RecipientAnswers) -> MailTaken {
             .map(|(to, refusal)| (to.clone(), refusal.reason.clone()))
             .collect(),
         waiting_for: temporary.into_iter().map(|(to, _)| to.clone()).collect(),
-        next_attempt: Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX),
+        next_attempt: now.checked_add(wait).unwrap_or(Timestamp::MAX),
         is_first: mail.waiting_for.is_none(),
     }
 }

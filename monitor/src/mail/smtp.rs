@@ -97,6 +97,16 @@ impl SmtpMailer {
         mail: &OutgoingMail<'_>,
         now: Timestamp,
     ) -> Result<AnnouncedMail<'_>, SendError> {
+        let announced = self.announce_or_answers(mail, now).await?;
+        announced.map_err(|answers| self.all_refused(&answers))
+    }
+
+    /// The same; if the server accepts no recipient, its answers.
+    pub(crate) async fn announce_or_answers(
+        &self,
+        mail: &OutgoingMail<'_>,
+        now: Timestamp,
+    ) -> Result<Result<AnnouncedMail<'_>, RecipientAnswers>, SendError> {
         let message = self.compose(mail, now).map_err(SendError::Compose)?.formatted();
         let mut session = self.server.connect().await?;
         session.mail_from(&self.from.email).await?;
@@ -113,14 +123,20 @@ impl SmtpMailer {
         }
         if recipients.accepted.is_empty() {
             session.quit().await;
-            return Err(self.all_refused(&recipients));
+            return Ok(Err(recipients));
         }
         session.begin_data().await?;
-        Ok(AnnouncedMail {
+        Ok(Ok(AnnouncedMail {
             session,
             message,
             recipients,
-        })
+        }))
+    }
+
+    /// Whether one of these addresses is still a recipient.
+    pub(crate) fn has_any(&self, addresses: &[String]) -> bool {
+        let mut recipients = self.to.iter().map(|to| to.email.to_string());
+        recipients.any(|recipient| addresses.contains(&recipient))
     }
 
     /// Sends a mail that nobody keeps if it fails.
@@ -132,7 +148,8 @@ impl SmtpMailer {
         self.announce(mail, now).await?.send().await
     }
 
-    fn all_refused(&self, recipients: &RecipientAnswers) -> SendError {
+    /// The error about a mail that no recipient may have.
+    pub(crate) fn all_refused(&self, recipients: &RecipientAnswers) -> SendError {
         SendError::Refused {
             server: self.server.name(),
             refused: "every recipient".to_owned(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::period::{SummaryPeriod, later};
+use super::period::SummaryPeriod;
+use crate::time::later;
 
 /// Days summed up after the monitor was down.
 const CATCH_UP_MAX: usize = 7;

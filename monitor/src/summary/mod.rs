@@ -5,4 +5,3 @@
 pub(crate) mod daily_schedule;
 pub(crate) mod period;
 pub(crate) mod summary_schedule;
-pub(crate) mod trusted_time;

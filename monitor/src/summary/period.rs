@@ -5,6 +5,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_ledger::SummaryKey;
 
+use crate::time::later;
+
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Whether a summary is about an hour or a day.
@@ -110,16 +112,6 @@ impl SummaryPeriod {
         };
         start.strftime(format).to_string()
     }
-}
-
-/// So much later; earlier if negative.
-pub(crate) fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    let end = if by.is_negative() {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
-    at.checked_add(by).unwrap_or(end)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reads what a mail about an hour or a day says: from the ledger, the spool and the indexer's numbers.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use logferry_config::MonitorSettings;
 use logferry_ledger::{
     Batch, BatchFilter, Ledger, LedgerError, SourceLineTotals, SourceProgress, SourceRecord, SourceWindowSum,
@@ -10,7 +10,7 @@ use logferry_protocol::names::SourceId;
 use logferry_text::error_chain;
 
 use super::index_numbers::IndexFacts;
-use crate::summary::period::{PeriodKind, SummaryPeriod, later};
+use crate::summary::period::{PeriodKind, SummaryPeriod};
 use logferry_inspection::InspectionError;
 use logferry_inspection::audit::{self, AuditScope, Discrepancy, FileCheck, Listing};
 use logferry_inspection::status;
@@ -119,10 +119,9 @@ fn open_incidents(ledger: &Ledger, now: Timestamp) -> Result<Vec<OpenIncident>, 
 }
 
 fn audit(config: &MonitorSettings, period: &SummaryPeriod) -> Result<AuditFacts, InspectionError> {
-    // The last second of the window before would count to the period.
     let filter = BatchFilter {
         source: None,
-        since: Some(later(period.start, SignedDuration::from_secs(1))),
+        since: Some(period.start),
         until: Some(period.end),
     };
     let scope = AuditScope {

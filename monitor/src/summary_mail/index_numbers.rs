@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_numbers::{IndexError, IndexReader, NumbersDimension, NumbersQuery};
 use logferry_text::error_chain;
 
-use crate::summary::period::{SummaryPeriod, later};
+use crate::summary::period::SummaryPeriod;
+use crate::time::later;
 
 /// Steps of the picture: five minutes each.
 pub(crate) const STEPS: usize = 288;

@@ -9,7 +9,8 @@ use logferry_ledger::Batch;
 
 use super::facts::SummaryFacts;
 use super::index_numbers::{IndexNumbers, STEPS};
-use crate::summary::period::{PeriodKind, later};
+use crate::summary::period::PeriodKind;
+use crate::time::later;
 
 /// Sources that have a colour of their own.
 const NAMED_MAX: usize = 10;

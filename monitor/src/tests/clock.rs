@@ -8,9 +8,11 @@ use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
 use logferry_ledger::{AlertEvent, AlertEventKind};
 use logferry_telemetry::Metrics;
 
-use crate::summary::trusted_time::ClockReading;
+use crate::incident_look::LookScope;
 use crate::tests::settings::MonitoredHost as _;
-use crate::{tick, upkeep};
+use crate::tick::{SummaryProgress, tick};
+use crate::time::trusted_time::ClockReading;
+use crate::upkeep;
 use logferry_testkit::relay_host::{RelayHost, at};
 
 const START: &str = "2026-11-21T02:20:00Z";
@@ -24,16 +26,15 @@ fn look(host: &mut RelayHost, config: &MonitorSettings, minutes: i64, error_hour
         uptime: Duration::from_mins(1000 + minutes.unsigned_abs()),
     };
     upkeep::look(&mut host.ledger, &clocks).expect("looked");
-    let (metrics, watched_for) = (Metrics::new().monitor(), Duration::MAX);
-    tick::tick(
-        &mut host.ledger,
+    let scope = LookScope {
         config,
-        &TimeZone::UTC,
-        &metrics,
-        watched_for,
-        wall,
-    )
-    .expect("looked");
+        zone: &TimeZone::UTC,
+        watched_for: Duration::MAX,
+        counts_lines: true,
+        now: wall,
+    };
+    let metrics = Metrics::new().monitor();
+    while tick(&mut host.ledger, scope, &metrics).expect("looked") == SummaryProgress::SummariesLeft {}
 }
 
 /// The subjects of summaries from the hour of the start on.

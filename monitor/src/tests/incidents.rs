@@ -51,6 +51,7 @@ impl Looking {
             config: &self.config,
             zone: &TimeZone::UTC,
             watched_for: self.watched_for,
+            counts_lines: true,
             now: Self::time(seconds),
         };
         look(&mut self.host.ledger, scope, &Metrics::new().monitor()).expect("looked");

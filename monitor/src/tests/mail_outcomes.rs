@@ -25,19 +25,12 @@ impl Mailing {
     async fn new() -> Self {
         let host = RelayHost::new();
         let sink = MailSink::start().await.expect("a server");
-        let mut smtp = host.config(sink.port()).smtp;
-        smtp.to = RECIPIENTS.map(str::to_owned).to_vec();
-        let mailer = SmtpMailer::new(&smtp).expect("valid");
-        let outbox = Outbox::new(host.data_dir(), mailer, Metrics::new().monitor());
+        let outbox = outbox(&host, &sink, &RECIPIENTS);
         Self { host, sink, outbox }
     }
 
     fn queue(&mut self, hour: i64) {
-        let mail = NewMail {
-            subject: format!("hour {hour}"),
-            text: "text".to_owned(),
-            html: None,
-        };
+        let mail = new_mail(&format!("hour {hour}"));
         let hour = Timestamp::from_second(hour * 3600).expect("in range");
         let queued = self.host.ledger.queue_summary(hour, &mail, Timestamp::now());
         assert!(queued.expect("queued"));
@@ -64,6 +57,21 @@ impl Mailing {
         };
         status(self.host.data_dir(), &scope, Timestamp::now()).expect("a status")
     }
+}
+
+fn new_mail(subject: &str) -> NewMail {
+    NewMail {
+        subject: subject.to_owned(),
+        text: "text".to_owned(),
+        html: None,
+    }
+}
+
+fn outbox(host: &RelayHost, sink: &MailSink, recipients: &[&str]) -> Outbox {
+    let mut smtp = host.config(sink.port()).smtp;
+    smtp.to = recipients.iter().map(|to| (*to).to_owned()).collect();
+    let mailer = SmtpMailer::new(&smtp).expect("valid");
+    Outbox::new(host.data_dir(), mailer, Metrics::new().monitor())
 }
 
 #[tokio::test]
@@ -140,6 +148,83 @@ async fn a_recipient_that_the_server_asks_to_try_later_gets_the_same_mail_later_
     assert_eq!(mails[1].to, ["c@example.com"]);
     assert_eq!(message_id(&mails[0]), message_id(&mails[1]));
     assert_eq!(mailing.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_mail_ends_when_its_last_recipient_is_taken_out_of_the_configuration() {
+    let mut mailing = Mailing::new().await;
+    mailing
+        .sink
+        .set_script(|script| script.refuse_recipient("c@example.com", "450 4.1.2 domain not found", 100));
+    mailing.queue(1);
+    mailing.send().await;
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 1));
+    let corrected = ["a@example.com", "dead@example.com", "cc@example.com"];
+    mailing.outbox = outbox(&mailing.host, &mailing.sink, &corrected);
+    assert_eq!(mailing.send().await.failed, 0);
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 0));
+    let status = mailing.status();
+    assert_eq!((status.refused_recipients.len(), status.mails.failing), (0, 0));
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_at_last_ends_the_mail_and_status_names_it() {
+    let mut mailing = Mailing::new().await;
+    for (reply, times) in [("450 4.2.0 greylisted", 1), ("550 5.1.1 no such user", 1)] {
+        mailing
+            .sink
+            .set_script(|script| script.refuse_recipient("c@example.com", reply, times));
+        if mailing.waiting() == 0 {
+            mailing.queue(1);
+        }
+        mailing.send().await;
+    }
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 0));
+    assert_eq!(mailing.status().refused_recipients[0].recipient, "c@example.com");
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_to_be_tried_later_for_days_is_given_up_and_counts_as_refused() {
+    let mut mailing = Mailing::new().await;
+    mailing
+        .sink
+        .set_script(|script| script.refuse_recipient("c@example.com", "450 4.1.2 domain not found", 1000));
+    let (mail, days) = (new_mail("old"), SignedDuration::from_hours(6 * 24));
+    let hour = Timestamp::from_second(3600).expect("in range");
+    let queued = mailing
+        .host
+        .ledger
+        .queue_summary(hour, &mail, Timestamp::now() - days);
+    assert!(queued.expect("queued"));
+    mailing.send().await;
+    mailing.send().await;
+    assert_eq!(mailing.waiting(), 1, "after an outage it is tried for long");
+    let id = mailing.host.ledger.due_mails(Timestamp::MAX).expect("mails")[0].id;
+    for _ in 0..100 {
+        let failed = mailing.host.ledger.mail_failed(id, "later", Timestamp::now(), 0);
+        failed.expect("noted");
+    }
+    assert_eq!(mailing.send().await.failed, 0);
+    assert_eq!((mailing.sink.count(), mailing.waiting()), (1, 0));
+    assert_eq!(mailing.status().refused_recipients[0].recipient, "c@example.com");
+    // The next mail waits for it again, and it still counts as refused.
+    mailing.queue(2);
+    mailing.send().await;
+    assert_eq!(mailing.status().refused_recipients.len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_mail_does_not_wait_behind_those_that_were_tried() {
+    let mut mailing = Mailing::new().await;
+    mailing
+        .sink
+        .set_script(|script| script.refuse_recipient("c@example.com", "450 4.2.0 greylisted", 1000));
+    mailing.queue(1);
+    mailing.send().await;
+    mailing.queue(2);
+    let due = mailing.host.ledger.due_mails(Timestamp::MAX).expect("mails");
+    let subjects: Vec<_> = due.iter().map(|mail| mail.content.subject.as_str()).collect();
+    assert_eq!(subjects, ["hour 2", "hour 1"]);
 }
 
 #[tokio::test]

@@ -7,15 +7,17 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::{MonitorSettings, SummarySettings};
 use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
-use logferry_ledger::NewMail;
+use logferry_ledger::{Ledger, NewMail};
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{MonitorError, SendError};
+use crate::incident_look::LookScope;
 use crate::mail::outbox::Outbox;
 use crate::mail::smtp::SmtpMailer;
 use crate::tests::settings::MonitoredHost as _;
-use crate::{once, probe_mail, run, test_mail, tick};
+use crate::tick::{SummaryProgress, tick};
+use crate::{once, probe_mail, run, test_mail};
 use logferry_testkit::relay_host::{RelayHost, at, source};
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -251,21 +253,29 @@ async fn the_first_run_mails_the_previous_hour_with_text_and_html_and_no_hour_tw
     assert!(text.contains("Content-Type: text/plain") && text.contains("Content-Type: text/html"));
 }
 
+/// Looks until nothing is left to do; returns how many looks that took.
+fn look_all(ledger: &mut Ledger, config: &MonitorSettings, metrics: &Metrics, now: Timestamp) -> usize {
+    let scope = LookScope {
+        config,
+        zone: &TimeZone::UTC,
+        watched_for: Duration::MAX,
+        counts_lines: true,
+        now,
+    };
+    let last = (1..100).find(|_| {
+        let progress = tick(ledger, scope, &metrics.monitor());
+        progress.expect("looked") == SummaryProgress::Complete
+    });
+    last.expect("an end")
+}
+
 #[test]
 fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
     let mut host = RelayHost::new();
     let config = host.config(25);
     let metrics = Metrics::new();
     let look = |host: &mut RelayHost, now: &str| {
-        tick::tick(
-            &mut host.ledger,
-            &config,
-            &TimeZone::UTC,
-            &metrics.monitor(),
-            Duration::MAX,
-            at(now),
-        )
-        .expect("looked");
+        look_all(&mut host.ledger, &config, &metrics, at(now));
         let mails = host.ledger.due_mails(Timestamp::MAX).expect("mails");
         mails
             .into_iter()
@@ -295,6 +305,11 @@ fn hours_missed_while_the_monitor_was_down_are_summed_up_once() {
         "2026-11-21 03:00-04:00: 1 line, all delivered",
     ];
     assert_eq!(look(&mut host, "2026-11-21T04:15:00Z"), all);
+    let mut missed = RelayHost::new();
+    missed.make_contact("198.51.100.1", at("2026-11-20T01:59:00Z"));
+    look_all(&mut missed.ledger, &config, &metrics, at("2026-11-21T01:20:00Z"));
+    let looks = look_all(&mut missed.ledger, &config, &metrics, at("2026-11-21T05:20:00Z"));
+    assert_eq!(looks, 4, "one hour a look");
     assert_eq!(look(&mut host, "2026-11-21T05:14:00Z"), all);
     assert_eq!(look(&mut host, "2026-11-21T04:00:00Z"), all, "a clock set back");
 }
@@ -306,16 +321,7 @@ fn a_day_is_summed_up_once_with_its_tables_and_a_late_one_says_so() {
     config.summary.daily = true;
     let metrics = Metrics::new();
     let look = |host: &mut RelayHost, now: &str| {
-        let (zone, watched_for) = (TimeZone::UTC, Duration::MAX);
-        tick::tick(
-            &mut host.ledger,
-            &config,
-            &zone,
-            &metrics.monitor(),
-            watched_for,
-            at(now),
-        )
-        .expect("looked");
+        look_all(&mut host.ledger, &config, &metrics, at(now));
         let mut mails = host.ledger.due_mails(Timestamp::MAX).expect("mails");
         mails.retain(|mail| {
             mail.content.subject.starts_with("2026-11-2") && mail.content.subject.as_bytes()[10] == b':'

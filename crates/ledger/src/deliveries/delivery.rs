@@ -1,6 +1,5 @@
 //! Deliveries: which batch is at which destination, failed attempts, resend requests, and the state of destinations.
 
-use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -9,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result as SqlResult, Row, named_pa
 use serde::{Deserialize, Serialize};
 
 use super::failure::FailureKind;
+use super::publishing_note::{DeliveryCertainty, PublishingNote};
 use crate::batches::{self, Batch, BatchId, BatchState};
 use crate::row::{self, millis, signed, to_text};
 use crate::{Ledger, LedgerError};
@@ -28,52 +28,6 @@ pub struct PublishedBatch {
     pub certainty: DeliveryCertainty,
 }
 
-/// How a delivery is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryCertainty {
-    /// The file was published, and the server said so.
-    Published,
-    /// The file was there, with the same bytes.
-    Found,
-    /// The file may have been published before a crash, and is gone. Its receiver has probably taken it.
-    Presumed,
-}
-
-/// The files that are published for a batch, in the order in which they appear at the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PublishedFile {
-    /// The batch's lines.
-    Batch,
-    /// The description of the batch.
-    Manifest,
-    /// An empty file that shows that the others are complete.
-    Marker,
-}
-
-impl fmt::Display for PublishedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-/// A file that may be published, although that was not verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishingNote {
-    /// The file that may have been given its final name; those before it are published.
-    pub file: PublishedFile,
-    /// Server and path of the batch. The note does not count for another place.
-    pub place: String,
-}
-
-impl PublishingNote {
-    fn from_row(row: &Row<'_>) -> SqlResult<Option<Self>> {
-        let file = row::optional_variant(row, "publishing")?;
-        let place: Option<String> = row.get("publishing_place")?;
-        Ok(file.zip(place).map(|(file, place)| Self { file, place }))
-    }
-}
-
 /// One batch and one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -89,7 +43,7 @@ pub struct Delivery {
     pub error_kind: Option<FailureKind>,
     /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
-    /// Before delivery: the file that may be published already.
+    /// Before delivery: what earlier attempts may have done, or may still do.
     pub publishing: Option<PublishingNote>,
     /// Path at the destination, once delivered.
     pub path: Option<String>,
@@ -117,7 +71,7 @@ impl Delivery {
     /// SHA-256 in hex of the file there, if it is known; then [`Self::bytes`] counts too. It is not known of a compressed file
     /// of which a rebuilt ledger knows the lines only.
     pub fn file_hash(&self, batch: &Batch) -> Option<String> {
-        let is_compressed = self.path.as_deref().is_some_and(is_compressed);
+        let is_compressed = self.path.as_deref().is_some_and(has_compressed_name);
         let of_lines = || batch.sha256.clone().filter(|_| !is_compressed);
         self.file_sha256.clone().or_else(of_lines)
     }
@@ -142,11 +96,11 @@ impl Delivery {
     }
 }
 
-/// Whether the file at this path of a destination is compressed: the forwarder then adds `.gz` to its name.
-pub(crate) fn is_compressed(path: &str) -> bool {
+/// Whether the name of the file at this path of a destination says that it is compressed: the forwarder adds `.gz` or `.zst`.
+pub(crate) fn has_compressed_name(path: &str) -> bool {
     Path::new(path)
         .extension()
-        .is_some_and(|extension| extension == "gz")
+        .is_some_and(|extension| extension == "gz" || extension == "zst")
 }
 
 /// The result of a resend request.
@@ -233,8 +187,9 @@ impl Ledger {
     }
 
     /// Notes, in one transaction, the file of each batch that is about to get its final name at a destination; `None`
-    /// clears the note. Call this *before* the request to the server. Clear the note before removing any file that proves
-    /// that the publication did not happen: then a file that is gone under both its names was published.
+    /// clears the note. Call this *before* the request to the server. Before any file is removed that proves that the
+    /// publication did not happen, note that the attempt gave up: then a file that is gone under both its names was
+    /// published.
     pub fn note_publishing(
         &mut self,
         destination: &DestinationName,
@@ -245,12 +200,23 @@ impl Ledger {
                 "INSERT INTO deliveries (batch, destination, publishing, publishing_place) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (batch, destination) DO UPDATE SET publishing = ?3, publishing_place = ?4",
             )?;
+            let mut clear = sql.prepare_cached(
+                "UPDATE deliveries SET publishing = NULL, publishing_place = NULL WHERE batch = ?1 AND destination = ?2",
+            )?;
+            // A row that says nothing else was made by the note.
+            let mut forget = sql.prepare_cached(
+                "DELETE FROM deliveries WHERE batch = ?1 AND destination = ?2 AND attempts = 0 AND last_error IS NULL
+                     AND delivered_at IS NULL AND asked_at IS NULL",
+            )?;
             for (batch, publishing) in batches {
-                let (file, place) = publishing
-                    .as_ref()
-                    .map(|PublishingNote { file, place }| (to_text(file), place))
-                    .unzip();
-                note.execute((batch.0, destination.as_str(), file, place))?;
+                let key = (batch.0, destination.as_str());
+                if let Some(publishing) = publishing {
+                    let file = publishing.file.as_ref().map(to_text);
+                    note.execute((key.0, key.1, file, publishing.place_text()))?;
+                } else {
+                    clear.execute(key)?;
+                    forget.execute(key)?;
+                }
             }
             Ok(())
         })

@@ -8,6 +8,7 @@ use logferry_time_windows::Window;
 use rusqlite::{Result as SqlResult, Row, named_params};
 
 use super::delivery::{self, Delivery};
+use super::publishing_note::PublishingNote;
 use crate::batches::{Batch, BatchFilter, BatchId};
 use crate::row::{self, millis};
 use crate::streams::FORGOTTEN_AFTER;
@@ -38,8 +39,8 @@ pub struct ManifestRecord {
     pub last_error: Option<String>,
     /// Earliest time of the next attempt.
     pub next_attempt: Option<Timestamp>,
-    /// Before delivery: the server and the temporary name from which it may have been published.
-    pub publishing_place: Option<String>,
+    /// Before delivery: what earlier attempts may have done, or may still do.
+    pub publishing: Option<PublishingNote>,
 }
 
 /// A manifest to be recorded.
@@ -90,7 +91,7 @@ impl ManifestRecord {
             attempts: row.get("attempts")?,
             last_error: row.get("last_error")?,
             next_attempt: row::optional_time(row, "next_attempt")?,
-            publishing_place: row.get("publishing_place")?,
+            publishing: PublishingNote::from_place(row)?,
         })
     }
 }
@@ -266,15 +267,16 @@ impl Ledger {
         )
     }
 
-    /// Notes, in one transaction, the place from which each manifest is about to be published; `None` removes the note. As
-    /// [`Self::note_publishing`] for batches.
+    /// Notes, in one transaction, the place from which each manifest is about to be published, or that its attempt gave up;
+    /// `None` removes the note. As [`Self::note_publishing`] for batches.
     pub fn note_manifest_publishing(
         &mut self,
-        manifests: &[(ManifestId, Option<&str>)],
+        manifests: &[(ManifestId, Option<PublishingNote>)],
     ) -> Result<(), LedgerError> {
         self.write("note which manifests are about to be published", |sql| {
             let mut note = sql.prepare_cached("UPDATE manifests SET publishing_place = ?2 WHERE id = ?1")?;
-            for (id, place) in manifests {
+            for (id, publishing) in manifests {
+                let place = publishing.as_ref().map(PublishingNote::place_text_alone);
                 note.execute((id.0, place))?;
             }
             Ok(())

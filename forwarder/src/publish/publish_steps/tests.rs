@@ -17,6 +17,9 @@ use PublishStep as Step;
 /// Large enough to be resumed.
 const LEN: u64 = 3 * RESUME_MIN;
 
+/// More than any attempt takes.
+const STEPS_MAX: usize = 200;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum File {
     Ours,
@@ -63,6 +66,8 @@ struct PublishConditions {
     receiver_removes: bool,
     /// The status of a name is not told.
     stat_forbidden: bool,
+    /// An existing file cannot be opened for writing.
+    reopen_refused: bool,
 }
 
 const PLAIN: PublishConditions = PublishConditions {
@@ -72,6 +77,7 @@ const PLAIN: PublishConditions = PublishConditions {
     late_error: false,
     receiver_removes: false,
     stat_forbidden: false,
+    reopen_refused: false,
 };
 
 /// A destination's folder, and the note in the ledger.
@@ -83,8 +89,8 @@ struct Folder {
     temporaries: BTreeMap<u8, File>,
     /// The files that the receiver has removed.
     taken: Vec<File>,
-    /// The number of the noted temporary name.
-    noted: Option<u8>,
+    /// What the ledger says.
+    earlier: EarlierAttempts,
     /// Requests of dead sessions that are not carried out yet, each with the number of the temporary name.
     late: Vec<(Step, u8)>,
 }
@@ -96,13 +102,13 @@ impl Folder {
             published: None,
             temporaries: BTreeMap::new(),
             taken: Vec::new(),
-            noted: None,
+            earlier: EarlierAttempts::None,
             late: Vec::new(),
         }
     }
 
     fn publication(&self) -> PublishSteps {
-        PublishSteps::new(LEN, self.conditions.verify, self.conditions.method, self.noted)
+        PublishSteps::new(LEN, self.conditions.verify, self.conditions.method, self.earlier)
     }
 
     fn look(&self, file: Option<File>) -> NameStatus {
@@ -155,6 +161,9 @@ impl Folder {
 
     fn upload(&mut self, from: u64, number: u8, cut: Cut) -> UploadOutcome {
         if from == 0 && self.temporaries.contains_key(&number) {
+            return UploadOutcome::NotCreated;
+        }
+        if from > 0 && self.conditions.reopen_refused {
             return UploadOutcome::NotCreated;
         }
         let right = from == 0 || Some(from) <= self.verified(number);
@@ -213,12 +222,23 @@ impl Folder {
         match step {
             Step::Upload { from } => uploaded = self.upload(from, number, cut),
             Step::Publish(method) => {
-                assert_eq!(self.noted, Some(number), "a rename without a note");
+                let noted = EarlierAttempts::Noted(number);
+                assert_eq!(self.earlier, noted, "a rename without a note");
                 renamed = self.publish(method, number);
             }
-            Step::Note => self.noted = Some(number),
-            Step::Forget(_) => self.noted = None,
-            Step::RemoveTemporary(_) => drop(self.temporaries.remove(&number)),
+            Step::Note => self.earlier = EarlierAttempts::Noted(number),
+            Step::GiveUp(_) => self.earlier = EarlierAttempts::GaveUp(publication.gives_up()),
+            Step::Removed(_) => {
+                self.earlier = match publication.in_doubt() {
+                    0 => EarlierAttempts::None,
+                    number => EarlierAttempts::GaveUp(number),
+                };
+            }
+            Step::RemoveTemporary(outcome) => {
+                let proof = matches!(self.earlier, EarlierAttempts::Noted(_)) && !outcome.is_published();
+                assert!(!proof, "a removal beside a note");
+                self.temporaries.remove(&number);
+            }
             _ => {}
         }
         if !matches!(cut, Cut::None | Cut::Refused) {
@@ -235,8 +255,9 @@ impl Folder {
             Step::Upload { .. } => publication.on_upload(uploaded),
             Step::Note => publication.on_note(),
             Step::Publish(_) => publication.on_publish(renamed),
-            Step::Forget(outcome) => publication.on_forget(outcome),
+            Step::GiveUp(outcome) => publication.on_give_up(outcome),
             Step::RemoveTemporary(outcome) => publication.on_remove_temporary(outcome),
+            Step::Removed(outcome) => publication.on_removed(outcome),
             Step::End(_) => {}
         }
         Some(())
@@ -245,12 +266,13 @@ impl Folder {
     /// An attempt that is not interrupted.
     fn attempt(&mut self) -> End {
         let mut publication = self.publication();
-        loop {
+        for _ in 0..STEPS_MAX {
             if let Step::End(outcome) = publication.step() {
                 return outcome;
             }
             self.carry_out(&mut publication, Cut::None);
         }
+        panic!("the attempt never ends: {publication:?}");
     }
 }
 
@@ -281,22 +303,23 @@ fn cut() -> impl Strategy<Value = Cut> {
 fn conditions() -> impl Strategy<Value = PublishConditions> {
     let method = prop::sample::select(&[Method::Rename, Method::Link]);
     let verify = prop::sample::select(&[VerifyMode::Size, VerifyMode::Hash, VerifyMode::ReadBack]);
-    let flags = any::<[bool; 3]>();
-    (method, verify, flags).prop_map(|(method, verify, [replaces, late_error, stat_forbidden])| {
-        PublishConditions {
+    let flags = any::<[bool; 4]>();
+    (method, verify, flags).prop_map(
+        |(method, verify, [replaces, late_error, stat_forbidden, reopen_refused])| PublishConditions {
             method,
             verify,
             replaces,
             late_error,
             receiver_removes: false,
             stat_forbidden,
-        }
-    })
+            reopen_refused,
+        },
+    )
 }
 
 /// A first attempt, of which nothing is noted.
 fn first(method: Method) -> PublishSteps {
-    PublishSteps::new(LEN, VerifyMode::Size, method, None)
+    PublishSteps::new(LEN, VerifyMode::Size, method, EarlierAttempts::None)
 }
 
 /// A first attempt that has uploaded its file, and whose rename or link was refused.
@@ -324,12 +347,14 @@ fn free_name_is_published_by_one_upload_and_one_rename() {
 }
 
 #[test]
-fn refused_rename_to_a_free_name_is_forgotten_and_leaves_no_temporary_file() {
+fn refused_rename_to_a_free_name_is_given_up_and_leaves_no_temporary_file() {
     let mut publication = not_renamed(Method::Rename, RenameOutcome::Refused);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
-    assert_eq!(publication.step(), Step::Forget(End::RenameRefused));
-    publication.on_forget(End::RenameRefused);
+    assert_eq!(publication.step(), Step::GiveUp(End::RenameRefused));
+    publication.on_give_up(End::RenameRefused);
     assert_eq!(publication.step(), Step::RemoveTemporary(End::RenameRefused));
+    publication.on_remove_temporary(End::RenameRefused);
+    assert_eq!(publication.step(), Step::Removed(End::RenameRefused));
 }
 
 #[test]
@@ -347,6 +372,8 @@ fn failed_upload_leaves_no_temporary_file() {
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
     publication.on_verify_beginning(Some(0));
     publication.on_upload(UploadOutcome::Failed);
+    assert_eq!(publication.step(), Step::GiveUp(End::NotUploaded));
+    publication.on_give_up(End::NotUploaded);
     assert_eq!(publication.step(), Step::RemoveTemporary(End::NotUploaded));
 }
 
@@ -363,7 +390,12 @@ fn short_or_longer_temporary_file_is_not_read_back_and_the_next_name_is_taken() 
         publication.on_look_temporary(NameStatus::Absent);
         assert_eq!(publication.step(), Step::Upload { from: 0 });
     }
-    let mut small = PublishSteps::new(RESUME_MIN - 1, VerifyMode::Size, Method::Rename, None);
+    let mut small = PublishSteps::new(
+        RESUME_MIN - 1,
+        VerifyMode::Size,
+        Method::Rename,
+        EarlierAttempts::None,
+    );
     small.on_look(NameStatus::Absent);
     assert_eq!((small.step(), small.temporary()), (Step::Upload { from: 0 }, 1));
     small.on_upload(UploadOutcome::NotCreated);
@@ -392,7 +424,7 @@ fn names_come_to_an_end_when_none_is_free() {
 #[test]
 fn upload_is_proved_as_the_destination_asks() {
     let after_upload = |verify, uploaded| {
-        let mut publication = PublishSteps::new(1, verify, Method::Rename, None);
+        let mut publication = PublishSteps::new(1, verify, Method::Rename, EarlierAttempts::None);
         publication.on_look(NameStatus::Absent);
         publication.on_upload(uploaded);
         publication
@@ -402,12 +434,12 @@ fn upload_is_proved_as_the_destination_asks() {
     hashed.on_hash(false);
     assert_eq!(hashed.step(), Step::ReadBack, "another hash proves nothing");
     hashed.on_read_back(FileComparison::Different);
-    assert_eq!(hashed.step(), Step::RemoveTemporary(End::NotVerified));
+    assert_eq!(hashed.step(), Step::GiveUp(End::NotVerified));
 
     let mut read = after_upload(VerifyMode::ReadBack, UploadOutcome::Whole);
     assert_eq!(read.step(), Step::ReadBack);
     read.on_read_back(FileComparison::Unreadable);
-    assert_eq!(read.step(), Step::RemoveTemporary(End::NotVerified));
+    assert_eq!(read.step(), Step::GiveUp(End::NotVerified));
 
     // A server that reports no size: no better check is possible.
     let mut blind = after_upload(VerifyMode::Size, UploadOutcome::SizeUnknown);
@@ -432,12 +464,12 @@ fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_tempora
     assert_eq!(strange.step(), Step::LookTemporary);
     strange.on_look_temporary(there);
     strange.on_look_temporary(NameStatus::Absent);
-    assert_eq!(strange.step(), Step::RemoveTemporary(End::Unreadable));
+    assert_eq!(strange.step(), Step::GiveUp(End::Unreadable));
     for (temporary, expected) in [
         (NameStatus::Absent, Step::End(End::TakenAway)),
-        (there, Step::Forget(End::RenameRefused)),
+        (there, Step::GiveUp(End::RenameRefused)),
     ] {
-        let mut noted = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, Some(1));
+        let mut noted = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, EarlierAttempts::Noted(1));
         noted.on_look(there);
         noted.on_compare(FileComparison::Unreadable);
         noted.on_look_temporary(temporary);

@@ -186,7 +186,8 @@ fn note_about_another_server_is_ignored() {
     let kind = ServerKind::with_sidecars(ServerBehaviour::default(), VerifyMode::Size);
     let mut sealed = Sealed::new(&[150], kind);
     let note = PublishingNote {
-        file: PublishedFile::Marker,
+        file: Some(PublishedFile::Marker),
+        batch: None,
         place: "ferry@elsewhere:22 /drop/batch-00.log.part".to_owned(),
     };
     sealed.notes.insert(0, Some(note));
@@ -195,11 +196,11 @@ fn note_about_another_server_is_ignored() {
     assert_eq!(server.files, sealed.published());
     // The same note about this place, from the end of the first run, is believed: nothing is sent again.
     let note = sealed.notes[&0].clone().unwrap();
-    assert_eq!(note.file, PublishedFile::Marker);
+    assert_eq!(note.file, Some(PublishedFile::Marker));
     let mut emptied = sealed.server();
     let completed = run(&mut sealed, &[0], &mut emptied, None);
     assert!(
-        matches!(completed[..], [(0, Ok(PublishOutcome::FoundThere))]),
+        matches!(completed[..], [(0, Ok(PublishOutcome::Published))]),
         "{completed:?}"
     );
     assert_eq!(emptied.files, BTreeMap::new());
@@ -324,4 +325,28 @@ fn foreign_file_under_a_name_is_not_changed_and_other_batches_are_delivered() {
     expected.remove(&format!("{}.ok", taken[0]));
     expected.extend(taken.into_iter().map(|name| (name, vec![b'x'; 150])));
     assert_eq!(server.files, expected);
+}
+
+#[test]
+fn what_is_at_the_destination_already_needs_no_more_room() {
+    let mut sealed = Sealed::new(&[3000], ServerKind::new(ServerBehaviour::default()));
+    let (mut server, mut client) = (sealed.server(), SftpClient::new(LIMITS));
+    let mut in_flight = AttemptsInFlight::default();
+    assert!(in_flight.start(sealed.attempt(0), &mut client).is_none());
+    let mut left = Vec::new();
+    while !in_flight.is_empty() {
+        left.push(in_flight.bytes_left());
+        let mut out = Vec::new();
+        client.pump(&mut out, 500, &mut in_flight);
+        server.receive(&out);
+        let replies = std::mem::take(&mut server.replies);
+        client.feed(&replies.concat()).unwrap();
+        while let Some(event) = client.poll_event() {
+            in_flight.on_event(event, &mut client);
+        }
+        sealed.provide_needs(&mut in_flight, &mut client);
+    }
+    assert!(left.is_sorted_by(|before, after| before >= after), "{left:?}");
+    assert_eq!((left.first(), left.last()), (Some(&3000), Some(&0)));
+    assert!(left.iter().any(|left| (1..3000).contains(left)), "{left:?}");
 }

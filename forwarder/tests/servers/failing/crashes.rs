@@ -226,8 +226,9 @@ async fn batch_that_was_noted_before_a_crash_and_is_gone_at_the_destination_is_p
     let published = sshd.drop_dir().join(gone.file_name());
     let place = format!("{}@127.0.0.1:{} {}.part", edw.user, edw.port, published.display());
     let note = PublishingNote {
-        file: PublishedFile::Batch,
+        file: Some(PublishedFile::Batch),
         place,
+        batch: None,
     };
     let name = "edw".parse().unwrap();
     spool

@@ -297,7 +297,7 @@ async fn window_manifest_ends_right_wherever_it_is_killed(behaviour: FaultScript
             .last_manifest(window, &edw)
             .unwrap()
             .unwrap();
-        assert_eq!(record.publishing_place, None, "{context}");
+        assert_eq!(record.publishing, None, "{context}");
         let after = scenario.published();
         assert!(
             before.iter().all(|(name, inode)| after.get(name) == Some(inode)),

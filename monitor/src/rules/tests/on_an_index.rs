@@ -275,6 +275,7 @@ fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
             config: &host.settings,
             zone: &TimeZone::UTC,
             watched_for: Duration::ZERO,
+            counts_lines: false,
             now: time(now),
         };
         look(&mut host.host.ledger, scope, &Metrics::new().monitor()).expect("looked");

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
+mod losses;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,9 @@ use super::facts::{AuditFacts, OpenIncident};
 use super::index_numbers::{IndexFacts, IndexNumbers, STEPS, StatusCount};
 use super::request::summary_page;
 use super::*;
-use crate::summary::period::{PeriodKind, SummaryPeriod, later};
+use crate::summary::period::{PeriodKind, SummaryPeriod};
 use crate::tests::settings::MonitoredHost as _;
+use crate::time::later;
 use logferry_testkit::relay_host::{RelayHost, at, source};
 
 fn zone() -> TimeZone {

@@ -56,7 +56,7 @@ proptest! {
         if let Some(file) = left {
             prop_assert_eq!(folder.published, Some(file));
             prop_assert_eq!(outcome, End::NameTaken);
-            prop_assert_eq!(folder.noted, None);
+            prop_assert!(!matches!(folder.earlier, EarlierAttempts::Noted(_)));
         } else {
             prop_assert_eq!(folder.published, Some(File::Ours));
             prop_assert!(matches!(outcome, End::Published | End::FoundThere));
@@ -79,11 +79,12 @@ proptest! {
 }
 
 #[test]
-fn note_is_forgotten_before_its_file_is_removed_although_another_temporary_name_was_tried() {
+fn attempt_gives_up_before_the_noted_file_is_removed_although_another_temporary_name_was_tried() {
     const SMALL: u64 = RESUME_MIN - 1;
     // The file that the note is about lost bytes, so the next name is taken. Its upload fails; or all names are taken.
     let at_second_name = || {
-        let mut publication = PublishSteps::new(SMALL, VerifyMode::Size, Method::Rename, Some(1));
+        let mut publication =
+            PublishSteps::new(SMALL, VerifyMode::Size, Method::Rename, EarlierAttempts::Noted(1));
         publication.on_look(NameStatus::Absent);
         publication.on_look_temporary(NameStatus::Present { size: Some(1) });
         assert_eq!(
@@ -94,8 +95,8 @@ fn note_is_forgotten_before_its_file_is_removed_although_another_temporary_name_
     };
     let mut failed = at_second_name();
     failed.on_upload(UploadOutcome::Failed);
-    assert_eq!(failed.step(), Step::Forget(End::NotUploaded));
-    failed.on_forget(End::NotUploaded);
+    assert_eq!(failed.step(), Step::GiveUp(End::NotUploaded));
+    failed.on_give_up(End::NotUploaded);
     assert_eq!(failed.step(), Step::RemoveTemporary(End::NotUploaded));
 
     let mut full = at_second_name();
@@ -103,5 +104,5 @@ fn note_is_forgotten_before_its_file_is_removed_although_another_temporary_name_
         full.on_upload(UploadOutcome::NotCreated);
         full.on_look_temporary(NameStatus::Present { size: Some(1) });
     }
-    assert_eq!(full.step(), Step::Forget(End::NotUploaded));
+    assert_eq!(full.step(), Step::GiveUp(End::NotUploaded));
 }

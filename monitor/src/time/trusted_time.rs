@@ -147,13 +147,7 @@ fn is_near(one: Timestamp, other: Timestamp) -> bool {
 
 /// So many milliseconds later; earlier if negative.
 fn later(time: Timestamp, millis: i64) -> Timestamp {
-    let end = if millis < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    };
-    time.checked_add(SignedDuration::from_millis(millis))
-        .unwrap_or(end)
+    super::later(time, SignedDuration::from_millis(millis))
 }
 
 fn millis(time: Duration) -> i64 {
