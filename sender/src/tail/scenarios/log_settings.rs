@@ -69,6 +69,26 @@ fn a_log_that_was_moved_and_renamed_goes_on() {
     assert_eq!(sim.arrived().lines().count(), 41, "a fifth is excluded");
 }
 
+#[test]
+fn the_end_that_was_marked_of_a_log_stays_its_own_beside_a_glob_for_the_folder_above() {
+    let mut settings = config(4096, 100, 2048);
+    let above = LogSettings {
+        name: "above".parse().expect("a name"),
+        path: "/*.log".into(),
+        ..settings.logs[0].clone()
+    };
+    settings.logs.insert(0, above);
+    settings.logs[1].start = StartPosition::End;
+    let mut sim = Simulation::new(settings);
+    sim.write(100);
+    sim.leave_out();
+    wait_for_relay(&mut sim);
+    sim.restart(0, true);
+    sim.write(10);
+    sim.settle();
+    assert_eq!(sim.arrived().lines().count(), 8, "a fifth is excluded");
+}
+
 fn with_a_second_log_for_all() -> Simulation {
     let mut settings = config(4096, 100, 2048);
     let log = LogSettings {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use logferry_protocol::stream::{FileKey, Offset};
 
 use crate::files::compressed::copy_kept;
+use crate::files::discovery::finds;
 use crate::files::open_writers::{OpenWriters, WrittenFiles};
 use crate::files::{FileHandle, FileStat, FileSystem};
 
@@ -196,7 +197,7 @@ impl FileSystem for SimFileSystem {
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
         let pattern = glob::Pattern::new(pattern).expect("the test's pattern");
         let tree = self.tree.borrow();
-        let names = tree.names.keys().filter(|path| pattern.matches_path(path));
+        let names = tree.names.keys().filter(|path| finds(&pattern, path));
         let matching = names.cloned().collect();
         drop(tree);
         if let Some(disturbance) = &mut *self.disturbance.borrow_mut() {
