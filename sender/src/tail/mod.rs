@@ -48,6 +48,7 @@ use crate::tail::log::handover::{Handover, share, warn_of_double_match};
 use crate::tail::log::next_read::ReadLimits;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
+use crate::tail::questions::KnownLedger;
 use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
 use crate::tail::tracked_file::close_policy::writer_search;
@@ -83,6 +84,7 @@ pub(crate) struct Tailer<F: FileSystem> {
     window: ConcurrencyWindow,
     /// The open question: which log asked for which head.
     asked: Option<Vec<(usize, Head)>>,
+    ledger: KnownLedger,
     last_seq: u64,
     next_scan: Instant,
     pub(crate) last_scan: Option<Instant>,
@@ -136,6 +138,7 @@ impl<F: FileSystem> Tailer<F> {
             in_flight_max: config.in_flight,
             window: ConcurrencyWindow::new(config.in_flight),
             asked: None,
+            ledger: KnownLedger::new(checkpoint.and_then(|checkpoint| checkpoint.ledger)),
             last_seq: 0,
             next_scan: now.instant,
             last_scan: None,
@@ -166,6 +169,7 @@ impl<F: FileSystem> Tailer<F> {
                 self.chunk_ended(seq, result, now);
             }
             SenderEvent::Streams(result) => self.resolved(result, now),
+            SenderEvent::Connected(ledger) => self.connected(ledger, now),
             SenderEvent::HeartbeatAcked(gaps) => {
                 self.dirty |= self.heartbeat.acked(&gaps);
                 self.contact.answered(None);
@@ -263,6 +267,7 @@ impl<F: FileSystem> Tailer<F> {
                 .iter()
                 .flat_map(|log| log.former_names.clone())
                 .collect(),
+            ledger: self.ledger.id,
         })
     }
 

@@ -1,6 +1,8 @@
 //! The questions to the relay which streams new files are, and its answers. One question is open at a time.
 
-use logferry_protocol::resolve::{FileQuery, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use std::time::{Duration, Instant};
+
+use logferry_protocol::resolve::{FileQuery, LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::Head;
 use rand::Rng;
 
@@ -8,13 +10,78 @@ use super::{Tailer, count};
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
-use crate::messages::RelayRequest;
+use crate::messages::{RelayLedger, RelayRequest};
 use crate::tail::log::TailedLog;
 use crate::tail::log::resolve::ResolvedHead;
 use crate::tail::tracked_file::close_policy::writer_search;
 
+/// Least time between two questions about streams that are read to their ends. Behind some proxies each request has a new
+/// connection.
+const IDLE_QUESTION_GAP: Duration = Duration::from_mins(1);
+
+/// The relay's ledger, and when the relay is asked whether it still has what it had acknowledged.
+#[derive(Debug)]
+pub(super) struct KnownLedger {
+    pub(super) id: Option<LedgerId>,
+    asks_at: Option<Instant>,
+    asked_at: Option<Instant>,
+}
+
+impl KnownLedger {
+    /// The ledger of the checkpoint.
+    pub(super) fn new(id: Option<LedgerId>) -> Self {
+        Self {
+            id,
+            asks_at: None,
+            asked_at: None,
+        }
+    }
+
+    fn connected(&mut self, now: Instant) {
+        let earliest = self.asked_at.map_or(now, |asked| asked + IDLE_QUESTION_GAP);
+        self.asks_at.get_or_insert(earliest.max(now));
+    }
+
+    fn is_to_ask(&mut self, now: Instant) -> bool {
+        let is_due = self.asks_at.take_if(|at| *at <= now).is_some();
+        if is_due {
+            self.asked_at = Some(now);
+        }
+        is_due
+    }
+}
+
 impl<F: FileSystem> Tailer<F> {
+    /// The relay has answered on a new connection. It may have been put back from a backup, or replaced.
+    pub(super) fn connected(&mut self, ledger: RelayLedger, now: Now) {
+        self.ledger.connected(now.instant);
+        self.note_ledger(ledger);
+        self.ask_again_if_forgotten();
+    }
+
+    /// Another ledger that is no rebuilt one has nothing of what was shipped before. A rebuilt one has the lines of archives
+    /// whose streams it does not know: they would come twice.
+    fn note_ledger(&mut self, ledger: RelayLedger) {
+        let Some(id) = ledger.id.filter(|id| self.ledger.id != Some(*id)) else {
+            return;
+        };
+        let is_replaced = self.ledger.id.replace(id).is_some();
+        self.dirty = true;
+        if is_replaced && ledger.is_original {
+            self.logs.iter_mut().for_each(|log| log.relay_forgot = true);
+        }
+    }
+
+    fn ask_again_if_forgotten(&mut self) {
+        if self.logs.iter().any(|log| log.relay_forgot) {
+            self.logs.iter_mut().for_each(TailedLog::ask_again);
+        }
+    }
+
     pub(super) fn ask(&mut self, now: Now) -> Option<RelayRequest> {
+        if self.asked.is_none() && self.ledger.is_to_ask(now.instant) {
+            self.logs.iter_mut().for_each(TailedLog::doubt_drained);
+        }
         let limits = self.read_limits();
         if self.asked.is_some() || !self.logs.is_asking(limits, now) {
             return None;
@@ -61,6 +128,7 @@ impl<F: FileSystem> Tailer<F> {
                 return self.retry.failed(&error, now.instant, jitter);
             }
         };
+        self.note_ledger(RelayLedger::from(&response));
         self.contact.answered(Some(response.source));
         self.heartbeat.relay_answered(now);
         // One byte of a chunk may be a newline that the sender adds.
@@ -89,9 +157,7 @@ impl<F: FileSystem> Tailer<F> {
             }
         }
         drop(writers);
-        if self.logs.iter().any(|log| log.relay_forgot) {
-            self.logs.iter_mut().for_each(TailedLog::ask_again);
-        }
+        self.ask_again_if_forgotten();
         self.collect_losses(now);
         if self.heartbeat.has_unresolved && self.logs.iter().all(|log| log.unresolved() == 0) {
             // Until the next report the relay takes the lag for unknown.

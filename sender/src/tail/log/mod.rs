@@ -346,9 +346,23 @@ impl<H: FileHandle> TailedLog<H> {
         self.recheck_copies();
     }
 
+    /// The relay may have lost bytes while nothing was sent: it is asked how much it has of the files that are read to
+    /// their ends. The others are sent to it, and it says so itself.
+    pub(super) fn doubt_drained(&mut self) {
+        let open = self.files.iter_mut().filter(|file| file.handle.is_some());
+        for stream in open.filter_map(TrackedFile::stream_mut) {
+            let is_idle = stream.phase == StreamPhase::Reading && stream.is_drained();
+            if is_idle && stream.acked.offset > Offset::ZERO {
+                stream.phase = StreamPhase::InDoubt;
+            }
+        }
+    }
+
     /// The relay has forgotten acknowledged bytes: it is asked about every file, as at a start.
     pub(super) fn ask_again(&mut self) {
         self.relay_forgot = false;
+        // After a crash the archives would count as shipped, once the streams have caught up.
+        self.save = CheckpointNeed::BeforeSending;
         self.shipped.clear();
         self.forget_former();
         for file in &mut self.files {

@@ -1,5 +1,7 @@
 //! The reported losses: lost bytes are reported, and nothing is reported when nothing is lost.
 
+mod restored_relay;
+
 use std::time::Duration;
 
 use super::sim_relay::RequestOutcome;
