@@ -27,8 +27,8 @@ use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState,
 const ASK_INTERVAL: Duration = Duration::from_mins(1);
 /// A held file that still grows after this time is a log that some program writes.
 const WRITTEN_SPAN: Duration = Duration::from_mins(2);
-/// Most held files that are remembered.
-const HELD_MAX: usize = 64;
+/// Most held files of a log that are remembered. Each has some hundred bytes in the checkpoint.
+const HELD_MAX: usize = 4096;
 
 /// The live file of a chain, over the searches.
 #[derive(Debug, Default)]
@@ -189,6 +189,14 @@ impl<H: FileHandle> TailedLog<H> {
                 end: StreamPosition { offset: size, tail },
             };
             self.held_files.contents.insert(0, HeldContents { saved, since });
+            if let Some(forgotten) = self.held_files.contents.get(HELD_MAX) {
+                let path = &forgotten.saved.path;
+                tracing::warn!(
+                    log = %self.name, path,
+                    "more than {HELD_MAX} files beside this log are held; after the next start {path} is shipped as a log, unless it \
+                     was moved out of the folder"
+                );
+            }
             self.held_files.contents.truncate(HELD_MAX);
         }
         file.hold(HeldReason::Beside);
