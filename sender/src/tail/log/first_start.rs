@@ -36,7 +36,11 @@ impl<H: FileHandle> TrackedFile<H> {
         });
     }
 
+    /// A mark that leaves out nothing is none: the chunk for it would be empty, and be sent again and again.
     pub(super) fn mark(&mut self, mark: SkippedStart) {
+        if mark.end == Offset::ZERO {
+            return;
+        }
         self.skip_to = Some(mark.end);
         self.mark = Some(mark);
     }
@@ -129,5 +133,52 @@ impl<H: FileHandle> TailedLog<H> {
         let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
         let of_files = of_files.filter_map(|file| file.mark.as_ref());
         of_files.chain(&self.marks).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use logferry_protocol::stream::FileKey;
+
+    use super::*;
+    use crate::clock::Now;
+    use crate::files::FileStat;
+    use crate::files::discovery::{FileRole, FoundFile};
+    use crate::relay_backoff::RelayBackoff;
+    use crate::tail::scenarios::simulation::config;
+    use crate::tail::tracked_file::ChainId;
+
+    #[test]
+    fn a_mark_that_leaves_out_nothing_is_none() {
+        let key = FileKey { dev: 1, inode: 1 };
+        let stat = FileStat {
+            key,
+            size: Offset::ZERO,
+            modified: SystemTime::UNIX_EPOCH,
+        };
+        let found = FoundFile {
+            live_path: "/log/access.log".into(),
+            path: "/log/access.log".into(),
+            role: FileRole::Live,
+            stat,
+        };
+        let retry = RelayBackoff::new(config(4096, 100, 2048).retry);
+        let mut file: TrackedFile<File> = TrackedFile::new(found, ChainId(0), retry, Now::read());
+        for (end, expected) in [(0, None), (9, Some(Offset::new(9)))] {
+            file.mark(SkippedStart {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log".into(),
+                file: key,
+                head: None,
+                end: Offset::new(end),
+                tail: None,
+                confirmed: true,
+                exact: true,
+            });
+            assert_eq!((file.skip_to, file.mark.is_some()), (expected, end > 0));
+        }
     }
 }
