@@ -484,9 +484,7 @@ impl<F: FileSystem> Tailer<F> {
             let connection = self.idle_connections.pop()?;
             let body = self.pool.body(buffer, draft.body());
             self.last_seq += 1;
-            if draft.cut.begins_long_line {
-                self.metrics.long_line();
-            }
+            (0..draft.cut.long_lines).for_each(|_| self.metrics.long_line());
             let chunk = Box::new(OutgoingChunk { seq, header, body });
             return Some(RelayRequest::Chunk { connection, chunk });
         }

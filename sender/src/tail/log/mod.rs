@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
-use logferry_protocol::chunk::ChunkHeader;
+use logferry_protocol::chunk::{ChunkHeader, LineEnd};
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Offset, StreamId};
@@ -399,13 +399,7 @@ impl<H: FileHandle> TailedLog<H> {
         let chunk_bytes = chunk_size.of(file.unread());
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(mut draft)) => {
-                if draft.cut.begins_long_line {
-                    let offset = draft.range.start();
-                    tracing::warn!(
-                        path = %file.path.display(), %offset,
-                        "a line longer than max_line is shipped in pieces"
-                    );
-                }
+                warn_of_long_lines(&file.path, &draft);
                 let key = file.stat.key;
                 let stream = file.stream_mut()?;
                 stream.sent(draft.in_flight(seq));
@@ -471,5 +465,14 @@ impl<H: FileHandle> TailedLog<H> {
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {
         let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
         streams.find(|(_, stream)| stream.id == id)
+    }
+}
+
+fn warn_of_long_lines(path: &Path, draft: &ChunkDraft) {
+    let (path, offset, lines) = (path.display(), draft.range.start(), draft.cut.long_lines);
+    if lines > 0 && draft.cut.line_end == LineEnd::Open {
+        tracing::warn!(%path, %offset, lines, "a line longer than max_line is shipped in pieces");
+    } else if lines > 0 {
+        tracing::warn!(%path, %offset, lines, "lines longer than max_line are shipped; no line of that length is excluded");
     }
 }
