@@ -48,6 +48,9 @@ pub(crate) struct Checkpoint {
     /// Streams whose files are gone or were rewritten, and whose lines may come back.
     #[serde(default)]
     pub(crate) former: Vec<CheckpointStream>,
+    /// Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unopened: Vec<UnopenedFile>,
     /// The relay's ledger that has all this. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ledger: Option<LedgerId>,
@@ -79,6 +82,15 @@ pub(crate) struct UnsentFile {
     /// The bytes before `size`, if they could be read; earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tail: Option<Tail>,
+}
+
+/// A file that was seen and never opened. If it is gone at the next start, it is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnopenedFile {
+    pub(crate) log: LogName,
+    pub(crate) path: String,
+    pub(crate) file: FileKey,
+    pub(crate) size: Offset,
 }
 
 /// A name that a log had before: the relay has streams of the log under that name.

@@ -89,7 +89,13 @@ fn checkpoint() -> Checkpoint {
             head,
             end: stream_start(),
         }],
-        former: vec![former(log, known)],
+        former: vec![former(log.clone(), known)],
+        unopened: vec![UnopenedFile {
+            log,
+            path: "/log/access.log.5".into(),
+            file,
+            size: Offset::new(8),
+        }],
         ledger: Some(LedgerId::new(7)),
     }
 }

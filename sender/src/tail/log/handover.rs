@@ -103,6 +103,10 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
         let give = &mut |share: &mut Checkpoint| share.held.push(saved.clone());
         share_of(&saved.log, &saved.path, give);
     }
+    for saved in &checkpoint.unopened {
+        let give = &mut |share: &mut Checkpoint| share.unopened.push(saved.clone());
+        share_of(&saved.log, &saved.path, give);
+    }
     for saved in &checkpoint.skipped {
         let give = &mut |share: &mut Checkpoint| share.skipped.push(saved.clone());
         share_of(&saved.log, &saved.path, give);

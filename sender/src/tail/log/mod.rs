@@ -28,12 +28,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
-use logferry_protocol::chunk::{ChunkHeader, LineEnd};
+use logferry_protocol::chunk::ChunkHeader;
 use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart};
+use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart, UnopenedFile};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
@@ -74,6 +74,8 @@ pub(crate) struct TailedLog<H> {
     pub(super) files: Vec<TrackedFile<H>>,
     pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
+    /// Of the checkpoint, until the first search.
+    unopened: Option<Vec<UnopenedFile>>,
     /// Streams whose files are gone or were rewritten.
     former: Vec<CheckpointStream>,
     /// Most marks of a stream.
@@ -136,6 +138,7 @@ impl<H: FileHandle> TailedLog<H> {
             files: Vec::new(),
             orphans: streams.map(OrphanStream::from_checkpoint).collect(),
             missing: saved.unsent.iter().cloned().map(MissingFile::new).collect(),
+            unopened: Some(saved.unopened.clone()),
             former: saved.former.clone(),
             marks_max: 0,
             marks: saved.skipped.clone(),
@@ -171,7 +174,8 @@ impl<H: FileHandle> TailedLog<H> {
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
-        self.drop_over();
+        self.find_lost_unopened(now);
+        self.drop_over(now);
         self.drop_chains();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
@@ -227,27 +231,10 @@ impl<H: FileHandle> TailedLog<H> {
         };
         if let Some(index) = index {
             let file = &mut self.files[index];
-            let same = file.stat == found.stat || file.is_being_compressed(&found, now);
-            let is_held = matches!(file.state, FileState::Held(_));
-            let is_put_in_place =
-                found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
-            if !file.is_closed() || same || is_held {
-                (file.seen, file.chain, file.path) = (true, chain, found.path);
-                file.set_role(found.role, now);
-                if file.role == FileRole::Live && file.is_postponed() {
-                    file.is_waiting = false;
-                }
-                let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
-                let is_other = is_held && (!same || is_put_in_place);
-                if is_other {
-                    file.origin = origin;
-                }
-                if (is_unopened || is_other)
-                    && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
-                {
-                    tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
-                }
-                return;
+            if !file.is_closed() || file.is_as_found(&found, now) || matches!(file.state, FileState::Held(_))
+            {
+                file.chain = chain;
+                return self.see_again(file_system, index, found, origin, budget, now);
             }
             // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one. But an
             // empty file that was rotated may get late lines.
@@ -258,12 +245,14 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         file.origin = origin;
+        file.earlier_reads = self.earlier_reads(file.stat.key);
         let shipped = self.shipped.iter().find(|(stat, _)| *stat == file.stat);
         if let Some(&(_, stream)) = shipped {
             file.set_shipped(stream);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
         } else if let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found) {
+            self.save = self.save.max(CheckpointNeed::Soon);
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }
@@ -272,6 +261,38 @@ impl<H: FileHandle> TailedLog<H> {
         } else {
             known.insert(file.stat.key, self.files.len());
             self.files.push(file);
+        }
+    }
+
+    /// A file was found that was not closed since the last search, or that is as it was.
+    fn see_again<F: FileSystem<FileHandle = H>>(
+        &mut self,
+        file_system: &F,
+        index: usize,
+        found: FoundFile,
+        origin: FileOrigin,
+        budget: &mut HandleBudget,
+        now: Now,
+    ) {
+        self.note_unopened(index, &found, now);
+        let file = &mut self.files[index];
+        let is_held = matches!(file.state, FileState::Held(_));
+        let is_put_in_place =
+            found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
+        let is_other = is_held && (!file.is_as_found(&found, now) || is_put_in_place);
+        (file.seen, file.path) = (true, found.path);
+        file.set_role(found.role, now);
+        if file.role == FileRole::Live && file.is_postponed() {
+            file.is_waiting = false;
+        }
+        let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
+        if is_other {
+            file.origin = origin;
+        }
+        if (is_unopened || is_other)
+            && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
+        {
+            tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
         }
     }
 
@@ -317,7 +338,7 @@ impl<H: FileHandle> TailedLog<H> {
             self.files[index].compare_again(now);
             self.files[index].check_close(writers, now);
         }
-        self.drop_over();
+        self.drop_over(now);
         self.files.sort_by(TrackedFile::oldest_first);
     }
 
@@ -399,7 +420,7 @@ impl<H: FileHandle> TailedLog<H> {
         let chunk_bytes = chunk_size.of(file.unread());
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(mut draft)) => {
-                warn_of_long_lines(&file.path, &draft);
+                draft.warn_of_long_lines(&file.path);
                 let key = file.stat.key;
                 let stream = file.stream_mut()?;
                 stream.sent(draft.in_flight(seq));
@@ -465,14 +486,5 @@ impl<H: FileHandle> TailedLog<H> {
     fn file_of(&self, id: StreamId) -> Option<(&TrackedFile<H>, &TrackedStream)> {
         let mut streams = self.files.iter().filter_map(|file| Some((file, file.stream()?)));
         streams.find(|(_, stream)| stream.id == id)
-    }
-}
-
-fn warn_of_long_lines(path: &Path, draft: &ChunkDraft) {
-    let (path, offset, lines) = (path.display(), draft.range.start(), draft.cut.long_lines);
-    if lines > 0 && draft.cut.line_end == LineEnd::Open {
-        tracing::warn!(%path, %offset, lines, "a line longer than max_line is shipped in pieces");
-    } else if lines > 0 {
-        tracing::warn!(%path, %offset, lines, "lines longer than max_line are shipped; no line of that length is excluded");
     }
 }
