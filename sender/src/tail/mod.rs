@@ -11,6 +11,7 @@ mod concurrency_window;
 mod heartbeat;
 mod log;
 mod log_problems;
+mod open_question;
 mod questions;
 mod read_order;
 #[cfg(test)]
@@ -27,7 +28,6 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
-use logferry_protocol::stream::Head;
 use logferry_telemetry::SenderMetrics;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -47,6 +47,7 @@ use crate::tail::log::handover::{Handover, share};
 use crate::tail::log::next_read::ReadLimits;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
+use crate::tail::open_question::OpenQuestion;
 use crate::tail::questions::KnownLedger;
 use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
@@ -81,8 +82,7 @@ pub(crate) struct Tailer<F: FileSystem> {
     idle_connections: Vec<ConnectionId>,
     in_flight_max: usize,
     window: ConcurrencyWindow,
-    /// The open question: which log asked for which head.
-    asked: Option<Vec<(usize, Head)>>,
+    asked: Option<OpenQuestion>,
     ledger: KnownLedger,
     last_seq: u64,
     next_scan: Instant,

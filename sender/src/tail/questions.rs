@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use logferry_protocol::resolve::{FileQuery, LedgerId, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use logferry_protocol::resolve::{LedgerId, ResolveResponse};
 use logferry_protocol::stream::Head;
 use rand::Rng;
 
@@ -12,7 +12,7 @@ use crate::error::RequestError;
 use crate::files::FileSystem;
 use crate::messages::{RelayLedger, RelayRequest};
 use crate::tail::log::TailedLog;
-use crate::tail::log::resolve::ResolvedHead;
+use crate::tail::open_question::{HeadQuestion, OpenQuestion};
 use crate::tail::tracked_file::close_policy::writer_search;
 
 /// Least time between two questions about streams that are read to their ends. Behind some proxies each request has a new
@@ -82,43 +82,41 @@ impl<F: FileSystem> Tailer<F> {
         if self.asked.is_none() && self.ledger.is_to_ask(now.instant) {
             self.logs.iter_mut().for_each(TailedLog::doubt_drained);
         }
+        if let Some(open) = &mut self.asked {
+            return open.next_request().map(RelayRequest::Streams);
+        }
         let limits = self.read_limits();
-        if self.asked.is_some() || !self.logs.is_asking(limits, now) {
+        if !self.logs.is_asking(limits, now) {
             return None;
         }
         let questions = self.logs.iter_mut().enumerate();
         let asked: Vec<(usize, Head)> = questions
             .flat_map(|(index, log)| log.questions(now).into_iter().map(move |head| (index, head)))
             .collect();
-        if asked.is_empty() {
-            return None;
-        }
-        let mut request = ResolveRequest { files: Vec::new() };
-        let mut asked = asked;
-        let mut fitting = 0;
-        for &(index, head) in &asked {
-            let log = &self.logs[index];
-            let queries = log.names().into_iter().map(|name| FileQuery {
-                log: name,
+        let mut open = OpenQuestion::default();
+        for (index, head) in asked {
+            let Some(log) = self.logs.get(index) else { continue };
+            let question = HeadQuestion {
+                log: index,
                 head,
-                acknowledged: Some(log.acknowledged(head)),
+                names: log.names(),
+                acknowledged: log.acknowledged(head),
                 files: log.unidentified_files(head),
-            });
-            let queries: Vec<FileQuery> = queries.collect();
-            if request.files.len() + queries.len() > MAX_QUERIES {
+            };
+            if open.add(&question).is_none() {
                 break;
             }
-            request.files.extend(queries);
-            fitting += 1;
         }
-        asked.truncate(fitting);
-        self.asked = Some(asked);
+        let request = open.next_request()?;
+        self.asked = Some(open);
         Some(RelayRequest::Streams(request))
     }
 
     pub(super) fn resolved(&mut self, result: Result<ResolveResponse, RequestError>, now: Now) {
-        let Some(asked) = self.asked.take() else { return };
-        let response = match result {
+        let Some(mut asked) = self.asked.take() else {
+            return;
+        };
+        let mut response = match result {
             Ok(response) => response,
             Err(error) => {
                 // Without an answer no new file can be read, whatever the reason.
@@ -129,23 +127,16 @@ impl<F: FileSystem> Tailer<F> {
             }
         };
         self.note_ledger(RelayLedger::from(&response));
-        self.contact.answered(Some(response.source));
+        self.contact.answered(Some(response.source.clone()));
         self.heartbeat.relay_answered(now);
         // One byte of a chunk may be a newline that the sender adds.
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
         self.chunk_size.limit(allowed.saturating_sub(1).max(1));
-        let mut answers: Vec<Vec<ResolvedHead>> = self.logs.iter().map(|_| Vec::new()).collect();
-        let mut candidates = response.candidates.into_iter();
-        // Older relays do not send these.
-        let mut of_other_logs = response.of_other_logs.into_iter();
-        for (index, head) in asked {
-            let names = self.logs[index].names().len();
-            answers[index].push(ResolvedHead {
-                head,
-                streams: candidates.by_ref().take(names).flatten().collect(),
-                of_other_logs: of_other_logs.by_ref().take(names).flatten().collect(),
-            });
+        if !asked.answered(&mut response) {
+            self.asked = Some(asked);
+            return;
         }
+        let answers = asked.into_answers(self.logs.len());
         // A file may have been copied and truncated since the question: its copy must be found before it is read.
         self.scan(now);
         let writers = writer_search(&self.files);
