@@ -51,6 +51,10 @@ pub(crate) struct Checkpoint {
     /// Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unopened: Vec<UnopenedFile>,
+    /// The logs whose files were seen: `start: end` leaves out nothing of them any more. Earlier versions did not write it, and
+    /// had seen all logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen_logs: Option<Vec<SeenLog>>,
     /// The relay's ledger that has all this. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ledger: Option<LedgerId>,
@@ -91,6 +95,13 @@ pub(crate) struct UnopenedFile {
     pub(crate) path: String,
     pub(crate) file: FileKey,
     pub(crate) size: Offset,
+}
+
+/// A log that was searched for files, by its name and its path in the configuration: one of them may be a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenLog {
+    pub(crate) name: LogName,
+    pub(crate) path: String,
 }
 
 /// A name that a log had before: the relay has streams of the log under that name.

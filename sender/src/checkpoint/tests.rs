@@ -21,6 +21,29 @@ fn former(log: LogName, stream: KnownStream) -> CheckpointStream {
 }
 
 fn checkpoint() -> Checkpoint {
+    let file = FileKey { dev: 1, inode: 2 };
+    let log = "access".parse().expect("a name");
+    Checkpoint {
+        former_names: vec![FormerName {
+            path: "/log/access.log".into(),
+            name: "site".parse().expect("a name"),
+        }],
+        unopened: vec![UnopenedFile {
+            log,
+            path: "/log/access.log.5".into(),
+            file,
+            size: Offset::new(8),
+        }],
+        seen_logs: Some(vec![SeenLog {
+            name: "site".parse().expect("a name"),
+            path: "/log/site.log".into(),
+        }]),
+        ledger: Some(LedgerId::new(7)),
+        ..of_first_versions()
+    }
+}
+
+fn of_first_versions() -> Checkpoint {
     let (file, head) = (FileKey { dev: 1, inode: 2 }, Head::of(b"line\n").expect("a line"));
     let stream = StreamId::derive(file, head, 0);
     let known = KnownStream {
@@ -78,10 +101,6 @@ fn checkpoint() -> Checkpoint {
             confirmed: true,
             exact: false,
         }],
-        former_names: vec![FormerName {
-            path: "/log/access.log".into(),
-            name: "site".parse().expect("a name"),
-        }],
         held: vec![HeldBeside {
             log: log.clone(),
             path: "/log/access.log.4".into(),
@@ -89,14 +108,8 @@ fn checkpoint() -> Checkpoint {
             head,
             end: stream_start(),
         }],
-        former: vec![former(log.clone(), known)],
-        unopened: vec![UnopenedFile {
-            log,
-            path: "/log/access.log.5".into(),
-            file,
-            size: Offset::new(8),
-        }],
-        ledger: Some(LedgerId::new(7)),
+        former: vec![former(log, known)],
+        ..Checkpoint::default()
     }
 }
 

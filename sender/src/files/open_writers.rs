@@ -89,7 +89,6 @@ fn add_written(process: &Path, written: &mut HashSet<FileKey>) -> io::Result<()>
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests lay out files")]
 mod tests {
     use std::fs::{OpenOptions, create_dir_all};
 

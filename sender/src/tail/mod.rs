@@ -267,6 +267,7 @@ impl<F: FileSystem> Tailer<F> {
                 .iter()
                 .flat_map(|log| log.former_names.clone())
                 .collect(),
+            seen_logs: Some(self.logs.iter().filter_map(TailedLog::as_seen).collect()),
             ledger: self.ledger.id,
         })
     }

@@ -1,4 +1,4 @@
-//! `start: end`: what the first start of a sender leaves out.
+//! `start: end`: what the first start with a log leaves out. If its folder could not be entered, the first search that could counts.
 //!
 //! "The end" of a file is where the first start saw it, whenever the relay hears of the file. So the first start marks the
 //! end of each file, by contents, and the marks are in the checkpoint before anything is sent. A mark is used up when the
@@ -7,12 +7,15 @@
 //! The relay decides whether this is a first start at all: if it knows streams of the log, the state folder was lost, and
 //! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
 
+use logferry_config::{LogSettings, StartPosition};
+use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::Offset;
 
-use crate::checkpoint::SkippedStart;
-use crate::files::FileHandle;
+use crate::checkpoint::{Checkpoint, SeenLog, SkippedStart};
+use crate::files::path_check::PathFinding;
+use crate::files::{FileHandle, FileSystem};
 use crate::streams::tracked_stream::StreamPosition;
-use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::log::{CheckpointNeed, SearchResult, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
@@ -76,7 +79,48 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 }
 
+/// Where reading starts in the files of a log that the first search finds. `checkpoint`: its part of it.
+pub(super) fn start_of(log: &LogSettings, checkpoint: Option<&Checkpoint>) -> StartPosition {
+    let is_seen = |saved: &Checkpoint| {
+        let Some(seen) = &saved.seen_logs else { return true };
+        let is_it = |seen: &SeenLog| seen.name == log.name || seen.path == log.path;
+        seen.iter().any(is_it) || !saved.streams.is_empty() || !saved.former_names.is_empty()
+    };
+    if checkpoint.is_some_and(is_seen) {
+        StartPosition::Beginning
+    } else {
+        log.start
+    }
+}
+
 impl<H: FileHandle> TailedLog<H> {
+    /// Whether files that `start: end` is for may be there, and cannot be seen.
+    pub(super) fn is_hidden<F: FileSystem>(&self, files: &F) -> bool {
+        let is_refused = |finding: &PathFinding| finding.kind == LogProblemKind::FolderRefused;
+        self.start == StartPosition::End && files.check_pattern(self.patterns.live()).iter().any(is_refused)
+    }
+
+    /// After a search: marks the ends of what was found, if it is the first one that could see the log. The next one is not, even
+    /// if there was nothing to mark.
+    pub(super) fn mark_ends(&mut self) {
+        if self.start != StartPosition::End || self.last_search == SearchResult::Hidden {
+            return;
+        }
+        let files = self.files.iter_mut();
+        let marked = files.filter(|file| file.is_waiting || file.size() > Offset::ZERO);
+        marked.for_each(|file| file.mark_end(&self.name));
+        self.save = CheckpointNeed::BeforeSending;
+        self.start = StartPosition::Beginning;
+    }
+
+    /// For the checkpoint, once the log was searched.
+    pub(crate) fn as_seen(&self) -> Option<SeenLog> {
+        (self.start == StartPosition::Beginning).then(|| SeenLog {
+            name: self.name.clone(),
+            path: self.patterns.live().to_owned(),
+        })
+    }
+
     /// Takes the relay's answer whether this is a first start.
     pub(super) fn confirm_marks(&mut self, relay_knows_none: bool) {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());

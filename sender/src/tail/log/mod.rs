@@ -62,7 +62,7 @@ pub(crate) struct TailedLog<H> {
     pub(super) former_names: Vec<FormerName>,
     pub(super) patterns: LogPatterns,
     chunker: Chunker,
-    /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
+    /// Where reading starts in a file found now. As configured only until the log was searched, in the first start with it.
     start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
@@ -86,8 +86,7 @@ pub(crate) struct TailedLog<H> {
     /// Compressed files that the checkpoint says were shipped, with their streams.
     shipped: Vec<(FileStat, Option<StreamId>)>,
     held_files: HeldFiles,
-    /// The last search found the same as the one before it.
-    is_search_certain: bool,
+    last_search: SearchResult,
     /// How many archives of the backlog wait to be examined.
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
@@ -104,6 +103,15 @@ pub(super) enum CheckpointNeed {
     Soon,
     /// It says where the ends of `start: end` are.
     BeforeSending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SearchResult {
+    /// It found the same as the search before it.
+    Certain,
+    Uncertain,
+    /// It found no file, as a folder may not be entered: there may be some.
+    Hidden,
 }
 
 #[derive(Debug)]
@@ -129,7 +137,7 @@ impl<H: FileHandle> TailedLog<H> {
             former_names: saved.former_names.clone(),
             patterns: LogPatterns::of_log(log),
             chunker: Chunker::of_log(&sender.chunk, log),
-            start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
+            start: first_start::start_of(log, checkpoint),
             retry: sender.retry,
             chains: Vec::new(),
             chain_ids: HashMap::new(),
@@ -145,7 +153,7 @@ impl<H: FileHandle> TailedLog<H> {
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
-            is_search_certain: false,
+            last_search: SearchResult::Uncertain,
             waiting: 0,
             wants_scan: false,
             save: CheckpointNeed::None,
@@ -179,16 +187,7 @@ impl<H: FileHandle> TailedLog<H> {
         self.drop_chains();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
-        // The next start is not the first one, even if there was nothing to mark.
-        if self.start == config::StartPosition::End {
-            let marked = self
-                .files
-                .iter_mut()
-                .filter(|file| file.is_waiting || file.size() > Offset::ZERO);
-            marked.for_each(|file| file.mark_end(&self.name));
-            self.save = CheckpointNeed::BeforeSending;
-        }
-        self.start = config::StartPosition::Beginning;
+        self.mark_ends();
     }
 
     /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
@@ -198,12 +197,16 @@ impl<H: FileHandle> TailedLog<H> {
         for _ in 1..SEARCHES_MAX {
             let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
             let names = names.collect();
-            self.is_search_certain = self.names == names;
-            if self.is_search_certain {
+            if self.names == names {
+                self.last_search = SearchResult::Certain;
                 break;
             }
+            self.last_search = SearchResult::Uncertain;
             self.names = names;
             found = self.patterns.scan(file_system);
+        }
+        if found.files.is_empty() && self.is_hidden(file_system) {
+            self.last_search = SearchResult::Hidden;
         }
         self.neighbours = found.neighbours;
         found.files

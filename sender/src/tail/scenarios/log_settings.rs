@@ -239,6 +239,53 @@ fn a_file_that_could_not_be_read_at_the_first_start_starts_at_the_end_it_had_the
 }
 
 #[test]
+fn the_end_counts_that_the_first_search_saw_which_could_see_the_log() {
+    for is_restarted in [false, true] {
+        let mut sim = starting_at_end();
+        sim.write(10);
+        sim.leave_out();
+        sim.disk.hide(Some(LIVE));
+        sim.log = LOGS[1];
+        sim.write(10);
+        sim.settle();
+        if is_restarted {
+            sim.restart(0, true);
+        }
+        sim.disk.hide(None);
+        sim.settle();
+        sim.log = LIVE;
+        sim.write(10);
+        sim.restart(0, true);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn the_end_of_a_log_counts_that_a_sender_gets_later() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs.truncate(1);
+    let mut sim = Simulation::new(settings);
+    sim.write(10);
+    sim.settle();
+    sim.log = LOGS[1];
+    sim.write(10);
+    let log = LogSettings {
+        start: StartPosition::End,
+        ..config(4096, 100, 2048).logs.remove(1)
+    };
+    sim.stop();
+    sim.config_mut().logs.push(log);
+    let life = sim.names.get(LOGS[1]).expect("the log").clone();
+    let end = life.borrow().bytes.len();
+    life.borrow_mut().left_out = end;
+    sim.start_again();
+    sim.settle();
+    sim.write(10);
+    sim.restart(0, true);
+    sim.settle_and_check();
+}
+
+#[test]
 fn a_state_folder_that_was_lost_leaves_nothing_out() {
     let mut sim = starting_at_end();
     sim.write(10);
