@@ -124,12 +124,15 @@ impl<H: FileHandle> TailedLog<H> {
     /// Takes the relay's answer whether this is a first start.
     pub(super) fn confirm_marks(&mut self, relay_knows_none: bool) {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
-        for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
+        for mark in of_files
+            .chain(&mut self.unassigned)
+            .filter(|mark| !mark.confirmed)
+        {
             mark.confirmed = relay_knows_none;
             self.save = CheckpointNeed::BeforeSending;
         }
         if !relay_knows_none {
-            self.marks.retain(|mark| mark.confirmed);
+            self.unassigned.retain(|mark| mark.confirmed);
             for file in &mut self.files {
                 if file.mark.take_if(|mark| !mark.confirmed).is_some() {
                     file.skip_to = None;
@@ -142,7 +145,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// files go last, because they count as copies of the others.
     pub(super) fn assign_marks(&mut self, files: &[usize]) {
         for &index in files {
-            self.marks.extend(self.files[index].take_mark());
+            self.unassigned.extend(self.files[index].take_mark());
         }
         for (compressed, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
             for &index in files {
@@ -151,8 +154,8 @@ impl<H: FileHandle> TailedLog<H> {
                 if file.mark.is_some() || file.is_compressed() != compressed {
                     continue;
                 }
-                if let Some(mark) = self.marks.iter().position(is_its) {
-                    let mut mark = self.marks.swap_remove(mark);
+                if let Some(mark) = self.unassigned.iter().position(is_its) {
+                    let mut mark = self.unassigned.swap_remove(mark);
                     let file = &mut self.files[index];
                     // Its text was not known when it was marked. Nothing is appended to such a file.
                     if mark.tail.is_none() && file.is_compressed() && !file.is_growing() {
@@ -167,7 +170,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// Forgets the marks of files that are gone. Every file is identified.
     pub(super) fn drop_marks(&mut self) {
         let files = &self.files;
-        self.marks.retain(|mark| {
+        self.unassigned.retain(|mark| {
             let mut present = files.iter().filter(|file| file.stat.key == mark.file);
             present.any(|file| !matches!(file.state, FileState::Stream(_)))
         });
@@ -176,7 +179,7 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedStart> + '_ {
         let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
         let of_files = of_files.filter_map(|file| file.mark.as_ref());
-        of_files.chain(&self.marks).cloned()
+        of_files.chain(&self.unassigned).cloned()
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) struct TailedLog<H> {
     /// Most marks of a stream.
     marks_max: usize,
     /// The marks of `start: end` whose files are not identified.
-    marks: Vec<SkippedStart>,
+    unassigned: Vec<SkippedStart>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped, with their streams.
     shipped: Vec<(FileStat, Option<StreamId>)>,
@@ -149,7 +149,7 @@ impl<H: FileHandle> TailedLog<H> {
             unopened: Some(saved.unopened.clone()),
             former: saved.former.clone(),
             marks_max: 0,
-            marks: saved.skipped.clone(),
+            unassigned: saved.skipped.clone(),
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
@@ -365,7 +365,7 @@ impl<H: FileHandle> TailedLog<H> {
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
             self.orphans.push(orphan);
         }
-        self.marks.extend(file.take_mark());
+        self.unassigned.extend(file.take_mark());
         (file.skip_to, file.compared) = (None, None);
         // A copy of this file may hold its last bytes.
         self.recheck_copies();

@@ -328,7 +328,7 @@ impl<H: FileHandle> TailedLog<H> {
                 );
                 file.state = FileState::Copy { head, of };
                 let mark = file.take_mark();
-                self.marks.extend(mark);
+                self.unassigned.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
             Ok(None) => {

@@ -437,7 +437,7 @@ impl<H: FileHandle> TrackedFile<H> {
             return Some(self.unread_since + if waits { max_delay } else { Duration::ZERO });
         }
         // A file that may be closed is read once more, for its closing chunk.
-        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close;
+        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close();
         closes.then_some(self.unread_since)
     }
 
