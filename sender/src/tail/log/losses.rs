@@ -352,8 +352,16 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// After the first search: what of the files that an earlier process never opened is gone.
+    /// After the first search that found any file: what of the files that an earlier process never opened is gone. If there is
+    /// none, the folder may not be there yet, or be closed to this process.
     pub(super) fn find_lost_unopened(&mut self, now: Now) {
+        let is_awaited = self
+            .unopened
+            .as_ref()
+            .is_some_and(|unopened| !unopened.is_empty());
+        if is_awaited && self.files.is_empty() {
+            return;
+        }
         for unopened in self.unopened.take().into_iter().flatten() {
             let UnopenedFile { path, file, size, .. } = &unopened;
             let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;

@@ -105,6 +105,23 @@ fn a_file_that_was_seen_and_never_opened_is_a_gap_when_it_is_gone() {
 }
 
 #[test]
+fn a_file_that_was_never_opened_is_no_gap_while_its_folder_cannot_be_seen() {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.settle();
+    sim.write(20);
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.settle();
+    sim.disk.hide(Some(LIVE));
+    sim.restart(0, true);
+    sim.settle();
+    sim.disk.hide(None);
+    file.borrow_mut().is_locked = false;
+    sim.settle_and_check();
+}
+
+#[test]
 fn a_file_that_was_never_opened_and_is_renamed_or_an_archive_is_no_gap() {
     let mut sim = sim();
     sim.settle();
