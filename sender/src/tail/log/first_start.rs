@@ -32,8 +32,12 @@ impl<H: FileHandle> TrackedFile<H> {
             file: self.stat.key,
             head,
             end,
-            // Of a file that cannot be read only its size is known.
-            tail: self.tail_at(end).ok().flatten(),
+            // Of a file that cannot be read, or is not decompressed yet, only its size on the disk is known.
+            tail: if self.is_waiting {
+                None
+            } else {
+                self.tail_at(end).ok().flatten()
+            },
             confirmed: false,
             exact: false,
         });
@@ -68,7 +72,7 @@ impl<H: FileHandle> TrackedFile<H> {
             return false;
         }
         let Some(tail) = mark.tail else {
-            return is_same_file && self.size() >= mark.end;
+            return is_same_file && (self.is_compressed() || self.size() >= mark.end);
         };
         let begins_alike = mark.head.is_none_or(|head| text.begins_with(head));
         let position = StreamPosition {

@@ -261,6 +261,23 @@ fn the_end_counts_that_the_first_search_saw_which_could_see_the_log() {
 }
 
 #[test]
+fn the_first_start_leaves_out_archives_that_are_not_decompressed_yet() {
+    for files in [1, 40] {
+        let mut sim = starting_at_end();
+        for _ in 0..files {
+            sim.write_header();
+            sim.rotate_by_rename();
+            sim.compress(CompressionFormat::Gzip, |_| {});
+        }
+        sim.leave_out();
+        sim.turn();
+        sim.restart(0, true);
+        sim.write(10);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
 fn the_end_of_a_log_counts_that_a_sender_gets_later() {
     let mut settings = config(4096, 100, 2048);
     settings.logs.truncate(1);
