@@ -23,7 +23,7 @@ use crate::commit::{
     CommitError, CommitQueue, CommitThreadError, Committer, GroupScheduler, SharedDiskScheduler,
     finish_seals, seal_orphans,
 };
-use crate::http::{GroupListener, GroupRuntime};
+use crate::http::{GroupListener, GroupRuntime, ServedLedger};
 use crate::ledger_check::check_ledger;
 use crate::senders::SharedSenders;
 
@@ -152,7 +152,10 @@ impl RelayServer {
         (spool, ledger, scheduler): (Spool<RealDisk>, Ledger, GroupScheduler),
         metrics: &Metrics,
     ) -> Result<GroupListener, RelayError> {
-        let ledger_id = ledger.id()?;
+        let served = ServedLedger {
+            id: ledger.id()?,
+            is_rebuilt: ledger.rebuilt_at()?.is_some(),
+        };
         let mut committer = Committer::start(
             group.name.clone(),
             config.batch.clone(),
@@ -173,7 +176,7 @@ impl RelayServer {
             Arc::new(group.clone()),
             config,
             (self.credentials.credentials(), self.senders.clone(), &self.bodies),
-            ledger_id,
+            served,
             commits,
             metrics,
         ))

@@ -69,6 +69,10 @@ impl RequestError {
             | Self::Refused {
                 status: 429 | 503, ..
             } => RequestErrorKind::Expected,
+            // A proxy does not reach the relay, which itself answers so to no request.
+            Self::Refused {
+                status: 500..=599, ..
+            } => RequestErrorKind::Unreachable,
             Self::Refused { .. }
             | Self::InvalidResponse { .. }
             | Self::Bind(..)
@@ -84,7 +88,7 @@ impl RequestError {
     /// Whether any other request would fail now too. Then all requests wait, not only those of one stream.
     pub(crate) fn concerns_all(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status, 429 | 503),
+            Self::Refused { status, .. } => matches!(status, 429 | 500..=599),
             Self::Bind(..)
             | Self::CredentialFile { .. }
             | Self::Tls { .. }
@@ -97,7 +101,7 @@ impl RequestError {
     /// Whether the request might succeed at another of the relay's addresses.
     pub(crate) fn concerns_endpoint(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => matches!(status, 421 | 503),
+            Self::Refused { status, .. } => matches!(status, 421 | 500..=599),
             Self::Tls { .. } | Self::WrongLedger { .. } => true,
             _ => self.kind() == RequestErrorKind::Unreachable,
         }

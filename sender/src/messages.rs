@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use logferry_protocol::chunk::{ChunkHeader, Receipt};
 use logferry_protocol::heartbeat::{Heartbeat, ReportedGap};
-use logferry_protocol::resolve::{ResolveRequest, ResolveResponse};
+use logferry_protocol::resolve::{LedgerId, ResolveRequest, ResolveResponse};
 
 use crate::error::RequestError;
 
@@ -13,6 +13,24 @@ pub(crate) struct ConnectionId(pub(crate) usize);
 /// Number of a chunk, unique in the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChunkSeq(pub(crate) u64);
+
+/// The ledger of a relay that has answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RelayLedger {
+    /// Older relays do not tell it.
+    pub(crate) id: Option<LedgerId>,
+    /// It is known that the ledger was not rebuilt from the spool: it has no line of a stream that it does not know.
+    pub(crate) is_original: bool,
+}
+
+impl From<&ResolveResponse> for RelayLedger {
+    fn from(response: &ResolveResponse) -> Self {
+        Self {
+            id: response.ledger,
+            is_original: response.rebuilt == Some(false),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) enum SenderEvent {
@@ -28,6 +46,8 @@ pub(crate) enum SenderEvent {
         result: Result<Receipt, RequestError>,
     },
     Streams(Result<ResolveResponse, RequestError>),
+    /// A new connection was opened, and the relay answered on it. This is its ledger.
+    Connected(RelayLedger),
     /// The relay acknowledged a heartbeat that reported these losses.
     HeartbeatAcked(Vec<ReportedGap>),
     HeartbeatFailed(RequestError),

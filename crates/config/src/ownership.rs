@@ -8,12 +8,12 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 /// The user of this process.
 pub fn this_user() -> String {
-    name_of(Uid::effective())
+    user_name(Uid::effective())
 }
 
 /// The group that files of this process get.
 pub fn this_group() -> String {
-    name_of_group(Gid::effective())
+    group_name(Gid::effective())
 }
 
 /// What lets this process read a folder of another user: to be in the folder's group, unless that is root's or may not read it either.
@@ -21,7 +21,7 @@ pub fn way_in(folder: &Path) -> String {
     let (user, group, shown) = (this_user(), this_group(), folder.display());
     match folder.metadata() {
         Ok(metadata) if metadata.gid() != 0 && metadata.mode() & 0o050 == 0o050 => {
-            let group = name_of_group(Gid::from_raw(metadata.gid()));
+            let group = group_name(Gid::from_raw(metadata.gid()));
             format!("run `usermod -aG {group} {user}`")
         }
         Ok(_) => format!("run `chgrp -R {group} {shown}` and `chmod -R g+rX {shown}`"),
@@ -58,19 +58,21 @@ fn closed_above(path: &Path) -> &Path {
 
 fn owner_of(metadata: &Metadata) -> String {
     let (user, gid) = (
-        name_of(Uid::from_raw(metadata.uid())),
+        user_name(Uid::from_raw(metadata.uid())),
         Gid::from_raw(metadata.gid()),
     );
-    let group = name_of_group(gid);
+    let group = group_name(gid);
     format!("{user}:{group} (mode {:04o})", metadata.mode() & 0o7777)
 }
 
-fn name_of(uid: Uid) -> String {
+/// The name of a user, or the number.
+pub fn user_name(uid: Uid) -> String {
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-fn name_of_group(gid: Gid) -> String {
+/// The name of a group, or its number.
+pub fn group_name(gid: Gid) -> String {
     let group = Group::from_gid(gid).ok().flatten();
     group.map_or_else(|| gid.to_string(), |group| group.name)
 }

@@ -167,6 +167,17 @@ fn the_documented_sender_is_read_as_documented() {
 }
 
 #[test]
+fn smaller_chunks_alone_have_smaller_lines() {
+    let text =
+        "sender: {relay: 'http://192.0.2.10:5001', chunk: {max_bytes: 512KiB}, logs: [{path: /a.log}]}";
+    let sender = read(text).sender.expect("a sender");
+    assert_eq!(
+        (sender.chunk.max_bytes, sender.logs[0].max_line),
+        (512 << 10, 512 << 10)
+    );
+}
+
+#[test]
 fn rotated_names_are_auto_or_globs() {
     let with = |rotated: &str| {
         let text = FULL.replace("rotated: auto", &format!("rotated: {rotated}"));

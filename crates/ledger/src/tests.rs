@@ -107,7 +107,7 @@ fn commit_survives_a_reopen() -> TestResult {
     let ledger = Ledger::open(dir.path())?;
     let found = ledger.stream(&record.source, record.stream)?;
     assert_eq!(found.as_ref(), Some(&record));
-    let with_head = ledger.streams_with_head(&record.source, &record.log, record.head)?;
+    let with_head = ledger.streams_with_head(&record.source, &record.log, record.head, 9)?;
     assert_eq!(with_head, found.as_slice());
     assert_eq!(ledger.live_streams(&"web-1".parse()?)?, [record]);
     let open = ledger.open_batches(&"web-1".parse()?)?;

@@ -70,6 +70,10 @@ pub struct ResolveResponse {
     /// The id of the relay's ledger. Older relays do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerId>,
+    /// Whether that ledger was rebuilt from the spool: it has lines of streams that it does not know. Older relays do not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<bool>,
     /// For each file of the request, in its order, the streams it could be.
     pub candidates: Vec<Vec<KnownStream>>,
     /// For each file of the request, in its order, streams with its head that were shipped under the name of another log:
@@ -145,8 +149,8 @@ mod tests {
             serde_json::from_str(r#"{"source":"192.0.2.1","max_chunk":9,"candidates":[]}"#)
                 .expect("an answer");
         assert_eq!(
-            (answer.ledger, answer.of_other_logs, answer.group),
-            (None, Vec::new(), None)
+            (answer.ledger, answer.rebuilt, answer.of_other_logs, answer.group),
+            (None, None, Vec::new(), None)
         );
     }
 }

@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use logferry_config::{GroupSettings, SourceList};
 use logferry_http_server::ClientConnection;
 use logferry_protocol::names::GroupName;
-use logferry_protocol::resolve::LedgerId;
 use logferry_telemetry::RelayMetrics;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +26,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::requests::{ConnectedPeer, handle_request};
-use super::{HttpContext, RejectionLog, TIMEOUTS};
+use super::{HttpContext, RejectionLog, ServedLedger, TIMEOUTS};
 use crate::auth::{Credentials, FailedHandshake, TlsFailure};
 use crate::chunk::RelayBodies;
 use crate::commit::CommitQueue;
@@ -71,7 +70,7 @@ impl GroupListener {
         group: Arc<GroupSettings>,
         config: &logferry_config::RelaySettings,
         (credentials, senders, bodies): (Credentials, SharedSenders, &RelayBodies),
-        ledger: LedgerId,
+        ledger: ServedLedger,
         commits: CommitQueue,
         metrics: RelayMetrics,
     ) -> Self {

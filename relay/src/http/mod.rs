@@ -59,6 +59,14 @@ const TIMEOUTS: ClientTimeouts = ClientTimeouts {
     body: Duration::from_secs(30),
 };
 
+/// The ledger of the relay, as the senders are told of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServedLedger {
+    pub(crate) id: LedgerId,
+    /// It was made from the spool.
+    pub(crate) is_rebuilt: bool,
+}
+
 #[derive(Debug)]
 struct HttpContext {
     group: Arc<GroupSettings>,
@@ -67,7 +75,7 @@ struct HttpContext {
     timeouts: ClientTimeouts,
     credentials: Credentials,
     senders: SharedSenders,
-    ledger: LedgerId,
+    ledger: ServedLedger,
     bodies: BodyPool,
     acks: AckTracker,
     commits: CommitQueue,

@@ -83,9 +83,9 @@ pub(super) async fn handle_request(
         return handle_upload(context, client, &peer.unconfirmed, request).await;
     }
     if let Some(expected) = header(LEDGER_HEADER)
-        && expected != context.ledger.to_string()
+        && expected != context.ledger.id.to_string()
     {
-        let ledger = context.ledger;
+        let ledger = context.ledger.id;
         let reason = format!("this relay's ledger is {ledger}, not the one in {LEDGER_HEADER}");
         return Err(ErrorResponse::new(StatusCode::MISDIRECTED_REQUEST, reason));
     }
@@ -274,7 +274,8 @@ async fn resolve_streams(
         source,
         group: Some(context.group.name.clone()),
         max_chunk: u64::try_from(context.limits.max_chunk).unwrap_or(u64::MAX),
-        ledger: Some(context.ledger),
+        ledger: Some(context.ledger.id),
+        rebuilt: Some(context.ledger.is_rebuilt),
         candidates: found.candidates,
         of_other_logs: found.of_other_logs,
     };

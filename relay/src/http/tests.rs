@@ -51,7 +51,10 @@ impl IsolatedListener {
                 SharedSenders::default(),
                 &RelayBodies::new(1 << 20, 1 << 20, 1),
             ),
-            LedgerId::new(1),
+            ServedLedger {
+                id: LedgerId::new(1),
+                is_rebuilt: false,
+            },
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),
         );

@@ -39,8 +39,8 @@ pub(crate) struct ChunkCut {
     pub(crate) line_end: LineEnd,
     /// Fingerprint of the raw bytes that end at the range's end.
     pub(crate) tail: Tail,
-    /// A line over the limit begins here and is sent in pieces.
-    pub(crate) begins_long_line: bool,
+    /// How many lines over the limit begin here. The last one may be sent in pieces.
+    pub(crate) long_lines: usize,
     /// The CRC-32C of its body, if it was read for the cut anyway.
     pub(crate) crc32c: Option<u32>,
 }
@@ -53,7 +53,7 @@ impl ChunkCut {
             lines: LineCounts::default(),
             line_end: LineEnd::Whole,
             tail: Tail::of(before),
-            begins_long_line: false,
+            long_lines: 0,
             crc32c: None,
         }
     }
@@ -117,7 +117,7 @@ impl Chunker {
             raw: piece,
             body: piece,
             line_end: LineEnd::Open,
-            begins_long_line: !inside_line,
+            long_lines: usize::from(!inside_line),
             ..ChunkCut::without_lines(&buffer[..before + piece])
         })
     }
@@ -136,6 +136,7 @@ impl Chunker {
         push_span(&mut span, &buffer[..before]);
         let range = &mut buffer[before..before + end];
         let (mut raw, mut body, mut lines, mut excluded, mut crc32c) = (0, 0, 0, 0, 0);
+        let mut long = 0;
         while raw < end && lines < max_lines {
             let (len, count) = first_lines(&range[raw..], self.slice, max_lines - lines);
             let slice = raw..raw + len;
@@ -147,6 +148,7 @@ impl Chunker {
                 0
             };
             let whole = &range[raw + rest..slice.end];
+            long += long_lines(whole, self.max_line);
             self.rules.find(whole, self.max_line, &mut self.dropped);
             let kept = exclusion::move_kept(range, slice, rest, &self.dropped, body);
             crc32c = crc32c::crc32c_append(crc32c, &range[body..body + kept]);
@@ -162,6 +164,7 @@ impl Chunker {
                 excluded: excluded as u64,
                 sent: (lines - excluded) as u64,
             },
+            long_lines: long,
             crc32c: Some(crc32c),
             ..ChunkCut::without_lines(&span)
         }
@@ -194,8 +197,10 @@ impl Chunker {
             }
         }
         let lines = LineCounts { excluded: 0, sent: 1 };
+        let is_long = !inside_line && filled + 1 > self.max_line;
         ChunkCut {
             body: filled + 1,
+            long_lines: usize::from(is_long),
             lines,
             line_end: LineEnd::Added,
             ..nothing
@@ -213,6 +218,23 @@ fn first_lines(lines: &[u8], slice: usize, max_lines: usize) -> (usize, usize) {
     }
     let nth = memchr::memchr_iter(b'\n', lines).nth(max_lines - 1);
     (nth.map_or(end, |at| at + 1), max_lines)
+}
+
+/// How many of the whole lines are longer than `max_line`. It looks at few bytes for each `max_line` of them.
+fn long_lines(lines: &[u8], max_line: usize) -> usize {
+    let (mut rest, mut count) = (lines, 0);
+    while let Some((front, _)) = rest
+        .split_at_checked(max_line.max(1))
+        .filter(|(_, more)| !more.is_empty())
+    {
+        let last_end = memchr::memrchr(b'\n', front);
+        let end = last_end.or_else(|| {
+            count += 1;
+            memchr::memchr(b'\n', rest)
+        });
+        rest = end.and_then(|end| rest.get(end + 1..)).unwrap_or_default();
+    }
+    count
 }
 
 /// Keeps in `span` the last bytes of what it has and `bytes`: as many as a fingerprint needs.

@@ -93,7 +93,7 @@ impl LogPatterns {
     pub(crate) fn includes(&self, path: &Path) -> bool {
         let matches = |pattern: &str, path: &Path| {
             let pattern = glob::Pattern::new(pattern);
-            pattern.is_ok_and(|pattern| pattern.matches_path(path))
+            pattern.is_ok_and(|pattern| finds(&pattern, path))
         };
         matches(&self.live, path)
             || match &self.rotated {
@@ -169,10 +169,19 @@ impl LogPatterns {
         if live.contains(path) {
             return Some((path.to_owned(), FileRole::Live));
         }
-        let named = possible.into_iter().find(|possible| glob.matches_path(possible));
+        let named = possible.into_iter().find(|possible| finds(glob, possible));
         let named = named.or_else(|| (!is_auto).then(|| path.to_owned()));
         named.map(|live_path| (live_path, FileRole::Rotated))
     }
+}
+
+/// Whether a search with this glob would find the path: as there, `*` stands for no slash.
+pub(crate) fn finds(glob: &glob::Pattern, path: &Path) -> bool {
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        ..glob::MatchOptions::new()
+    };
+    glob.matches_path_with(path, options)
 }
 
 fn is_rotated_path(live: &Path, path: &Path) -> bool {
@@ -319,6 +328,9 @@ mod tests {
             ("/log/access.log", "/log/access.log.offset", false),
             ("/log/*.log", "/log/a.log.1", true),
             ("/log/*.log", "/log/a.log.html", false),
+            ("/log/*.log", "/log/nginx/a.log", false),
+            ("/log/*.log", "/log/nginx/a.log.1", false),
+            ("/log/**/*.log", "/log/nginx/a.log", true),
         ] {
             let patterns = patterns(live, RotatedNames::Auto);
             assert_eq!(patterns.includes(Path::new(path)), expected, "{live} {path}");

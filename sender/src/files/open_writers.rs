@@ -1,7 +1,8 @@
 //! Whether a process has a file open for writing (proc(5)).
 //!
 //! Root sees every process of its PID namespace. Other users see their own processes only, so for them the answer is
-//! mostly "unknown".
+//! mostly "unknown". Where `/proc` hides what they may not see (`ProtectProc=invisible` of systemd, `hidepid`), nothing is
+//! refused: so it counts whether the first process can be looked at. In a container that may be this one.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -45,11 +46,15 @@ impl WrittenFiles {
 /// Searches the open files of all processes, once for all files that are asked for. This takes some milliseconds on a busy
 /// host.
 pub(crate) fn written_files() -> WrittenFiles {
+    written_files_in(Path::new("/proc"))
+}
+
+fn written_files_in(proc: &Path) -> WrittenFiles {
     let mut written = WrittenFiles {
         files: HashSet::new(),
-        is_complete: true,
+        is_complete: proc.join("1/fd").read_dir().is_ok(),
     };
-    let Ok(processes) = Path::new("/proc").read_dir() else {
+    let Ok(processes) = proc.read_dir() else {
         written.is_complete = false;
         return written;
     };
@@ -85,10 +90,21 @@ fn add_written(process: &Path, written: &mut HashSet<FileKey>) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
-    use std::fs::OpenOptions;
+    use std::fs::{OpenOptions, create_dir_all};
 
     use super::*;
     use crate::files::{FileHandle, FileSystem, RealFileSystem};
+
+    #[test]
+    fn processes_that_are_hidden_may_write() {
+        let proc = tempfile::tempdir().expect("a folder");
+        create_dir_all(proc.path().join("4242/fd")).expect("the sender's own process");
+        let key = FileKey { dev: 1, inode: 1 };
+        let writers = || written_files_in(proc.path()).writers_of(key);
+        assert_eq!(writers(), OpenWriters::Unknown);
+        create_dir_all(proc.path().join("1/fd")).expect("the first process");
+        assert_eq!(writers(), OpenWriters::None);
+    }
 
     #[test]
     fn a_process_that_writes_is_found_and_one_that_only_reads_is_not() {

@@ -8,9 +8,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use logferry_config::ownership::{group_name, user_name};
 use logferry_protocol::heartbeat::{LogProblemKind, PROBLEMS_MAX};
 use logferry_text::nearest;
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Uid};
 
 /// Most links that are followed for one message.
 const LINKS_MAX: usize = 8;
@@ -290,16 +291,6 @@ fn refused_reason(path: &Path, verb: &str) -> String {
     };
     let owner = user_name(Uid::from_raw(metadata.uid()));
     format!("user {user} may not {verb}: it belongs to {owner}:{group} with mode {mode:04o}; {remedy}")
-}
-
-fn user_name(uid: Uid) -> String {
-    let user = User::from_uid(uid).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-fn group_name(gid: Gid) -> String {
-    let group = Group::from_gid(gid).ok().flatten();
-    group.map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 #[cfg(test)]

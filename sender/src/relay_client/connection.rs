@@ -131,7 +131,7 @@ impl RelayConnection {
             return Err(RequestError::IdTaken);
         }
         match &result {
-            Ok(response) if matches!(response.status, 421 | 503) => {
+            Ok(response) if matches!(response.status, 421 | 500..=599) => {
                 self.relay.endpoint_failed(endpoint);
                 self.close();
             }
@@ -295,7 +295,10 @@ impl OpenConnection {
             let date = header(DATE).map(ToOwned::to_owned);
             let is_last = header(CONNECTION).is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let body = Limited::new(body, RESPONSE_MAX).collect().await;
-            let body = body.map_err(|error| invalid_response(relay, &error))?;
+            let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+                Ok(error) => broken(*error),
+                Err(too_long) => invalid_response(relay, &too_long),
+            })?;
             Ok(RelayResponse {
                 status: head.status.as_u16(),
                 retry_after: retry_after.map(Duration::from_secs),
@@ -340,8 +343,44 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::error::RequestErrorKind;
     use crate::relay_client::ClientRole;
     use crate::tail::scenarios::simulation::config;
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_in_an_answer_is_tried_again_and_so_is_a_proxy_without_its_relay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let answers = [
+            "200 OK\r\ncontent-length: 9\r\n\r\n{",
+            "502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
+        ];
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut client, _) = listener.accept().await.expect("a client");
+                client.read_u8().await.expect("a request");
+                let answer = format!("HTTP/1.1 {answer}");
+                client.write_all(answer.as_bytes()).await.expect("a client");
+                client.shutdown().await.expect("a client");
+                let _ = client.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config(4096, 100, 2048);
+        config.relay = vec![format!("http://{address}").parse().expect("an address")];
+        config.state_dir = dir.path().into();
+        let relay = Arc::new(RelayClient::new(&config, ClientRole::Sender));
+        let mut connection = RelayConnection::new(relay.clone());
+        for _ in answers {
+            let answer = connection
+                .exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"))
+                .await;
+            let answer = answer.and_then(|answer| answer.or_refused(&relay, &[200]));
+            let error = answer.expect_err("no answer");
+            assert_eq!(error.kind(), RequestErrorKind::Unreachable, "{error}");
+            assert!(error.concerns_all() && error.concerns_endpoint(), "{error}");
+        }
+    }
 
     #[tokio::test]
     async fn a_response_after_which_the_relay_closes_is_received_at_once() {

@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RequestError;
-use crate::messages::{ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
+use crate::messages::{ConnectionId, OutgoingChunk, RelayLedger, RelayRequest, SenderEvent};
 use crate::relay_client::compression::ChunkCompressor;
 use crate::relay_client::connection::{ConnectedEndpoint, RelayConnection, RelayResponse};
 use crate::relay_client::endpoints::{Endpoints, LedgerMatch};
@@ -317,12 +317,12 @@ async fn serve_control(
         let exchange = async {
             match request {
                 ControlRequest::Streams(question) => {
-                    let result = resolve(&relay, &mut connection, &question).await;
+                    let result = resolve(&relay, &mut connection, &question, &events).await;
                     SenderEvent::Streams(result)
                 }
                 ControlRequest::Heartbeat { heartbeat, .. } => {
                     let gaps = heartbeat.gaps.clone();
-                    let sent = send_heartbeat(&relay, &mut connection, *heartbeat).await;
+                    let sent = send_heartbeat(&relay, &mut connection, *heartbeat, &events).await;
                     match sent {
                         Ok(()) => SenderEvent::HeartbeatAcked(gaps),
                         Err(error) => {
@@ -345,12 +345,15 @@ async fn serve_control(
     }
 }
 
-/// Asks which streams files are. The answer is used only if it is from the relay that lines are shipped to.
+/// Asks which streams files are. The answer is used only if it is from the relay that lines are shipped to. If it came on a
+/// new connection, that is told too: the relay may have been put back from a backup in between.
 async fn resolve(
     relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     question: &ResolveRequest,
+    events: &std::sync::mpsc::Sender<SenderEvent>,
 ) -> Result<ResolveResponse, RequestError> {
+    let is_new = connection.endpoint() != Some(relay.endpoint());
     let response = post_json(relay, connection, relay.post(STREAMS_PATH), question).await?;
     let answer: ResolveResponse = parse(relay, &response)?;
     let (asked, answered) = (question.files.len(), answer.candidates.len());
@@ -361,6 +364,9 @@ async fn resolve(
     let verified = relay.verify_ledger(answer.ledger, response.from).await;
     if verified.is_err() {
         connection.close();
+    } else if is_new {
+        // It fails only when the sender stops.
+        let _ = events.send(SenderEvent::Connected(RelayLedger::from(&answer)));
     }
     verified.map(|()| answer)
 }
@@ -369,11 +375,12 @@ async fn send_heartbeat(
     relay: &Arc<RelayClient>,
     connection: &mut RelayConnection,
     heartbeat: Heartbeat,
+    events: &std::sync::mpsc::Sender<SenderEvent>,
 ) -> Result<(), RequestError> {
     // A sender without new lines asks no other question. Without this one it would not notice that the relay at its
     // address was replaced.
     if connection.endpoint() != Some(relay.endpoint()) {
-        resolve(relay, connection, &ResolveRequest { files: Vec::new() }).await?;
+        resolve(relay, connection, &ResolveRequest { files: Vec::new() }, events).await?;
     }
     for part in heartbeat.into_parts(PART_BYTES) {
         let request = relay.post_to_known(HEARTBEAT_PATH);

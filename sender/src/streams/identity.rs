@@ -26,7 +26,7 @@ use crate::streams::tracked_stream::{StreamPosition, committed};
 impl<H: FileHandle> LogText<H> {
     /// The up to [`FINGERPRINT_SPAN`](logferry_protocol::stream::FINGERPRINT_SPAN) bytes that end at `end`; `None` if
     /// the file is shorter than that.
-    fn ending_at(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
+    fn compared_ending(&self, end: Offset) -> io::Result<Option<Vec<u8>>> {
         let ending = files::ending_at(self, end);
         // Many files may be compared before one is read: keep no decoder open.
         self.release_decoder();
@@ -40,7 +40,7 @@ impl<H: FileHandle> LogText<H> {
 
     /// Whether the bytes before the position are the stream's.
     pub(crate) fn holds(&self, position: StreamPosition) -> io::Result<bool> {
-        let ending = self.ending_at(position.offset)?;
+        let ending = self.compared_ending(position.offset)?;
         Ok(ending.is_some_and(|ending| position.tail.matches(&ending)))
     }
 }
@@ -99,7 +99,7 @@ pub(crate) fn is_copy<H: FileHandle>(
     if !original_head.matches(beginning) {
         return Ok(false);
     }
-    let (ours, theirs) = (file.ending_at(size)?, original.ending_at(size)?);
+    let (ours, theirs) = (file.compared_ending(size)?, original.compared_ending(size)?);
     Ok(ours.is_some() && ours == theirs)
 }
 

@@ -92,6 +92,12 @@ impl OrphanStream {
         Some(self.stream.head)
     }
 
+    /// Whether the relay, which has this much of the stream, has lost acknowledged bytes of it. False unless it was asked.
+    pub(crate) fn is_forgotten(&self, known: Option<&KnownStream>) -> bool {
+        let has = known.map_or(Offset::ZERO, |known| known.committed);
+        self.search == OrphanSearch::Asking && has < self.stream.acked.offset
+    }
+
     pub(crate) fn answered(&mut self, known: Option<&KnownStream>) -> ShippedAmount {
         if self.search != OrphanSearch::Asking {
             return ShippedAmount::default();

@@ -5,8 +5,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 
-use logferry_protocol::chunk::{ChunkHeader, StreamEnd};
+use logferry_protocol::chunk::{ChunkHeader, LineEnd, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 
@@ -83,6 +84,18 @@ impl ChunkDraft {
     /// Whether the bytes that it was read from end at this position, and are not those of the position.
     pub(crate) fn contradicts(&self, position: StreamPosition) -> bool {
         self.range.end() == position.offset && self.cut.tail != position.tail
+    }
+
+    pub(crate) fn warn_of_long_lines(&self, path: &Path) {
+        let (path, offset, lines) = (path.display(), self.range.start(), self.cut.long_lines);
+        if lines > 0 && self.cut.line_end == LineEnd::Open {
+            tracing::warn!(%path, %offset, lines, "a line longer than max_line is shipped in pieces");
+        } else if lines > 0 {
+            tracing::warn!(
+                %path, %offset, lines,
+                "lines longer than max_line are shipped; no line of that length is excluded"
+            );
+        }
     }
 
     pub(crate) fn in_flight(&mut self, seq: ChunkSeq) -> InFlightChunk {

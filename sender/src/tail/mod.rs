@@ -11,10 +11,12 @@ mod concurrency_window;
 mod heartbeat;
 mod log;
 mod log_problems;
+mod open_question;
 mod questions;
 mod read_order;
 #[cfg(test)]
 pub(crate) mod scenarios;
+mod search;
 mod start_report;
 mod state_report;
 mod tracked_file;
@@ -26,7 +28,6 @@ use std::time::{Duration, Instant};
 
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
-use logferry_protocol::stream::{FileKey, Head};
 use logferry_telemetry::SenderMetrics;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -36,18 +37,18 @@ use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
-use crate::files::claims::FileClaims;
-use crate::files::discovery::FileRole;
 use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
 use crate::tail::chunk_size::ChunkSize;
 use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
-use crate::tail::log::handover::{Handover, share, warn_of_double_match};
+use crate::tail::log::handover::{Handover, share};
 use crate::tail::log::next_read::ReadLimits;
 use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::log_problems::LogProblems;
+use crate::tail::open_question::OpenQuestion;
+use crate::tail::questions::KnownLedger;
 use crate::tail::read_order::Logs;
 use crate::tail::state_report::RelayContact;
 use crate::tail::tracked_file::close_policy::writer_search;
@@ -81,8 +82,8 @@ pub(crate) struct Tailer<F: FileSystem> {
     idle_connections: Vec<ConnectionId>,
     in_flight_max: usize,
     window: ConcurrencyWindow,
-    /// The open question: which log asked for which head.
-    asked: Option<Vec<(usize, Head)>>,
+    asked: Option<OpenQuestion>,
+    ledger: KnownLedger,
     last_seq: u64,
     next_scan: Instant,
     pub(crate) last_scan: Option<Instant>,
@@ -136,6 +137,7 @@ impl<F: FileSystem> Tailer<F> {
             in_flight_max: config.in_flight,
             window: ConcurrencyWindow::new(config.in_flight),
             asked: None,
+            ledger: KnownLedger::new(checkpoint.and_then(|checkpoint| checkpoint.ledger)),
             last_seq: 0,
             next_scan: now.instant,
             last_scan: None,
@@ -166,6 +168,7 @@ impl<F: FileSystem> Tailer<F> {
                 self.chunk_ended(seq, result, now);
             }
             SenderEvent::Streams(result) => self.resolved(result, now),
+            SenderEvent::Connected(ledger) => self.connected(ledger, now),
             SenderEvent::HeartbeatAcked(gaps) => {
                 self.dirty |= self.heartbeat.acked(&gaps);
                 self.contact.answered(None);
@@ -199,7 +202,7 @@ impl<F: FileSystem> Tailer<F> {
         requests.extend(self.next_chunk(now));
         // After the reads: an archive may take a while, and live lines do not wait for it.
         self.is_examining =
-            self.logs.needs().examination && self.logs.iter_mut().any(TailedLog::examine_backlog);
+            self.logs.needs().examination && self.logs.iter_mut().any(TailedLog::examine_next);
         requests
     }
 
@@ -254,6 +257,7 @@ impl<F: FileSystem> Tailer<F> {
             streams: self.logs.iter().flat_map(TailedLog::to_checkpoint).collect(),
             archives: self.logs.iter().flat_map(TailedLog::shipped).collect(),
             unsent: self.logs.iter().flat_map(TailedLog::unsent).collect(),
+            unopened: self.logs.iter().flat_map(TailedLog::unopened).collect(),
             gaps: self.heartbeat.unreported.clone(),
             skipped: self.logs.iter().flat_map(TailedLog::skipped).collect(),
             held: self.logs.iter().flat_map(TailedLog::held_beside).collect(),
@@ -263,6 +267,8 @@ impl<F: FileSystem> Tailer<F> {
                 .iter()
                 .flat_map(|log| log.former_names.clone())
                 .collect(),
+            seen_logs: Some(self.logs.iter().filter_map(TailedLog::as_seen).collect()),
+            ledger: self.ledger.id,
         })
     }
 
@@ -325,6 +331,9 @@ impl<F: FileSystem> Tailer<F> {
                 self.prove_sizes(now);
             }
         }
+        if self.logs.needs().report {
+            self.collect_losses(now);
+        }
         self.scan_if_wanted(now);
         self.dirty |= self.logs.needs().save != CheckpointNeed::None;
     }
@@ -348,61 +357,6 @@ impl<F: FileSystem> Tailer<F> {
         let mut budget = self.handle_budget(self.logs.iter().map(TailedLog::live_count).sum());
         for log in self.logs.iter_mut() {
             log.open_postponed(&self.files, &mut budget);
-        }
-    }
-
-    /// Searches the folders. Each file goes to the first log that finds it, with all that is known of it.
-    fn scan(&mut self, now: Now) {
-        let mut claims = FileClaims::default();
-        let mut found = Vec::new();
-        for index in 0..self.logs.len() {
-            let mut files = self.logs[index].search(&self.files);
-            for file in claims.claim(index, &mut files) {
-                let (log, first) = (&self.logs[index].name, claims.owner(file.stat.key));
-                if let Some(first) = first.and_then(|first| self.logs.get(first)) {
-                    warn_of_double_match(&mut self.double_matches, file.path, log, &first.name);
-                }
-            }
-            found.push(files);
-        }
-        let unclaimed = std::mem::take(&mut self.unclaimed).into_iter();
-        let (shipped, unclaimed): (Vec<_>, Vec<_>) =
-            unclaimed.partition(|known| matches!(known, Handover::Shipped(..)));
-        self.hand_over(&claims, shipped, false);
-        let is_of_other = |file: FileKey, own: usize| claims.owner(file).is_some_and(|owner| owner != own);
-        for own in 0..self.logs.len() {
-            let given = self.logs[own].give_up(|file| is_of_other(file, own));
-            self.hand_over(&claims, given, false);
-        }
-        let live = found.iter().flatten().filter(|file| file.role == FileRole::Live);
-        let mut budget = self.handle_budget(live.count());
-        for (log, found) in self.logs.iter_mut().zip(found) {
-            log.take_found(&self.files, found, &mut budget, now);
-        }
-        let live = self.logs.iter().map(TailedLog::live_count).sum();
-        self.logs.iter_mut().for_each(|log| log.share_marks(live));
-        // The numbers of files are used again, so the contents are compared.
-        let mut given = unclaimed;
-        given.retain(|known| self.logs.iter().any(|log| log.has_contents(known)));
-        for own in 0..self.logs.len() {
-            let (before, rest) = self.logs.split_at_mut(own);
-            let Some((log, after)) = rest.split_first_mut() else {
-                continue;
-            };
-            given.extend(log.give_up_checkpointed(|known| {
-                let mut others = before.iter().chain(&*after);
-                is_of_other(known.file(), own) && others.any(|other| other.has_contents(known))
-            }));
-        }
-        self.hand_over(&claims, given, true);
-    }
-
-    fn hand_over(&mut self, claims: &FileClaims, given: Vec<Handover>, scanned: bool) {
-        for known in given {
-            let owner = claims.owner(known.file());
-            if let Some(log) = owner.and_then(|owner| self.logs.get_mut(owner)) {
-                log.take_over(known, scanned);
-            }
         }
     }
 
@@ -479,9 +433,7 @@ impl<F: FileSystem> Tailer<F> {
             let connection = self.idle_connections.pop()?;
             let body = self.pool.body(buffer, draft.body());
             self.last_seq += 1;
-            if draft.cut.begins_long_line {
-                self.metrics.long_line();
-            }
+            (0..draft.cut.long_lines).for_each(|_| self.metrics.long_line());
             let chunk = Box::new(OutgoingChunk { seq, header, body });
             return Some(RelayRequest::Chunk { connection, chunk });
         }

@@ -1,6 +1,8 @@
 //! The questions to the relay which streams new files are, and its answers. One question is open at a time.
 
-use logferry_protocol::resolve::{FileQuery, MAX_QUERIES, ResolveRequest, ResolveResponse};
+use std::time::{Duration, Instant};
+
+use logferry_protocol::resolve::{LedgerId, ResolveResponse};
 use logferry_protocol::stream::Head;
 use rand::Rng;
 
@@ -8,50 +10,113 @@ use super::{Tailer, count};
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
-use crate::messages::RelayRequest;
+use crate::messages::{RelayLedger, RelayRequest};
 use crate::tail::log::TailedLog;
-use crate::tail::log::resolve::ResolvedHead;
+use crate::tail::open_question::{HeadQuestion, OpenQuestion};
 use crate::tail::tracked_file::close_policy::writer_search;
 
+/// Least time between two questions about streams that are read to their ends. Behind some proxies each request has a new
+/// connection.
+const IDLE_QUESTION_GAP: Duration = Duration::from_mins(1);
+
+/// The relay's ledger, and when the relay is asked whether it still has what it had acknowledged.
+#[derive(Debug)]
+pub(super) struct KnownLedger {
+    pub(super) id: Option<LedgerId>,
+    asks_at: Option<Instant>,
+    asked_at: Option<Instant>,
+}
+
+impl KnownLedger {
+    /// The ledger of the checkpoint.
+    pub(super) fn new(id: Option<LedgerId>) -> Self {
+        Self {
+            id,
+            asks_at: None,
+            asked_at: None,
+        }
+    }
+
+    fn connected(&mut self, now: Instant) {
+        let earliest = self.asked_at.map_or(now, |asked| asked + IDLE_QUESTION_GAP);
+        self.asks_at.get_or_insert(earliest.max(now));
+    }
+
+    fn is_to_ask(&mut self, now: Instant) -> bool {
+        let is_due = self.asks_at.take_if(|at| *at <= now).is_some();
+        if is_due {
+            self.asked_at = Some(now);
+        }
+        is_due
+    }
+}
+
 impl<F: FileSystem> Tailer<F> {
+    /// The relay has answered on a new connection. It may have been put back from a backup, or replaced.
+    pub(super) fn connected(&mut self, ledger: RelayLedger, now: Now) {
+        self.ledger.connected(now.instant);
+        self.note_ledger(ledger);
+        self.ask_again_if_forgotten();
+    }
+
+    /// Another ledger that is no rebuilt one has nothing of what was shipped before. A rebuilt one has the lines of archives
+    /// whose streams it does not know: they would come twice.
+    fn note_ledger(&mut self, ledger: RelayLedger) {
+        let Some(id) = ledger.id.filter(|id| self.ledger.id != Some(*id)) else {
+            return;
+        };
+        let is_replaced = self.ledger.id.replace(id).is_some();
+        self.dirty = true;
+        if is_replaced && ledger.is_original {
+            self.logs.iter_mut().for_each(|log| log.relay_forgot = true);
+        }
+    }
+
+    fn ask_again_if_forgotten(&mut self) {
+        if self.logs.iter().any(|log| log.relay_forgot) {
+            self.logs.iter_mut().for_each(TailedLog::ask_again);
+        }
+    }
+
     pub(super) fn ask(&mut self, now: Now) -> Option<RelayRequest> {
+        if self.asked.is_none() && self.ledger.is_to_ask(now.instant) {
+            self.logs.iter_mut().for_each(TailedLog::doubt_drained);
+        }
+        if let Some(open) = &mut self.asked {
+            return open.next_request().map(RelayRequest::Streams);
+        }
         let limits = self.read_limits();
-        if self.asked.is_some() || !self.logs.is_asking(limits, now) {
+        if !self.logs.is_asking(limits, now) {
             return None;
         }
         let questions = self.logs.iter_mut().enumerate();
         let asked: Vec<(usize, Head)> = questions
             .flat_map(|(index, log)| log.questions(now).into_iter().map(move |head| (index, head)))
             .collect();
-        if asked.is_empty() {
-            return None;
-        }
-        let mut request = ResolveRequest { files: Vec::new() };
-        let mut asked = asked;
-        let mut fitting = 0;
-        for &(index, head) in &asked {
-            let log = &self.logs[index];
-            let queries = log.names().into_iter().map(|name| FileQuery {
-                log: name,
+        let mut open = OpenQuestion::default();
+        for (index, head) in asked {
+            let Some(log) = self.logs.get(index) else { continue };
+            let question = HeadQuestion {
+                log: index,
                 head,
-                acknowledged: Some(log.acknowledged(head)),
+                names: log.names(),
+                acknowledged: log.acknowledged(head),
                 files: log.unidentified_files(head),
-            });
-            let queries: Vec<FileQuery> = queries.collect();
-            if request.files.len() + queries.len() > MAX_QUERIES {
+            };
+            if open.add(&question).is_none() {
                 break;
             }
-            request.files.extend(queries);
-            fitting += 1;
         }
-        asked.truncate(fitting);
-        self.asked = Some(asked);
+        let request = open.next_request()?;
+        self.asked = Some(open);
         Some(RelayRequest::Streams(request))
     }
 
     pub(super) fn resolved(&mut self, result: Result<ResolveResponse, RequestError>, now: Now) {
-        let Some(asked) = self.asked.take() else { return };
-        let response = match result {
+        let Some(mut asked) = self.asked.take() else {
+            return;
+        };
+        let mut response = match result {
             Ok(response) => response,
             Err(error) => {
                 // Without an answer no new file can be read, whatever the reason.
@@ -61,23 +126,17 @@ impl<F: FileSystem> Tailer<F> {
                 return self.retry.failed(&error, now.instant, jitter);
             }
         };
-        self.contact.answered(Some(response.source));
+        self.note_ledger(RelayLedger::from(&response));
+        self.contact.answered(Some(response.source.clone()));
         self.heartbeat.relay_answered(now);
         // One byte of a chunk may be a newline that the sender adds.
         let allowed = usize::try_from(response.max_chunk).unwrap_or(usize::MAX);
         self.chunk_size.limit(allowed.saturating_sub(1).max(1));
-        let mut answers: Vec<Vec<ResolvedHead>> = self.logs.iter().map(|_| Vec::new()).collect();
-        let mut candidates = response.candidates.into_iter();
-        // Older relays do not send these.
-        let mut of_other_logs = response.of_other_logs.into_iter();
-        for (index, head) in asked {
-            let names = self.logs[index].names().len();
-            answers[index].push(ResolvedHead {
-                head,
-                streams: candidates.by_ref().take(names).flatten().collect(),
-                of_other_logs: of_other_logs.by_ref().take(names).flatten().collect(),
-            });
+        if !asked.answered(&mut response) {
+            self.asked = Some(asked);
+            return;
         }
+        let answers = asked.into_answers(self.logs.len());
         // A file may have been copied and truncated since the question: its copy must be found before it is read.
         self.scan(now);
         let writers = writer_search(&self.files);
@@ -89,9 +148,7 @@ impl<F: FileSystem> Tailer<F> {
             }
         }
         drop(writers);
-        if self.logs.iter().any(|log| log.relay_forgot) {
-            self.logs.iter_mut().for_each(TailedLog::ask_again);
-        }
+        self.ask_again_if_forgotten();
         self.collect_losses(now);
         if self.heartbeat.has_unresolved && self.logs.iter().all(|log| log.unresolved() == 0) {
             // Until the next report the relay takes the lag for unknown.

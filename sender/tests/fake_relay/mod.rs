@@ -177,6 +177,7 @@ impl FakeRelay {
             group: None,
             max_chunk: 16 << 20,
             ledger: self.ledger.get().copied(),
+            rebuilt: None,
             candidates: request.files.iter().map(|query| alike(query.head)).collect(),
             of_other_logs: Vec::new(),
         }

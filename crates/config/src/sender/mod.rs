@@ -110,6 +110,8 @@ pub(crate) const STATE_DIR: &str = "/var/lib/logferry/sender";
 const MIN_CHUNK: u64 = 4 << 10;
 /// The largest chunk of the protocol.
 const MAX_CHUNK: u64 = 16 << 20;
+/// Of `max_line`, unless a chunk has less.
+const MAX_LINE_DEFAULT: u64 = 1 << 20;
 const MAX_LINES: usize = 1_000_000;
 
 #[derive(Default, Deserialize)]
@@ -298,9 +300,11 @@ impl RawLog {
             }
             at.each(strings, |string: String, at| at.filled(&string))
         });
+        // Smaller chunks alone must not need a smaller `max_line` too.
+        let default = max_line.min(MAX_LINE_DEFAULT).to_string();
         let max_line = at
             .key("max_line")
-            .memory(self.max_line.as_deref().unwrap_or("1MiB"), 1..=max_line);
+            .memory(self.max_line.as_deref().unwrap_or(&default), 1..=max_line);
         Some(LogSettings {
             path: path?,
             rotated: rotated?,

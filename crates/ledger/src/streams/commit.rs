@@ -207,15 +207,18 @@ impl Ledger {
         self.find("find a stream", query, key, StreamRecord::from_row)
     }
 
-    /// The streams of a source's log that begin with `head`.
+    /// The streams of a source's log that begin with `head`: the `newest` so many.
     pub fn streams_with_head(
         &self,
         source: &SourceId,
         log: &LogName,
         head: Head,
+        newest: usize,
     ) -> Result<Vec<StreamRecord>, LedgerError> {
-        let query = "SELECT * FROM streams WHERE source = ?1 AND log = ?2 AND head = ?3";
-        let values = (source.as_str(), log.as_str(), to_text(&head.0));
+        let query = "SELECT * FROM streams WHERE source = ?1 AND log = ?2 AND head = ?3
+            ORDER BY updated_at DESC, stream LIMIT ?4";
+        let newest = i64::try_from(newest).unwrap_or(i64::MAX);
+        let values = (source.as_str(), log.as_str(), to_text(&head.0), newest);
         self.list("find streams", query, values, StreamRecord::from_row)
     }
 

@@ -1,6 +1,6 @@
 //! What senders ask and report beside their chunks: which streams their files are, and heartbeats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use logferry_durable::Disk;
@@ -14,8 +14,12 @@ use super::{Committer, ReportKey, SenderReport};
 use crate::chunk::Moment;
 use crate::commit::stream_recovery::restore_streams;
 
-/// Most streams of other logs that are searched for one file of a query.
-const OF_OTHER_LOGS_MAX: usize = 200;
+/// Most streams that are searched for one query by the ids that the sender knows, and most files.
+const ASKED_FOR_MAX: usize = 200;
+
+/// Most streams of equal heads in one answer, each with some 300 bytes. A sender reads 16 MiB. The streams that it knows, and those
+/// of its files, come in any case.
+const ANSWERED_MAX: usize = 40_000;
 
 /// For each file of a query, the durable streams that it may be.
 #[derive(Debug, Default)]
@@ -59,16 +63,23 @@ impl<D: Disk, R> Committer<D, R> {
             }
         };
         let mut found = FoundStreams::default();
+        let newest = ANSWERED_MAX / request.files.len().max(1);
         for query in &request.files {
             restore_streams(&mut self.ledger, source, query, now)?;
-            let records = self.ledger.streams_with_head(source, &query.log, query.head)?;
+            let mut records = self
+                .ledger
+                .streams_with_head(source, &query.log, query.head, newest)?;
+            let asked = streams_asked_for(&self.ledger, source, query)?;
+            let (own, of_other_logs): (Vec<_>, Vec<_>) =
+                asked.into_iter().partition(|record| record.log == query.log);
+            let listed: HashSet<StreamId> = records.iter().map(|record| record.stream).collect();
+            records.extend(own.into_iter().filter(|record| !listed.contains(&record.stream)));
             found
                 .candidates
                 .push(records.into_iter().map(&mut known).collect());
-            let records = streams_of_other_logs(&self.ledger, source, query)?;
             found
                 .of_other_logs
-                .push(records.into_iter().map(&mut known).collect());
+                .push(of_other_logs.into_iter().map(&mut known).collect());
         }
         Ok(found)
     }
@@ -139,8 +150,9 @@ fn joined(before: Option<Heartbeat>, mut part: Heartbeat) -> Heartbeat {
     part
 }
 
-/// The streams of a query that were shipped under the name of another log.
-fn streams_of_other_logs(
+/// The streams of a query whose ids the sender knows, or that its files would get: of this log, or of another one, which the log
+/// may have been before.
+fn streams_asked_for(
     ledger: &Ledger,
     source: &SourceId,
     query: &FileQuery,
@@ -149,8 +161,8 @@ fn streams_of_other_logs(
     let mut add = |stream: StreamId| {
         let record = ledger.stream(source, stream)?;
         let is_known = record.is_some();
-        let is_other = |record: &StreamRecord| record.log != query.log && record.head == query.head;
-        if let Some(record) = record.filter(is_other)
+        let is_alike = |record: &StreamRecord| record.head == query.head;
+        if let Some(record) = record.filter(is_alike)
             && !found.iter().any(|other| other.stream == stream)
         {
             found.push(record);
@@ -158,12 +170,12 @@ fn streams_of_other_logs(
         Ok::<_, LedgerError>(is_known)
     };
     let remembered = query.acknowledged.iter().flatten();
-    for known in remembered.take(OF_OTHER_LOGS_MAX) {
+    for known in remembered.take(ASKED_FOR_MAX) {
         add(known.stream.stream)?;
     }
-    for &key in query.files.iter().take(OF_OTHER_LOGS_MAX) {
+    for &key in query.files.iter().take(ASKED_FOR_MAX) {
         // The sender counts the generations up in the same way.
-        for generation in 0..u32::try_from(OF_OTHER_LOGS_MAX).unwrap_or(u32::MAX) {
+        for generation in 0..u32::try_from(ASKED_FOR_MAX).unwrap_or(u32::MAX) {
             if !add(StreamId::derive(key, query.head, generation))? {
                 break;
             }

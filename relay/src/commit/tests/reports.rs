@@ -1,4 +1,4 @@
-//! Reports of senders that come in parts.
+//! Reports of senders that come in parts, and their questions.
 
 use std::time::Instant;
 
@@ -6,10 +6,11 @@ use logferry_ledger::{SENDERS_KEPT, SourceRecord};
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, StreamProgress};
 use logferry_protocol::names::SourceId;
+use logferry_protocol::resolve::{FileQuery, MAX_QUERIES, ResolveRequest};
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
-use super::{CommitterFixture, moment, now};
+use super::{CommitterFixture, chunk, line, moment, now, stream};
 use crate::commit::committer::SenderReport;
 
 /// A report of so many streams at this time, in parts of a few.
@@ -138,4 +139,40 @@ fn a_host_that_names_itself_anew_each_time_takes_no_more_memory() {
         !fixture.committer().reports.contains_key(&first),
         "the oldest is gone"
     );
+}
+
+#[test]
+fn of_very_many_streams_with_one_head_those_are_named_that_the_sender_asks_for() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let body = line(20, "a");
+    let (_, head, _) = stream(1);
+    let id = |file| StreamId::derive(file, head, 0);
+    let alike = |number| {
+        let mut chunk = chunk(number, 0, &body);
+        (chunk.header.head, chunk.header.stream) = (head, id(chunk.header.file));
+        chunk
+    };
+    fixture.send((1..=50).map(alike).collect());
+    let mut ask = |files: Vec<FileKey>| -> Vec<StreamId> {
+        let query = FileQuery {
+            log: "access".parse().expect("valid"),
+            head,
+            acknowledged: None,
+            files,
+        };
+        let request = ResolveRequest {
+            files: vec![query; MAX_QUERIES],
+        };
+        let sender = ("198.51.100.1".parse().expect("valid"), None);
+        let answer = fixture.committer().resolve(&sender, &request, now());
+        let found = answer.expect("a ledger").candidates.remove(0);
+        found.into_iter().map(|known| known.stream).collect()
+    };
+    let newest = ask(Vec::new());
+    assert_eq!(newest.len(), 40);
+    let mut files = (1..=50).map(|number| stream(number).0);
+    let unnamed = files.find(|&file| !newest.contains(&id(file)));
+    let file = unnamed.expect("ten of them");
+    let named = ask(vec![file]);
+    assert!(named.len() == 41 && named.contains(&id(file)), "{named:?}");
 }

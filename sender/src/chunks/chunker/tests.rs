@@ -116,10 +116,25 @@ fn a_piece_of_a_long_line_leaves_a_byte_for_the_end() {
     let mut buffer = *b"xxxxxxxx?";
     let piece = cut(&mut buffer, 0, 8, FileEnd::MayGrow).expect("over the limit");
     assert_eq!((piece.raw, piece.line_end), (7, LineEnd::Open));
-    assert!(piece.begins_long_line);
+    assert_eq!(piece.long_lines, 1);
     let last = cut(&mut buffer, 7, 8, FileEnd::Final).expect("the end");
     assert_eq!((last.raw, last.body, last.line_end), (1, 2, LineEnd::Added));
     assert_eq!(&buffer[7..], b"x\n");
+}
+
+#[test]
+fn lines_over_the_limit_are_counted_where_they_begin_in_pieces_or_whole() {
+    for (text, before, expected) in [
+        (&b"12345678\n1234567\nx\n123456789\n\n"[..], 0, 2),
+        (b"1234567\n1234567\n", 0, 0),
+        (b"abc123456789\n12345678\n", 3, 1),
+    ] {
+        let mut buffer = [text, b"?"].concat();
+        let cut = cut(&mut buffer, before, 8, FileEnd::MayGrow).expect("whole lines");
+        assert_eq!(cut.long_lines, expected);
+    }
+    let last = cut(&mut b"123456789?".to_owned(), 0, 10, FileEnd::Final).expect("the end");
+    assert_eq!(last.long_lines, 0);
 }
 
 #[test]

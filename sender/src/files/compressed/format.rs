@@ -62,3 +62,23 @@ pub(super) fn is_too_large(error: &io::Error) -> bool {
     // zstd has no kind of its own for it (ZSTD_error_frameParameter_windowTooLarge).
     error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::compressed::LAYERS_MAX;
+
+    #[test]
+    fn the_unit_allows_the_memory_of_all_decoders_of_a_file() {
+        let unit = include_str!("../../../../deploy/systemd/logferry-sender.service");
+        let mut lines = unit.lines().filter_map(|line| line.strip_prefix("MemoryMax="));
+        let allowed = lines
+            .next()
+            .and_then(|size| size.strip_suffix('M')?.parse::<usize>().ok());
+        let decoders = LAYERS_MAX << (WINDOW_LOG_MAX - 20);
+        assert!(
+            allowed.is_some_and(|allowed| allowed >= decoders + 64),
+            "{allowed:?}"
+        );
+    }
+}

@@ -20,15 +20,15 @@ use crate::clock::Now;
 use crate::files::FileHandle;
 use crate::files::discovery::{FileRole, FoundFile};
 use crate::tail::log::resolve::ResolveAnswers;
-use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::log::{CheckpointNeed, SearchResult, TailedLog};
 use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState, HeldReason, TrackedFile};
 
 /// How often the relay is asked again about held files: `logferry backfill` may have shipped them.
 const ASK_INTERVAL: Duration = Duration::from_mins(1);
 /// A held file that still grows after this time is a log that some program writes.
 const WRITTEN_SPAN: Duration = Duration::from_mins(2);
-/// Most held files that are remembered.
-const HELD_MAX: usize = 64;
+/// Most held files of a log that are remembered. Each has some hundred bytes in the checkpoint.
+const HELD_MAX: usize = 4096;
 
 /// The live file of a chain, over the searches.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl LiveFile {
 impl<H: FileHandle> TailedLog<H> {
     /// Notes what the live paths lead to, if the search is certain.
     pub(super) fn note_live_files(&mut self, found: &[FoundFile]) {
-        let is_certain = self.is_search_certain;
+        let is_certain = self.last_search == SearchResult::Certain;
         for file in found {
             self.chain(&file.live_path);
         }
@@ -189,6 +189,14 @@ impl<H: FileHandle> TailedLog<H> {
                 end: StreamPosition { offset: size, tail },
             };
             self.held_files.contents.insert(0, HeldContents { saved, since });
+            if let Some(forgotten) = self.held_files.contents.get(HELD_MAX) {
+                let path = &forgotten.saved.path;
+                tracing::warn!(
+                    log = %self.name, path,
+                    "more than {HELD_MAX} files beside this log are held; after the next start {path} is shipped as a log, unless it \
+                     was moved out of the folder"
+                );
+            }
             self.held_files.contents.truncate(HELD_MAX);
         }
         file.hold(HeldReason::Beside);

@@ -1,4 +1,4 @@
-//! `start: end`: what the first start of a sender leaves out.
+//! `start: end`: what the first start with a log leaves out. If its folder could not be entered, the first search that could counts.
 //!
 //! "The end" of a file is where the first start saw it, whenever the relay hears of the file. So the first start marks the
 //! end of each file, by contents, and the marks are in the checkpoint before anything is sent. A mark is used up when the
@@ -7,12 +7,15 @@
 //! The relay decides whether this is a first start at all: if it knows streams of the log, the state folder was lost, and
 //! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
 
+use logferry_config::{LogSettings, StartPosition};
+use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::Offset;
 
-use crate::checkpoint::SkippedStart;
-use crate::files::FileHandle;
+use crate::checkpoint::{Checkpoint, SeenLog, SkippedStart};
+use crate::files::path_check::PathFinding;
+use crate::files::{FileHandle, FileSystem};
 use crate::streams::tracked_stream::StreamPosition;
-use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::log::{CheckpointNeed, SearchResult, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
@@ -29,14 +32,22 @@ impl<H: FileHandle> TrackedFile<H> {
             file: self.stat.key,
             head,
             end,
-            // Of a file that cannot be read only its size is known.
-            tail: self.tail_at(end).ok().flatten(),
+            // Of a file that cannot be read, or is not decompressed yet, only its size on the disk is known.
+            tail: if self.is_waiting {
+                None
+            } else {
+                self.tail_at(end).ok().flatten()
+            },
             confirmed: false,
             exact: false,
         });
     }
 
+    /// A mark that leaves out nothing is none: the chunk for it would be empty, and be sent again and again.
     pub(super) fn mark(&mut self, mark: SkippedStart) {
+        if mark.end == Offset::ZERO {
+            return;
+        }
         self.skip_to = Some(mark.end);
         self.mark = Some(mark);
     }
@@ -61,7 +72,7 @@ impl<H: FileHandle> TrackedFile<H> {
             return false;
         }
         let Some(tail) = mark.tail else {
-            return is_same_file && self.size() >= mark.end;
+            return is_same_file && (self.is_compressed() || self.size() >= mark.end);
         };
         let begins_alike = mark.head.is_none_or(|head| text.begins_with(head));
         let position = StreamPosition {
@@ -72,16 +83,60 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 }
 
+/// Where reading starts in the files of a log that the first search finds. `checkpoint`: its part of it.
+pub(super) fn start_of(log: &LogSettings, checkpoint: Option<&Checkpoint>) -> StartPosition {
+    let is_seen = |saved: &Checkpoint| {
+        let Some(seen) = &saved.seen_logs else { return true };
+        let is_it = |seen: &SeenLog| seen.name == log.name || seen.path == log.path;
+        seen.iter().any(is_it) || !saved.streams.is_empty() || !saved.former_names.is_empty()
+    };
+    if checkpoint.is_some_and(is_seen) {
+        StartPosition::Beginning
+    } else {
+        log.start
+    }
+}
+
 impl<H: FileHandle> TailedLog<H> {
+    /// Whether files that `start: end` is for may be there, and cannot be seen.
+    pub(super) fn is_hidden<F: FileSystem>(&self, files: &F) -> bool {
+        let is_refused = |finding: &PathFinding| finding.kind == LogProblemKind::FolderRefused;
+        self.start == StartPosition::End && files.check_pattern(self.patterns.live()).iter().any(is_refused)
+    }
+
+    /// After a search: marks the ends of what was found, if it is the first one that could see the log. The next one is not, even
+    /// if there was nothing to mark.
+    pub(super) fn mark_ends(&mut self) {
+        if self.start != StartPosition::End || self.last_search == SearchResult::Hidden {
+            return;
+        }
+        let files = self.files.iter_mut();
+        let marked = files.filter(|file| file.is_waiting || file.size() > Offset::ZERO);
+        marked.for_each(|file| file.mark_end(&self.name));
+        self.save = CheckpointNeed::BeforeSending;
+        self.start = StartPosition::Beginning;
+    }
+
+    /// For the checkpoint, once the log was searched.
+    pub(crate) fn as_seen(&self) -> Option<SeenLog> {
+        (self.start == StartPosition::Beginning).then(|| SeenLog {
+            name: self.name.clone(),
+            path: self.patterns.live().to_owned(),
+        })
+    }
+
     /// Takes the relay's answer whether this is a first start.
     pub(super) fn confirm_marks(&mut self, relay_knows_none: bool) {
         let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
-        for mark in of_files.chain(&mut self.marks).filter(|mark| !mark.confirmed) {
+        for mark in of_files
+            .chain(&mut self.unassigned)
+            .filter(|mark| !mark.confirmed)
+        {
             mark.confirmed = relay_knows_none;
             self.save = CheckpointNeed::BeforeSending;
         }
         if !relay_knows_none {
-            self.marks.retain(|mark| mark.confirmed);
+            self.unassigned.retain(|mark| mark.confirmed);
             for file in &mut self.files {
                 if file.mark.take_if(|mark| !mark.confirmed).is_some() {
                     file.skip_to = None;
@@ -94,7 +149,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// files go last, because they count as copies of the others.
     pub(super) fn assign_marks(&mut self, files: &[usize]) {
         for &index in files {
-            self.marks.extend(self.files[index].take_mark());
+            self.unassigned.extend(self.files[index].take_mark());
         }
         for (compressed, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
             for &index in files {
@@ -103,8 +158,8 @@ impl<H: FileHandle> TailedLog<H> {
                 if file.mark.is_some() || file.is_compressed() != compressed {
                     continue;
                 }
-                if let Some(mark) = self.marks.iter().position(is_its) {
-                    let mut mark = self.marks.swap_remove(mark);
+                if let Some(mark) = self.unassigned.iter().position(is_its) {
+                    let mut mark = self.unassigned.swap_remove(mark);
                     let file = &mut self.files[index];
                     // Its text was not known when it was marked. Nothing is appended to such a file.
                     if mark.tail.is_none() && file.is_compressed() && !file.is_growing() {
@@ -119,7 +174,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// Forgets the marks of files that are gone. Every file is identified.
     pub(super) fn drop_marks(&mut self) {
         let files = &self.files;
-        self.marks.retain(|mark| {
+        self.unassigned.retain(|mark| {
             let mut present = files.iter().filter(|file| file.stat.key == mark.file);
             present.any(|file| !matches!(file.state, FileState::Stream(_)))
         });
@@ -128,6 +183,53 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedStart> + '_ {
         let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
         let of_files = of_files.filter_map(|file| file.mark.as_ref());
-        of_files.chain(&self.marks).cloned()
+        of_files.chain(&self.unassigned).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use logferry_protocol::stream::FileKey;
+
+    use super::*;
+    use crate::clock::Now;
+    use crate::files::FileStat;
+    use crate::files::discovery::{FileRole, FoundFile};
+    use crate::relay_backoff::RelayBackoff;
+    use crate::tail::scenarios::simulation::config;
+    use crate::tail::tracked_file::ChainId;
+
+    #[test]
+    fn a_mark_that_leaves_out_nothing_is_none() {
+        let key = FileKey { dev: 1, inode: 1 };
+        let stat = FileStat {
+            key,
+            size: Offset::ZERO,
+            modified: SystemTime::UNIX_EPOCH,
+        };
+        let found = FoundFile {
+            live_path: "/log/access.log".into(),
+            path: "/log/access.log".into(),
+            role: FileRole::Live,
+            stat,
+        };
+        let retry = RelayBackoff::new(config(4096, 100, 2048).retry);
+        let mut file: TrackedFile<File> = TrackedFile::new(found, ChainId(0), retry, Now::read());
+        for (end, expected) in [(0, None), (9, Some(Offset::new(9)))] {
+            file.mark(SkippedStart {
+                log: "access".parse().expect("a name"),
+                path: "/log/access.log".into(),
+                file: key,
+                head: None,
+                end: Offset::new(end),
+                tail: None,
+                confirmed: true,
+                exact: true,
+            });
+            assert_eq!((file.skip_to, file.mark.is_some()), (expected, end > 0));
+        }
     }
 }

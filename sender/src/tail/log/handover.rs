@@ -59,7 +59,11 @@ pub(crate) struct CheckpointShares {
 /// Gives each entry to the first log that finds its path, or else to the log of its name.
 pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> CheckpointShares {
     let patterns: Vec<LogPatterns> = logs.iter().map(LogPatterns::of_log).collect();
-    let (mut of_logs, mut unclaimed) = (vec![Checkpoint::default(); logs.len()], Vec::new());
+    let share = Checkpoint {
+        seen_logs: checkpoint.seen_logs.clone(),
+        ..Checkpoint::default()
+    };
+    let (mut of_logs, mut unclaimed) = (vec![share; logs.len()], Vec::new());
     for saved in &checkpoint.former_names {
         let log = logs.iter().position(|log| log.path == saved.path);
         if let Some(share) = log.and_then(|log| of_logs.get_mut(log)) {
@@ -101,6 +105,10 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
     }
     for saved in &checkpoint.held {
         let give = &mut |share: &mut Checkpoint| share.held.push(saved.clone());
+        share_of(&saved.log, &saved.path, give);
+    }
+    for saved in &checkpoint.unopened {
+        let give = &mut |share: &mut Checkpoint| share.unopened.push(saved.clone());
         share_of(&saved.log, &saved.path, give);
     }
     for saved in &checkpoint.skipped {

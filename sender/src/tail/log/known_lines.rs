@@ -100,20 +100,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// Drops the files that are gone and read to their ends.
-    pub(super) fn drop_over(&mut self) {
-        for file in self.files.extract_if(.., |file| file.is_over()) {
-            if let Some(stream) = file.stream() {
-                let path = file.path.display().to_string();
-                remember(
-                    &mut self.former,
-                    stream.to_checkpoint(&self.name, path, file.stat.key, file.extent),
-                    self.marks_max,
-                );
-            }
-        }
-    }
-
     /// Once new files are identified: before streams that lost their files are searched for losses, their lines are searched
     /// in these.
     pub(super) fn leave_out_lost(&mut self, now: Now) {

@@ -6,25 +6,29 @@
 //!   again between two looks would have the size of other contents.
 //! - No file of the log holds the stream any more, and no unreadable file might hold it.
 //!
+//! A file that could not be opened is lost with its size, once it is gone, if it appeared while a sender looked on.
+//!
 //! A file may be read as far as it was seen, but be gone after a restart before it was known to be at its end. It is
 //! reported as unfinished, because more may have been written to it.
+
+use std::path::Path;
 
 use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{KnownStream, StreamPosition};
 use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 
-use crate::checkpoint::UnsentFile;
+use crate::checkpoint::{UnopenedFile, UnsentFile};
 use crate::clock::Now;
 use crate::files::compressed::LogText;
-use crate::files::discovery::FileRole;
-use crate::files::{self, FileHandle};
+use crate::files::discovery::{FileRole, FoundFile};
+use crate::files::{self, FileHandle, without_compression};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
-use crate::tail::log::TailedLog;
 use crate::tail::log::known_lines::remember;
 use crate::tail::log::resolve::ResolveAnswers;
-use crate::tail::tracked_file::{FileState, TrackedFile};
+use crate::tail::log::{CheckpointNeed, TailedLog};
+use crate::tail::tracked_file::{EarlierReads, FileState, TrackedFile};
 
 /// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
@@ -93,6 +97,19 @@ fn gap(
     }
 }
 
+/// A name for the bytes of a file whose beginning is not known.
+fn unopened_stream(file: FileKey, path: &str) -> StreamId {
+    StreamId::derive(file, Head(Tail::of(path.as_bytes()).0), 0)
+}
+
+fn has_archive_name(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    without_compression(name) != name
+}
+
 impl OrphanStream {
     /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
     fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<ReportedGap> {
@@ -146,6 +163,61 @@ impl<H: FileHandle> TrackedFile<H> {
         let until = std::mem::replace(&mut self.extent, acked);
         let path = self.path.display().to_string();
         (until > acked).then(|| gap(id, log, &path, acked, Some(until), now))
+    }
+
+    /// The loss of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
+    ///
+    /// What the relay has of it is known only if the file has appeared while a sender looked on. Then it is proven that lines
+    /// are lost, unless the file may be an archive of a log that was shipped.
+    pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<ReportedGap> {
+        let is_expected = matches!(self.state, FileState::Unopened) && !self.is_beside();
+        let from = self.skip_to.unwrap_or_default();
+        if !is_expected || self.stat.size <= from {
+            return None;
+        }
+        let until = (self.was_never_open() && !has_archive_name(&self.path)).then_some(self.stat.size);
+        let path = self.path.display().to_string();
+        Some(gap(
+            unopened_stream(self.stat.key, &path),
+            log,
+            &path,
+            from,
+            until,
+            now,
+        ))
+    }
+
+    /// Notes what was found of a file that is not open. If it is shorter, the bytes before are gone: the file was cut, or is
+    /// another one of that number.
+    pub(super) fn find_unopened(
+        &mut self,
+        found: &FoundFile,
+        log: &LogName,
+        now: Now,
+    ) -> Option<ReportedGap> {
+        if self.handle.is_some() || !matches!(self.state, FileState::Unopened) {
+            return None;
+        }
+        let is_cut = found.stat.size < self.stat.size;
+        let loss = if is_cut {
+            self.unopened_loss(log, now)
+        } else {
+            None
+        };
+        self.stat = found.stat;
+        loss
+    }
+
+    /// The file for the checkpoint, if it was never opened.
+    fn as_unopened(&self, log: &LogName) -> Option<UnopenedFile> {
+        let is_unopened = self.was_never_open() && matches!(self.state, FileState::Unopened);
+        let is_expected = is_unopened && self.skip_to.is_none() && !self.is_beside();
+        is_expected.then(|| UnopenedFile {
+            log: log.clone(),
+            path: self.path.display().to_string(),
+            file: self.stat.key,
+            size: self.stat.size,
+        })
     }
 
     /// The file as one of which the relay has nothing yet, if that is so and all of it is to be shipped.
@@ -234,6 +306,78 @@ impl<H: FileHandle> TailedLog<H> {
             .chain(of_orphans.map(|orphan| orphan.as_unsent(&self.name)))
             .chain(self.missing.iter().map(|missing| missing.file.clone()))
             .filter(|unsent| unsent.size > Offset::ZERO)
+    }
+
+    /// Drops the files that are gone and read to their ends, or could not be opened.
+    pub(super) fn drop_over(&mut self, now: Now) {
+        for file in self.files.extract_if(.., |file| file.is_over()) {
+            let key = file.stat.key;
+            if let Some(stream) = file.stream() {
+                let path = file.path.display().to_string();
+                remember(
+                    &mut self.former,
+                    stream.to_checkpoint(&self.name, path, key, file.extent),
+                    self.marks_max,
+                );
+            }
+            // What is known of its bytes says which of them are lost.
+            let is_known = self.orphans.iter().any(|orphan| orphan.file == key)
+                || self.missing.iter().any(|missing| missing.file.file == key);
+            if !is_known {
+                self.lost.extend(file.unopened_loss(&self.name, now));
+            }
+        }
+    }
+
+    /// Notes what was found of a file that may not be open. Its size is what is lost if it goes before it can be opened.
+    pub(super) fn note_unopened(&mut self, index: usize, found: &FoundFile, now: Now) {
+        let Some(file) = self.files.get_mut(index) else {
+            return;
+        };
+        if file.was_never_open() && file.stat.size != found.stat.size {
+            self.save = self.save.max(CheckpointNeed::Soon);
+        }
+        self.lost.extend(file.find_unopened(found, &self.name, now));
+    }
+
+    /// Of a file of this number, which was just found.
+    pub(super) fn earlier_reads(&self, file: FileKey) -> EarlierReads {
+        let Some(unopened) = &self.unopened else {
+            return EarlierReads::None;
+        };
+        if unopened.iter().any(|unopened| unopened.file == file) {
+            EarlierReads::None
+        } else {
+            EarlierReads::Possible
+        }
+    }
+
+    /// After the first search that found any file: what of the files that an earlier process never opened is gone. If there is
+    /// none, the folder may not be there yet, or be closed to this process.
+    pub(super) fn find_lost_unopened(&mut self, now: Now) {
+        let is_awaited = self
+            .unopened
+            .as_ref()
+            .is_some_and(|unopened| !unopened.is_empty());
+        if is_awaited && self.files.is_empty() {
+            return;
+        }
+        for unopened in self.unopened.take().into_iter().flatten() {
+            let UnopenedFile { path, file, size, .. } = &unopened;
+            let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;
+            let is_here = self.files.iter().any(is_it);
+            if !is_here && *size > Offset::ZERO {
+                let until = (!has_archive_name(path.as_ref())).then_some(*size);
+                let stream = unopened_stream(*file, path);
+                self.lost
+                    .push(gap(stream, &self.name, path, Offset::ZERO, until, now));
+            }
+        }
+    }
+
+    pub(crate) fn unopened(&self) -> impl Iterator<Item = UnopenedFile> + '_ {
+        let of_files = self.files.iter().filter_map(|file| file.as_unopened(&self.name));
+        of_files.chain(self.unopened.iter().flatten().cloned())
     }
 
     pub(super) fn resolve_missing(&mut self, answers: &ResolveAnswers) {

@@ -33,7 +33,7 @@ use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart};
+use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart, UnopenedFile};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
@@ -62,7 +62,7 @@ pub(crate) struct TailedLog<H> {
     pub(super) former_names: Vec<FormerName>,
     pub(super) patterns: LogPatterns,
     chunker: Chunker,
-    /// Where reading starts in a file found now. As configured only in the first scan of a sender without a checkpoint.
+    /// Where reading starts in a file found now. As configured only until the log was searched, in the first start with it.
     start: config::StartPosition,
     retry: config::Backoff,
     chains: Vec<RotationChain>,
@@ -74,19 +74,20 @@ pub(crate) struct TailedLog<H> {
     pub(super) files: Vec<TrackedFile<H>>,
     pub(super) orphans: Vec<OrphanStream>,
     missing: Vec<MissingFile>,
+    /// Of the checkpoint, until the first search.
+    unopened: Option<Vec<UnopenedFile>>,
     /// Streams whose files are gone or were rewritten.
     former: Vec<CheckpointStream>,
     /// Most marks of a stream.
     marks_max: usize,
     /// The marks of `start: end` whose files are not identified.
-    marks: Vec<SkippedStart>,
+    unassigned: Vec<SkippedStart>,
     pub(super) lost: Vec<ReportedGap>,
     /// Compressed files that the checkpoint says were shipped, with their streams.
     shipped: Vec<(FileStat, Option<StreamId>)>,
     held_files: HeldFiles,
-    /// The last search found the same as the one before it.
-    is_search_certain: bool,
-    /// How many archives of the backlog wait to be examined.
+    last_search: SearchResult,
+    /// How many archives wait to be examined.
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
@@ -102,6 +103,15 @@ pub(super) enum CheckpointNeed {
     Soon,
     /// It says where the ends of `start: end` are.
     BeforeSending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SearchResult {
+    /// It found the same as the search before it.
+    Certain,
+    Uncertain,
+    /// It found no file, as a folder may not be entered: there may be some.
+    Hidden,
 }
 
 #[derive(Debug)]
@@ -127,7 +137,7 @@ impl<H: FileHandle> TailedLog<H> {
             former_names: saved.former_names.clone(),
             patterns: LogPatterns::of_log(log),
             chunker: Chunker::of_log(&sender.chunk, log),
-            start: checkpoint.map_or(log.start, |_| config::StartPosition::Beginning),
+            start: first_start::start_of(log, checkpoint),
             retry: sender.retry,
             chains: Vec::new(),
             chain_ids: HashMap::new(),
@@ -136,13 +146,14 @@ impl<H: FileHandle> TailedLog<H> {
             files: Vec::new(),
             orphans: streams.map(OrphanStream::from_checkpoint).collect(),
             missing: saved.unsent.iter().cloned().map(MissingFile::new).collect(),
+            unopened: Some(saved.unopened.clone()),
             former: saved.former.clone(),
             marks_max: 0,
-            marks: saved.skipped.clone(),
+            unassigned: saved.skipped.clone(),
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
-            is_search_certain: false,
+            last_search: SearchResult::Uncertain,
             waiting: 0,
             wants_scan: false,
             save: CheckpointNeed::None,
@@ -168,23 +179,16 @@ impl<H: FileHandle> TailedLog<H> {
             self.add_found(file_system, found, &mut known, chain, budget, now);
         }
         self.sort_out_backlog();
+        self.count_waiting();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
-        self.drop_over();
+        self.find_lost_unopened(now);
+        self.drop_over(now);
         self.drop_chains();
         self.recheck_copies();
         self.orphans.iter_mut().for_each(OrphanStream::scanned);
-        // The next start is not the first one, even if there was nothing to mark.
-        if self.start == config::StartPosition::End {
-            let marked = self
-                .files
-                .iter_mut()
-                .filter(|file| file.is_waiting || file.size() > Offset::ZERO);
-            marked.for_each(|file| file.mark_end(&self.name));
-            self.save = CheckpointNeed::BeforeSending;
-        }
-        self.start = config::StartPosition::Beginning;
+        self.mark_ends();
     }
 
     /// Searches until two searches in a row find the same. During a rotation names change while they are listed, so one
@@ -194,12 +198,16 @@ impl<H: FileHandle> TailedLog<H> {
         for _ in 1..SEARCHES_MAX {
             let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
             let names = names.collect();
-            self.is_search_certain = self.names == names;
-            if self.is_search_certain {
+            if self.names == names {
+                self.last_search = SearchResult::Certain;
                 break;
             }
+            self.last_search = SearchResult::Uncertain;
             self.names = names;
             found = self.patterns.scan(file_system);
+        }
+        if found.files.is_empty() && self.is_hidden(file_system) {
+            self.last_search = SearchResult::Hidden;
         }
         self.neighbours = found.neighbours;
         found.files
@@ -227,27 +235,10 @@ impl<H: FileHandle> TailedLog<H> {
         };
         if let Some(index) = index {
             let file = &mut self.files[index];
-            let same = file.stat == found.stat || file.is_being_compressed(&found, now);
-            let is_held = matches!(file.state, FileState::Held(_));
-            let is_put_in_place =
-                found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
-            if !file.is_closed() || same || is_held {
-                (file.seen, file.chain, file.path) = (true, chain, found.path);
-                file.set_role(found.role, now);
-                if file.role == FileRole::Live && file.is_postponed() {
-                    file.is_waiting = false;
-                }
-                let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
-                let is_other = is_held && (!same || is_put_in_place);
-                if is_other {
-                    file.origin = origin;
-                }
-                if (is_unopened || is_other)
-                    && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
-                {
-                    tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
-                }
-                return;
+            if !file.is_closed() || file.is_as_found(&found, now) || matches!(file.state, FileState::Held(_))
+            {
+                file.chain = chain;
+                return self.see_again(file_system, index, found, origin, budget, now);
             }
             // It was closed and has changed. It may be another file with the same inode, so it is taken as a new one. But an
             // empty file that was rotated may get late lines.
@@ -258,12 +249,14 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         file.origin = origin;
+        file.earlier_reads = self.earlier_reads(file.stat.key);
         let shipped = self.shipped.iter().find(|(stat, _)| *stat == file.stat);
         if let Some(&(_, stream)) = shipped {
             file.set_shipped(stream);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
         } else if let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found) {
+            self.save = self.save.max(CheckpointNeed::Soon);
             // It is told with the other problems of logs.
             tracing::debug!(path = %file.path.display(), %error, "the log cannot be opened; tried again with each scan");
         }
@@ -272,6 +265,38 @@ impl<H: FileHandle> TailedLog<H> {
         } else {
             known.insert(file.stat.key, self.files.len());
             self.files.push(file);
+        }
+    }
+
+    /// A file was found that was not closed since the last search, or that is as it was.
+    fn see_again<F: FileSystem<FileHandle = H>>(
+        &mut self,
+        file_system: &F,
+        index: usize,
+        found: FoundFile,
+        origin: FileOrigin,
+        budget: &mut HandleBudget,
+        now: Now,
+    ) {
+        self.note_unopened(index, &found, now);
+        let file = &mut self.files[index];
+        let is_held = matches!(file.state, FileState::Held(_));
+        let is_put_in_place =
+            found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
+        let is_other = is_held && (!file.is_as_found(&found, now) || is_put_in_place);
+        (file.seen, file.path) = (true, found.path);
+        file.set_role(found.role, now);
+        if file.role == FileRole::Live && file.is_postponed() {
+            file.is_waiting = false;
+        }
+        let is_unopened = matches!(file.state, FileState::Unopened) && !file.is_waiting;
+        if is_other {
+            file.origin = origin;
+        }
+        if (is_unopened || is_other)
+            && let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found)
+        {
+            tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
         }
     }
 
@@ -317,7 +342,7 @@ impl<H: FileHandle> TailedLog<H> {
             self.files[index].compare_again(now);
             self.files[index].check_close(writers, now);
         }
-        self.drop_over();
+        self.drop_over(now);
         self.files.sort_by(TrackedFile::oldest_first);
     }
 
@@ -340,15 +365,29 @@ impl<H: FileHandle> TailedLog<H> {
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
             self.orphans.push(orphan);
         }
-        self.marks.extend(file.take_mark());
+        self.unassigned.extend(file.take_mark());
         (file.skip_to, file.compared) = (None, None);
         // A copy of this file may hold its last bytes.
         self.recheck_copies();
     }
 
+    /// The relay may have lost bytes while nothing was sent: it is asked how much it has of the files that are read to
+    /// their ends. The others are sent to it, and it says so itself.
+    pub(super) fn doubt_drained(&mut self) {
+        let open = self.files.iter_mut().filter(|file| file.handle.is_some());
+        for stream in open.filter_map(TrackedFile::stream_mut) {
+            let is_idle = stream.phase == StreamPhase::Reading && stream.is_drained();
+            if is_idle && stream.acked.offset > Offset::ZERO {
+                stream.phase = StreamPhase::InDoubt;
+            }
+        }
+    }
+
     /// The relay has forgotten acknowledged bytes: it is asked about every file, as at a start.
     pub(super) fn ask_again(&mut self) {
         self.relay_forgot = false;
+        // After a crash the archives would count as shipped, once the streams have caught up.
+        self.save = CheckpointNeed::BeforeSending;
         self.shipped.clear();
         self.forget_former();
         for file in &mut self.files {
@@ -385,13 +424,7 @@ impl<H: FileHandle> TailedLog<H> {
         let chunk_bytes = chunk_size.of(file.unread());
         match file.read(buffer, chunk_bytes, &mut self.chunker) {
             Ok(ChunkRead::Chunk(mut draft)) => {
-                if draft.cut.begins_long_line {
-                    let offset = draft.range.start();
-                    tracing::warn!(
-                        path = %file.path.display(), %offset,
-                        "a line longer than max_line is shipped in pieces"
-                    );
-                }
+                draft.warn_of_long_lines(&file.path);
                 let key = file.stat.key;
                 let stream = file.stream_mut()?;
                 stream.sent(draft.in_flight(seq));

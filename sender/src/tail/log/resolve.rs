@@ -41,6 +41,13 @@ fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
     answers.iter().any(|answer| answer.head == head)
 }
 
+fn warn_of_forgotten(stream: &TrackedStream, committed: Offset) {
+    tracing::warn!(
+        stream = %stream.id, acked = %stream.acked.offset, %committed,
+        "the relay has less of a stream than it had acknowledged; the missing bytes are shipped again"
+    );
+}
+
 struct Candidate {
     index: usize,
     head: Head,
@@ -56,7 +63,15 @@ impl<H: FileHandle> TailedLog<H> {
         self.resolve_held(answers);
         for orphan in &mut self.orphans {
             if is_answered(answers, orphan.stream.head) {
-                amount = amount.plus(orphan.answered(find(answers, orphan.stream.id)));
+                let known = find(answers, orphan.stream.id);
+                if orphan.is_forgotten(known) {
+                    warn_of_forgotten(
+                        &orphan.stream,
+                        known.map_or(Offset::ZERO, |known| known.committed),
+                    );
+                    self.relay_forgot = true;
+                }
+                amount = amount.plus(orphan.answered(known));
             }
         }
         // Otherwise the answers are older than the loss of a file, and the relay is asked again.
@@ -83,10 +98,7 @@ impl<H: FileHandle> TailedLog<H> {
             let is_parted = known.is_some_and(|known| identity::is_parted(known, stream.acked.offset));
             let position = known.map_or_else(stream_start, committed);
             if position.offset < stream.acked.offset {
-                tracing::warn!(
-                    stream = %stream.id, acked = %stream.acked.offset, committed = %position.offset,
-                    "the relay has less of a stream than it had acknowledged; the missing bytes are shipped again"
-                );
+                warn_of_forgotten(stream, position.offset);
                 self.relay_forgot = true;
             }
             if !is_parted && handle.holds(position).unwrap_or(false) {
@@ -316,7 +328,7 @@ impl<H: FileHandle> TailedLog<H> {
                 );
                 file.state = FileState::Copy { head, of };
                 let mark = file.take_mark();
-                self.marks.extend(mark);
+                self.unassigned.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
             Ok(None) => {

@@ -185,6 +185,19 @@ fn a_log_that_was_moved_in_is_held_and_shipped_as_the_live_log_if_it_becomes_tha
 }
 
 #[test]
+fn a_hundred_held_files_stay_held_over_a_restart() {
+    let mut sim = rotated_once();
+    for number in 20..120 {
+        let copy = sim.disk.create(&format!("{LIVE}.{number}"));
+        let line = format!("000000 of host {number}\n");
+        sim.disk.append(&copy, line.as_bytes());
+    }
+    sim.settle();
+    sim.restart(0, true);
+    sim.settle_and_check();
+}
+
+#[test]
 fn a_copy_of_a_rotated_log_is_not_shipped_again() {
     for keep_checkpoint in [true, false] {
         let mut sim = rotated_once();

@@ -69,6 +69,26 @@ fn a_log_that_was_moved_and_renamed_goes_on() {
     assert_eq!(sim.arrived().lines().count(), 41, "a fifth is excluded");
 }
 
+#[test]
+fn the_end_that_was_marked_of_a_log_stays_its_own_beside_a_glob_for_the_folder_above() {
+    let mut settings = config(4096, 100, 2048);
+    let above = LogSettings {
+        name: "above".parse().expect("a name"),
+        path: "/*.log".into(),
+        ..settings.logs[0].clone()
+    };
+    settings.logs.insert(0, above);
+    settings.logs[1].start = StartPosition::End;
+    let mut sim = Simulation::new(settings);
+    sim.write(100);
+    sim.leave_out();
+    wait_for_relay(&mut sim);
+    sim.restart(0, true);
+    sim.write(10);
+    sim.settle();
+    assert_eq!(sim.arrived().lines().count(), 8, "a fifth is excluded");
+}
+
 fn with_a_second_log_for_all() -> Simulation {
     let mut settings = config(4096, 100, 2048);
     let log = LogSettings {
@@ -215,6 +235,70 @@ fn a_file_that_could_not_be_read_at_the_first_start_starts_at_the_end_it_had_the
     wait_for_relay(&mut sim);
     file.borrow_mut().is_locked = false;
     drop(file);
+    sim.settle_and_check();
+}
+
+#[test]
+fn the_end_counts_that_the_first_search_saw_which_could_see_the_log() {
+    for is_restarted in [false, true] {
+        let mut sim = starting_at_end();
+        sim.write(10);
+        sim.leave_out();
+        sim.disk.hide(Some(LIVE));
+        sim.log = LOGS[1];
+        sim.write(10);
+        sim.settle();
+        if is_restarted {
+            sim.restart(0, true);
+        }
+        sim.disk.hide(None);
+        sim.settle();
+        sim.log = LIVE;
+        sim.write(10);
+        sim.restart(0, true);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn the_first_start_leaves_out_archives_that_are_not_decompressed_yet() {
+    for files in [1, 40] {
+        let mut sim = starting_at_end();
+        for _ in 0..files {
+            sim.write_header();
+            sim.rotate_by_rename();
+            sim.compress(CompressionFormat::Gzip, |_| {});
+        }
+        sim.leave_out();
+        sim.turn();
+        sim.restart(0, true);
+        sim.write(10);
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn the_end_of_a_log_counts_that_a_sender_gets_later() {
+    let mut settings = config(4096, 100, 2048);
+    settings.logs.truncate(1);
+    let mut sim = Simulation::new(settings);
+    sim.write(10);
+    sim.settle();
+    sim.log = LOGS[1];
+    sim.write(10);
+    let log = LogSettings {
+        start: StartPosition::End,
+        ..config(4096, 100, 2048).logs.remove(1)
+    };
+    sim.stop();
+    sim.config_mut().logs.push(log);
+    let life = sim.names.get(LOGS[1]).expect("the log").clone();
+    let end = life.borrow().bytes.len();
+    life.borrow_mut().left_out = end;
+    sim.start_again();
+    sim.settle();
+    sim.write(10);
+    sim.restart(0, true);
     sim.settle_and_check();
 }
 

@@ -198,7 +198,7 @@ impl Simulation {
         self.rename(self.log, to);
     }
 
-    fn rename(&mut self, from: &str, to: String) {
+    pub(super) fn rename(&mut self, from: &str, to: String) {
         self.disk.rename(from, &to);
         if let Some(life) = self.names.remove(from) {
             self.names.insert(to, life);

@@ -1,5 +1,7 @@
 //! The reported losses: lost bytes are reported, and nothing is reported when nothing is lost.
 
+mod restored_relay;
+
 use std::time::Duration;
 
 use super::sim_relay::RequestOutcome;
@@ -69,6 +71,76 @@ fn a_rotated_file_deleted_while_down_is_a_gap_up_to_where_it_was_seen() {
         let counted = sim.metrics.totals();
         assert_eq!((counted.gaps, counted.gap_bytes), (1, seen - acked));
     }
+}
+
+#[test]
+fn a_file_that_was_seen_and_never_opened_is_a_gap_when_it_is_gone() {
+    let losses: [fn(&mut Simulation); 3] = [
+        |sim| sim.delete(LIVE),
+        |sim| sim.rename(LIVE, "/old/access.log".into()),
+        Simulation::cut,
+    ];
+    for lose in losses {
+        for is_down in [false, true] {
+            let mut sim = settled(20);
+            sim.rotate_by_rename();
+            sim.settle();
+            sim.write(20);
+            let file = sim.disk.get(LIVE).expect("the log");
+            file.borrow_mut().is_locked = true;
+            sim.settle();
+            let seen = size(&sim, LIVE);
+            if is_down {
+                sim.stop();
+            }
+            lose(&mut sim);
+            if is_down {
+                sim.start_again();
+            }
+            sim.settle();
+            file.borrow_mut().is_locked = false;
+            assert_eq!(sim.gaps(), [(0, Some(seen))], "down: {is_down}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_never_opened_is_no_gap_while_its_folder_cannot_be_seen() {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.settle();
+    sim.write(20);
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.settle();
+    sim.disk.hide(Some(LIVE));
+    sim.restart(0, true);
+    sim.settle();
+    sim.disk.hide(None);
+    file.borrow_mut().is_locked = false;
+    sim.settle_and_check();
+}
+
+#[test]
+fn a_file_that_was_never_opened_and_is_renamed_or_an_archive_is_no_gap() {
+    let mut sim = sim();
+    sim.settle();
+    let archive = sim.disk.create(&format!("{LIVE}.9.gz"));
+    sim.disk.append(&archive, b"of a log that was shipped");
+    archive.borrow_mut().is_locked = true;
+    sim.write(20);
+    sim.settle();
+    sim.rotate_by_rename();
+    sim.write(20);
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.settle();
+    sim.rotate_by_rename();
+    sim.disk.remove(&format!("{LIVE}.11.gz"));
+    sim.settle();
+    assert_eq!(sim.gaps(), [(0, None)]);
+    file.borrow_mut().is_locked = false;
+    sim.settle_and_check();
 }
 
 #[test]

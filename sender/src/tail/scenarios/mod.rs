@@ -453,17 +453,6 @@ fn compressed_again_and_again_nothing_is_doubled() {
 }
 
 #[test]
-fn a_relay_that_forgot_everything_gets_everything_again() {
-    let mut sim = settled(20);
-    sim.relay = sim_relay::SimRelay {
-        lost_ledger: true,
-        ..Default::default()
-    };
-    sim.write(5);
-    sim.settle_and_check();
-}
-
-#[test]
 fn counters_add_up() {
     let sim = settled(100);
     let counted = sim.metrics.totals();

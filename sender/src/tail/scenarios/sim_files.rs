@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::{FileKey, Offset};
 
 use crate::files::compressed::copy_kept;
+use crate::files::discovery::finds;
 use crate::files::open_writers::{OpenWriters, WrittenFiles};
+use crate::files::path_check::PathFinding;
 use crate::files::{FileHandle, FileStat, FileSystem};
 
 #[derive(Debug)]
@@ -41,11 +44,18 @@ struct Tree {
     handle_limit: usize,
     most_open: usize,
     writer_searches: u32,
+    /// Paths that begin so are in a folder that may not be entered.
+    hidden: Option<&'static str>,
 }
 
 type Disturbance = Box<dyn FnMut(&SimFileSystem)>;
 
 impl Tree {
+    fn is_hidden(&self, path: &Path) -> bool {
+        let path = path.to_string_lossy();
+        self.hidden.is_some_and(|beginning| path.starts_with(beginning))
+    }
+
     /// How many handles there are. The tree has one of each file itself.
     fn open(&self) -> usize {
         let files = self.names.values().chain(&self.unlinked);
@@ -68,6 +78,7 @@ impl SimFileSystem {
             handle_limit: usize::MAX,
             most_open: 0,
             writer_searches: 0,
+            hidden: None,
         }));
         Self {
             tree,
@@ -160,6 +171,11 @@ impl SimFileSystem {
         self.tree.borrow_mut().insert(path, file.clone());
     }
 
+    /// Paths that begin so cannot be seen any more; or all can.
+    pub(super) fn hide(&self, beginning: Option<&'static str>) {
+        self.tree.borrow_mut().hidden = beginning;
+    }
+
     pub(super) fn opened(&self) -> u32 {
         self.tree.borrow().opened
     }
@@ -196,7 +212,10 @@ impl FileSystem for SimFileSystem {
     fn matching(&self, pattern: &str) -> Vec<PathBuf> {
         let pattern = glob::Pattern::new(pattern).expect("the test's pattern");
         let tree = self.tree.borrow();
-        let names = tree.names.keys().filter(|path| pattern.matches_path(path));
+        let names = tree
+            .names
+            .keys()
+            .filter(|path| !tree.is_hidden(path) && finds(&pattern, path));
         let matching = names.cloned().collect();
         drop(tree);
         if let Some(disturbance) = &mut *self.disturbance.borrow_mut() {
@@ -206,7 +225,22 @@ impl FileSystem for SimFileSystem {
     }
 
     fn stat(&self, path: &Path) -> Option<FileStat> {
-        self.tree.borrow().names.get(path)?.stat().ok()
+        let tree = self.tree.borrow();
+        tree.names
+            .get(path)
+            .filter(|_| !tree.is_hidden(path))?
+            .stat()
+            .ok()
+    }
+
+    fn check_pattern(&self, pattern: &str) -> Vec<PathFinding> {
+        let refused = PathFinding {
+            path: pattern.into(),
+            kind: LogProblemKind::FolderRefused,
+            reason: "the folder may not be entered".into(),
+        };
+        let is_hidden = self.tree.borrow().is_hidden(pattern.as_ref());
+        Vec::from_iter(is_hidden.then_some(refused))
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use logferry_invariants::{invariant_chunk_starts_at_committed_offset, invariant_offset_names_one_byte};
 use logferry_protocol::chunk::{ChunkOutcome, LineCounts, Receipt, StreamEnd};
 use logferry_protocol::names::LogName;
-use logferry_protocol::resolve::{FileQuery, KnownStream, ResolveRequest, ResolveResponse};
+use logferry_protocol::resolve::{FileQuery, KnownStream, LedgerId, ResolveRequest, ResolveResponse};
 use logferry_protocol::stream::{Offset, StreamId};
 
 use crate::error::RequestError;
@@ -29,7 +29,7 @@ pub(crate) fn busy() -> RequestError {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct SimRelay {
     pub(crate) streams: Vec<SimStream>,
     /// All lines of all streams, in the order of their commits.
@@ -40,9 +40,11 @@ pub(crate) struct SimRelay {
     pub(super) told: Vec<(StreamId, Offset, usize)>,
     /// Whether it lost its ledger, and with it the acknowledged offsets.
     pub(crate) lost_ledger: bool,
+    pub(crate) ledger: Option<LedgerId>,
+    pub(crate) is_rebuilt: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SimStream {
     pub(super) known: KnownStream,
     pub(super) log: LogName,
@@ -173,7 +175,8 @@ impl SimRelay {
         ResolveResponse {
             source: "192.0.2.1".parse().expect("an address"),
             group: None,
-            ledger: None,
+            ledger: self.ledger,
+            rebuilt: Some(self.is_rebuilt),
             max_chunk: 1 << 20,
             candidates,
             of_other_logs,

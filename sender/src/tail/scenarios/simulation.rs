@@ -16,7 +16,7 @@ use super::log_writer::{LOGS, shipped};
 use crate::checkpoint::{Checkpoint, CheckpointStream};
 use crate::clock::Now;
 use crate::error::RequestError;
-use crate::messages::{RelayRequest, SenderEvent};
+use crate::messages::{RelayLedger, RelayRequest, SenderEvent};
 use crate::tail::Tailer;
 use crate::tail::scenarios::log_writer::{FileLife, LIVE, RotationNaming, SITES};
 use crate::tail::scenarios::sim_files::SimFileSystem;
@@ -219,6 +219,13 @@ impl Simulation {
             RelayRequest::Heartbeat(_) => return,
         };
         self.tail.handle(event, self.now);
+    }
+
+    /// The sender opens a new connection to the relay.
+    pub(super) fn connect(&mut self) {
+        let answer = self.resolve(&ResolveRequest { files: Vec::new() });
+        let connected = SenderEvent::Connected(RelayLedger::from(&answer));
+        self.tail.handle(connected, self.now);
     }
 
     /// The sender is killed, and starts again. The first `arrive` waiting requests still reach the relay.

@@ -30,7 +30,7 @@ pub(crate) const ABANDONED: Duration = Duration::from_mins(10);
 pub(crate) struct ClosePolicy {
     unchanged_since: Instant,
     next_check: Instant,
-    pub(super) may_close: bool,
+    is_over: bool,
 }
 
 impl ClosePolicy {
@@ -40,12 +40,12 @@ impl ClosePolicy {
         Self {
             unchanged_since,
             next_check: unchanged_since + QUIET,
-            may_close: false,
+            is_over: false,
         }
     }
 
     pub(crate) fn may_close(&self) -> bool {
-        self.may_close
+        self.is_over
     }
 
     pub(crate) fn file_changed(&mut self, now: Now) {
@@ -54,12 +54,12 @@ impl ClosePolicy {
 
     /// Checks whether a rotated file that is read to its end may be closed.
     pub(crate) fn check(&mut self, writers: impl FnOnce() -> OpenWriters, now: Now) {
-        if self.may_close || now.instant < self.next_check {
+        if self.is_over || now.instant < self.next_check {
             return;
         }
         self.next_check = now.instant + QUIET;
         let is_abandoned = now.instant >= self.unchanged_since + ABANDONED;
-        self.may_close = is_abandoned || writers() == OpenWriters::None;
+        self.is_over = is_abandoned || writers() == OpenWriters::None;
     }
 }
 
@@ -92,7 +92,7 @@ impl<H: FileHandle> TrackedFile<H> {
         }
         let file = self.stat.key;
         self.close_policy.check(|| writers.writers_of(file), now);
-        if !self.close_policy.may_close {
+        if !self.close_policy.may_close() {
             return;
         }
         match &self.state {
@@ -130,7 +130,7 @@ mod tests {
         let over = (0..=3600).find(|&second| {
             let now = start.after(Duration::from_secs(second));
             policy.check(|| writers, now);
-            policy.may_close
+            policy.may_close()
         });
         over.expect("within an hour")
     }

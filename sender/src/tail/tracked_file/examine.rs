@@ -1,16 +1,34 @@
 //! Opens a file, and finds out what is in it: a log, an archive, or something that is not shipped.
 
 use std::io;
+use std::time::Duration;
 
 use logferry_protocol::stream::{Head, Offset};
 
+use crate::clock::Now;
 use crate::files::compressed::{CompressedFileError, LogText};
-use crate::files::discovery::FileRole;
+use crate::files::discovery::{FileRole, FoundFile};
 use crate::files::{self, FileHandle, FileSystem};
 use crate::tail::tracked_file::handle_budget::{HandleBudget, is_exhausted};
-use crate::tail::tracked_file::{CompressedState, FileState, HeldReason, TrackedFile};
+use crate::tail::tracked_file::{CompressedState, EarlierReads, FileState, HeldReason, TrackedFile};
+
+/// An incomplete compressed file that has changed is examined again once it has not changed for this time.
+const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
 
 impl<H: FileHandle> TrackedFile<H> {
+    /// Whether nothing of it has changed, or only what a compressor is still writing.
+    pub(crate) fn is_as_found(&self, found: &FoundFile, now: Now) -> bool {
+        self.stat == found.stat || self.is_being_compressed(found, now)
+    }
+
+    /// Whether it is an incomplete compressed file that has changed a moment ago, and no other file with its number.
+    pub(crate) fn is_being_compressed(&self, found: &FoundFile, now: Now) -> bool {
+        let age = now.wall.duration_since(found.stat.modified);
+        matches!(self.state, FileState::Compressed(CompressedState::Incomplete))
+            && found.path.extension() == self.path.extension()
+            && age.is_ok_and(|age| age < ARCHIVE_IDLE)
+    }
+
     /// Opens the file, unless too many are open: then it waits for [`TailedLog::open_postponed`].
     ///
     /// [`TailedLog::open_postponed`]: crate::tail::log::TailedLog::open_postponed
@@ -49,15 +67,8 @@ impl<H: FileHandle> TrackedFile<H> {
         self.is_waiting && self.handle.is_none()
     }
 
-    /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
-    pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
-        if self.open_only(files)? {
-            self.examine();
-        }
-        Ok(())
-    }
-
-    /// Opens a file that was just found. If it is an archive, it waits to be examined: that takes long.
+    /// Opens the file and looks at its beginning. If it is an archive, it waits to be examined: that takes long. A file that cannot
+    /// be opened stays [`FileState::Unopened`].
     pub(crate) fn open_found<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
         if self.open_only(files)? {
             let is_archive = |text: &LogText<H>| text.looks_compressed();
@@ -69,6 +80,11 @@ impl<H: FileHandle> TrackedFile<H> {
         Ok(())
     }
 
+    /// Whether no process has opened it since it appeared.
+    pub(crate) fn was_never_open(&self) -> bool {
+        self.earlier_reads == EarlierReads::None
+    }
+
     /// False if the name has gone to another file since the scan; the next scan finds that one.
     fn open_only<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<bool> {
         self.state = FileState::Unopened;
@@ -77,7 +93,7 @@ impl<H: FileHandle> TrackedFile<H> {
         if stat.key != self.stat.key {
             return Ok(false);
         }
-        self.stat = stat;
+        (self.stat, self.earlier_reads) = (stat, EarlierReads::Possible);
         self.handle = Some(LogText::plain(handle));
         Ok(true)
     }

@@ -31,9 +31,6 @@ use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
 use crate::tail::tracked_file::close_policy::{ABANDONED, ClosePolicy};
 use crate::tail::tracked_file::lag_age::LagAge;
 
-/// An incomplete compressed file that has changed is examined again once it has not changed for this time.
-const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
-
 /// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChainId(pub(crate) usize);
@@ -83,6 +80,14 @@ pub(crate) enum FileOrigin {
     Rotation,
     /// It came while the live file stayed as it was.
     Beside,
+}
+
+/// Whether a process may have read a file, and shipped lines of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EarlierReads {
+    /// It appeared while a sender looked on, and could not be opened since.
+    None,
+    Possible,
 }
 
 /// Why a file that can be read is not shipped.
@@ -146,6 +151,7 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
     pub(crate) queue: ReadQueue,
+    pub(crate) earlier_reads: EarlierReads,
     /// It was not examined yet: it is open and compressed, or is opened later. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
     /// When it is compared again with streams that its lines may be of.
@@ -189,6 +195,7 @@ impl<H: FileHandle> TrackedFile<H> {
             retry,
             seen: true,
             queue: ReadQueue::InOrder,
+            earlier_reads: EarlierReads::Possible,
             is_waiting: false,
             compare_at: None,
             contained: None,
@@ -211,14 +218,6 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Whether it is a compressed file that is read while it is written.
     pub(crate) fn is_growing(&self) -> bool {
         self.handle.as_ref().is_some_and(LogText::is_growing)
-    }
-
-    /// Whether it is an incomplete compressed file that has changed a moment ago, and no other file with its number.
-    pub(crate) fn is_being_compressed(&self, found: &FoundFile, now: Now) -> bool {
-        let age = now.wall.duration_since(found.stat.modified);
-        matches!(self.state, FileState::Compressed(CompressedState::Incomplete))
-            && found.path.extension() == self.path.extension()
-            && age.is_ok_and(|age| age < ARCHIVE_IDLE)
     }
 
     /// The file cannot be read; the next scan opens it again.
@@ -417,7 +416,8 @@ impl<H: FileHandle> TrackedFile<H> {
         match &self.state {
             FileState::Unidentified(_) => true,
             FileState::Stream(stream) => !stream.is_drained(),
-            FileState::Unopened => self.is_postponed(),
+            // An archive that is not examined yet. That of a backlog is examined when it is its turn.
+            FileState::Unopened => self.is_postponed() || self.is_waiting && self.queue == ReadQueue::InOrder,
             FileState::TooShort | FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => {
                 false
             }
@@ -437,7 +437,7 @@ impl<H: FileHandle> TrackedFile<H> {
             return Some(self.unread_since + if waits { max_delay } else { Duration::ZERO });
         }
         // A file that may be closed is read once more, for its closing chunk.
-        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close;
+        let closes = self.role != FileRole::Live && stream.is_drained() && self.close_policy.may_close();
         closes.then_some(self.unread_since)
     }
 
