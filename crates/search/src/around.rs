@@ -38,9 +38,13 @@ pub fn lines_around(
         return in_store(host, Some(&batch), id, lines, goes_on);
     }
     batch.log = SourceLogs::default().of_batch(host.ledger, &batch)?;
-    if let Some(text) = text_around(&host, &batch, id.offset)? {
+    if let Some(text) = text_around(&host, &batch, id.offset, goes_on)? {
         let indexed = indexed_bytes(&host, &id.batch)?;
-        return Ok(in_text(&host, &batch, id.offset, &text, (lines, indexed), now));
+        let found = in_text(&host, &batch, id.offset, &text, (lines, indexed), now);
+        // The store has the pieces of a very long line as lines.
+        if found.is_some() || id.offset >= indexed {
+            return Ok(found);
+        }
     }
     in_store(host, Some(&batch), id, lines, goes_on)
 }
@@ -70,6 +74,7 @@ fn text_around(
     host: &SearchedHost<'_>,
     batch: &Batch,
     offset: u64,
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<BatchText>, SearchError> {
     let spool = Spool::new(RealDisk, host.data_dir);
     let Some((file, mut reader)) = spool.find_and_open(batch)? else {
@@ -78,7 +83,9 @@ fn text_around(
     let failed = |error| DiskError::new(DiskOperation::Read, &file.path, error);
     let first = offset.saturating_sub(BYTES_MAX);
     let end = batch.contents.bytes.min(offset.saturating_add(BYTES_MAX));
-    reader.seek_to(first).map_err(failed)?;
+    if !reader.seek_to_while(first, goes_on).map_err(failed)? {
+        return Err(SearchError::Stopped);
+    }
     let mut bytes = Vec::new();
     reader.take(end - first).read_to_end(&mut bytes).map_err(failed)?;
     let is_cut = end < batch.contents.bytes;
@@ -259,6 +266,20 @@ mod tests {
             Some(&mixed[500..503])
         );
         assert_eq!(around(&host, 1001, 1).expect("read"), None);
+    }
+
+    #[test]
+    fn piece_of_a_very_long_line_is_found() {
+        let host = batch_of(&[b'x'; 20]);
+        let spool = Spool::new(RealDisk, host.0.path());
+        put_file(&RealDisk, &spool.path(&host.2, BatchState::Open), &[b'x'; 20]);
+        let start = host.2.window.start * 1000;
+        index(&host.0, &host.2, &[(0, start), (8, start)], 20);
+        assert_eq!(
+            around(&host, 8, 0).expect("read").as_deref(),
+            Some(&[(8, start)][..])
+        );
+        assert_eq!(around(&host, 9, 0).expect("read"), None);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use flate2::bufread::MultiGzDecoder;
 /// Compressed bytes read at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// Plain bytes of a compressed file that are skipped at a time: some hundredths of a second.
+const SKIPPED_BYTES: u64 = 8 << 20;
+
 /// A batch's file, open for reading: sequentially by [`Read`], or at a position.
 ///
 /// A compressed file is read on from the current position. To go back, it is decompressed again from its beginning.
@@ -61,6 +64,20 @@ impl<F: Read + Seek> BatchReader<F> {
     pub fn read_exact_at(&mut self, block: &mut [u8], position: u64) -> io::Result<()> {
         self.seek_to(position)?;
         self.read_exact(block)
+    }
+
+    /// As [`Self::seek_to`]. On the way through a compressed file `goes_on` is asked after each 8 MiB; false: it said no.
+    pub fn seek_to_while(&mut self, position: u64, mut goes_on: impl FnMut() -> bool) -> io::Result<bool> {
+        let mut at = self.position.filter(|now| *now <= position).unwrap_or(0);
+        while self.is_compressed() && position - at > SKIPPED_BYTES {
+            at += SKIPPED_BYTES;
+            self.seek_to(at)?;
+            if !goes_on() {
+                return Ok(false);
+            }
+        }
+        self.seek_to(position)?;
+        Ok(true)
     }
 
     /// Makes `position` the next plain byte to be read.
@@ -129,6 +146,23 @@ mod tests {
 
     use super::*;
     use crate::tests::gzip;
+
+    #[test]
+    fn long_way_through_a_compressed_file_can_be_ended() {
+        let text = vec![b'x'; 20 << 20];
+        let mut reader = BatchReader::gzip(Cursor::new(gzip(&text[..])));
+        let mut asked = 0;
+        let sought = reader.seek_to_while(18 << 20, || {
+            asked += 1;
+            asked < 2
+        });
+        assert!(!sought.unwrap());
+        assert_eq!((asked, reader.position), (2, Some(16 << 20)));
+        assert!(reader.seek_to_while(18 << 20, || false).unwrap(), "it is near");
+        assert_eq!(reader.position, Some(18 << 20));
+        let mut plain = BatchReader::plain(Cursor::new(text));
+        assert!(plain.seek_to_while(18 << 20, || false).unwrap());
+    }
 
     #[test]
     fn file_of_either_form_is_read_anywhere() {

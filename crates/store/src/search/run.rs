@@ -261,6 +261,9 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         hits.begin(PartName::Piece(origin.batch.clone(), from), from, times.0);
         let scanned = scan(lines.spool, part, from, to, |block| {
             let SpoolBlock { text, position, .. } = block;
+            if text.is_empty() {
+                return observer.progress(progress);
+            }
             if block.begins_piece(piece_start, part) {
                 piece_start = position;
                 hits.begin(PartName::Piece(origin.batch.clone(), position), position, times.0);

@@ -93,7 +93,8 @@ impl SpoolBlock<'_> {
     }
 }
 
-/// Calls `see` with blocks of whole lines in `from..to` of the batch, until it returns false.
+/// Calls `see` with blocks of whole lines in `from..to` of the batch, until it returns false; before them, now and then, with an
+/// empty one.
 pub(super) fn scan<D: Disk>(
     spool: &Spool<D>,
     part: &UnindexedBatch,
@@ -106,7 +107,14 @@ pub(super) fn scan<D: Disk>(
     };
     let is_compressed = reader.is_compressed();
     let read_error = |error| DiskError::new(DiskOperation::Read, &file.path, error);
-    reader.seek_to(from).map_err(read_error)?;
+    let nothing = SpoolBlock {
+        text: &[],
+        position: from,
+        is_compressed,
+    };
+    if !reader.seek_to_while(from, || see(nothing)).map_err(read_error)? {
+        return Ok(BatchScan::Stopped);
+    }
     let mut reader = reader.take(to.saturating_sub(from));
     let mut position = from;
     let mut block = Vec::with_capacity(BLOCK_LEN);
