@@ -52,7 +52,7 @@ pub(crate) struct AuditArgs {
     /// Write the signed record of the window of --window to this file, to be checked elsewhere
     #[arg(long, value_name = "FILE", requires = "window", conflicts_with_all = ["json", "html", "verify", "index", "full", "source"])]
     pub(crate) record: Option<PathBuf>,
-    /// Only say whether a page or a record of a window is as it was signed: exit code 0 if it is, 1 if not or if there is no key to compare with
+    /// Only say whether a page or a record of a window is as it was signed: exit code 0 if it is, 1 if not
     #[arg(
         long,
         value_name = "FILE",

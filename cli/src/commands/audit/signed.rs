@@ -90,7 +90,7 @@ fn contents(window: &ProvenWindow) -> String {
 }
 
 /// Says whether a page or the file of a record is genuine. The key is compared with that of `key_file`, or else with this host's.
-/// Without a key to compare with it is not: anybody may have signed it.
+/// Without any key to compare with, it is said by whose key the file is unchanged: that may be anybody's.
 pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Result {
     let name = file.display();
     // Read before the key of this host: for that, root takes the rights of the data folder's owner, who may not read the page.
@@ -127,10 +127,10 @@ pub(super) fn check(config: &Path, file: &Path, key_file: Option<&Path>) -> Resu
             ),
         ),
         None => (
-            false,
+            true,
             format!(
-                "unchanged since key {key} signed it, but whose key that is, is not known: this host has none to compare it with. \
-                 Give audit.pub of the relay host that it is about by --key"
+                "unchanged since key {key} signed it. Whose key that is, is not known: this host has none to compare it with. \
+                 Compare it with audit.pub of the relay host that it is about, or give that file by --key"
             ),
         ),
     };
