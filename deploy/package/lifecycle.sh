@@ -92,10 +92,10 @@ name_shadowing_units() {
 accepts() {
     case $(systemctl show --property=ExecReload "$1.service" 2>/dev/null) in
     *"check --for $2"*)
-        asked=$(date +%s)
+        asked=$(date '+%F %T')
         systemctl reload "$1.service" 2>/dev/null && return
         journalctl --sync 2>/dev/null || true
-        journalctl --quiet --no-pager --output=cat --lines=20 --since="@$asked" --unit="$1.service" 2>/dev/null || true
+        journalctl --quiet --no-pager --output=cat --lines=20 --since="$asked" --unit="$1.service" 2>/dev/null || true
         return 1
         ;;
     *) /usr/bin/logferry check --for "$2" 2>&1 ;;

@@ -103,7 +103,7 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
     let (code, stdout, stderr) = check();
     assert_eq!((code, stdout.as_str()), (3, ""), "{stderr}");
     assert!(
-        stderr.contains("is no key") && stderr.contains("by --key"),
+        stderr.contains("is no key") && stderr.contains("--key names another one"),
         "{stderr}"
     );
     std::fs::write(&key, whole).unwrap();
@@ -117,7 +117,10 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
         std::fs::write(&config, text.clone() + mistake).unwrap();
         let (code, stdout, stderr) = check();
         assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
-        assert!(stderr.contains(told) && stderr.contains("by --key"), "{stderr}");
+        assert!(
+            stderr.contains(told) && stderr.contains("--key names another one"),
+            "{stderr}"
+        );
     }
     // A host of a sender has no key.
     std::fs::write(
