@@ -217,7 +217,8 @@ impl<H: FileHandle> TailedLog<H> {
             return false;
         };
         let mut files = self.files.iter();
-        files.any(|file| file.size_if_alike(missing.file.head).is_some())
+        // What an archive holds is not known before it is examined.
+        files.any(|file| file.is_waiting || file.size_if_alike(missing.file.head).is_some())
     }
 
     /// Whether the file that this was known of is here, with the same contents.
