@@ -202,7 +202,7 @@ impl<F: FileSystem> Tailer<F> {
         requests.extend(self.next_chunk(now));
         // After the reads: an archive may take a while, and live lines do not wait for it.
         self.is_examining =
-            self.logs.needs().examination && self.logs.iter_mut().any(TailedLog::examine_next);
+            self.logs.needs().examination && self.logs.iter_mut().any(TailedLog::examine_backlog);
         requests
     }
 

@@ -1,6 +1,5 @@
 //! Many old files at once, as at the first start on a host that keeps its logs for a year: they are read beside the live
-//! file, which does not wait for them. All archives are examined one after the other, and a part at a time: meanwhile lines of
-//! other logs are shipped, and the sender can be stopped.
+//! file, which does not wait for them, and are examined one after the other.
 //!
 //! Some old files are no backlog: a sender that was down for some rotations ships their lines in order.
 
@@ -33,7 +32,7 @@ fn is_archive<H: FileHandle>(file: &TrackedFile<H>) -> bool {
 }
 
 impl<H: FileHandle> TailedLog<H> {
-    /// After a search: finds out which of the new files are a backlog.
+    /// After a search: finds out which of the new files are a backlog, and examines the other archives.
     pub(super) fn sort_out_backlog(&mut self) {
         if !self.files.iter().any(|file| file.is_found) {
             return;
@@ -63,9 +62,17 @@ impl<H: FileHandle> TailedLog<H> {
         for index in old.into_iter().filter(|old| old.len() >= BACKLOG_MIN).flatten() {
             self.files[index].queue = ReadQueue::Backlog;
         }
+        let in_order = self
+            .files
+            .iter_mut()
+            .filter(|file| file.queue == ReadQueue::InOrder);
+        for file in in_order.filter(|file| is_archive(file)) {
+            file.examine();
+        }
+        self.count_waiting();
     }
 
-    pub(super) fn count_waiting(&mut self) {
+    fn count_waiting(&mut self) {
         self.waiting = self.files.iter().filter(|file| is_archive(file)).count();
     }
 
@@ -98,26 +105,20 @@ impl<H: FileHandle> TailedLog<H> {
                 if file.is_postponed() && budget.is_used_up() {
                     break;
                 }
+                if is_archive(file) && file.queue == ReadQueue::InOrder {
+                    file.examine();
+                }
             }
             before += usize::from(is_open(file));
         }
         self.count_waiting();
     }
 
-    /// Goes on examining the oldest archive that others wait for; or the oldest one of the backlog, unless one of that is being
-    /// shipped. Returns whether there is more to examine now.
-    pub(crate) fn examine_next(&mut self) -> bool {
+    /// Goes on examining the oldest archive of the backlog, unless one is being shipped. Returns whether there is more to
+    /// examine now.
+    pub(crate) fn examine_backlog(&mut self) -> bool {
         if self.waiting == 0 {
             return false;
-        }
-        let mut in_order = self
-            .files
-            .iter_mut()
-            .filter(|file| file.queue == ReadQueue::InOrder);
-        if let Some(file) = in_order.find(|file| is_archive(file)) {
-            file.examine_some(EXAMINED_AT_ONCE);
-            self.count_waiting();
-            return self.waiting > 0;
         }
         let is_being_shipped =
             |file: &TrackedFile<H>| file.queue == ReadQueue::Backlog && file.blocks() && !file.is_postponed();

@@ -87,7 +87,7 @@ pub(crate) struct TailedLog<H> {
     shipped: Vec<(FileStat, Option<StreamId>)>,
     held_files: HeldFiles,
     last_search: SearchResult,
-    /// How many archives wait to be examined.
+    /// How many archives of the backlog wait to be examined.
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
     pub(super) wants_scan: bool,
@@ -179,7 +179,6 @@ impl<H: FileHandle> TailedLog<H> {
             self.add_found(file_system, found, &mut known, chain, budget, now);
         }
         self.sort_out_backlog();
-        self.count_waiting();
         for file in self.files.iter_mut().filter(|file| !file.seen) {
             file.set_role(FileRole::Gone, now);
         }
@@ -294,7 +293,7 @@ impl<H: FileHandle> TailedLog<H> {
             file.origin = origin;
         }
         if (is_unopened || is_other)
-            && let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found)
+            && let Err(error) = file.open_within(file_system, budget, TrackedFile::open)
         {
             tracing::debug!(path = %file.path.display(), %error, "the log still cannot be opened");
         }

@@ -68,7 +68,7 @@ pub(crate) struct SequenceState {
 pub(crate) struct LogNeeds {
     pub(crate) save: CheckpointNeed,
     pub(crate) scan: bool,
-    /// Archives wait to be examined.
+    /// Archives of the backlog wait to be examined.
     pub(crate) examination: bool,
     /// Losses were found, and are not reported yet.
     pub(crate) report: bool,

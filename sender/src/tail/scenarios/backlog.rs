@@ -190,24 +190,3 @@ fn live_paths_that_are_not_used_any_more_are_forgotten() {
     assert_eq!(lines.len(), 8, "{lines:?}");
     assert_eq!(sim.live_paths(), 2);
 }
-
-#[test]
-fn a_large_archive_does_not_delay_other_logs_and_the_lines_stay_in_order() {
-    let mut sim = sim();
-    sim.settle();
-    sim.write_text(&format!("{}\n", "x".repeat(1000)).repeat(20_000));
-    sim.rotate_by_rename();
-    sim.compress(CompressionFormat::Gzip, |_| {});
-    sim.write_text("after the archive\n");
-    sim.log = "/log/site-a.log";
-    sim.write_text("of another log\n");
-    sim.hear(true);
-    while !sim.arrived().contains("of another log") {
-        sim.turn();
-        sim.answer(0, RequestOutcome::Done);
-        sim.advance(Duration::from_millis(50));
-    }
-    assert_eq!(sim.arrived(), "of another log\n");
-    sim.settle_and_check();
-    assert!(sim.arrived().ends_with("x\nafter the archive\n"));
-}

@@ -67,8 +67,15 @@ impl<H: FileHandle> TrackedFile<H> {
         self.is_waiting && self.handle.is_none()
     }
 
-    /// Opens the file and looks at its beginning. If it is an archive, it waits to be examined: that takes long. A file that cannot
-    /// be opened stays [`FileState::Unopened`].
+    /// Opens the file and looks at its beginning. A file that cannot be opened stays [`FileState::Unopened`].
+    pub(crate) fn open<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
+        if self.open_only(files)? {
+            self.examine();
+        }
+        Ok(())
+    }
+
+    /// Opens a file that was just found. If it is an archive, it waits to be examined: that takes long.
     pub(crate) fn open_found<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<()> {
         if self.open_only(files)? {
             let is_archive = |text: &LogText<H>| text.looks_compressed();

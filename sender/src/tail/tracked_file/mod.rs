@@ -416,8 +416,7 @@ impl<H: FileHandle> TrackedFile<H> {
         match &self.state {
             FileState::Unidentified(_) => true,
             FileState::Stream(stream) => !stream.is_drained(),
-            // An archive that is not examined yet. That of a backlog is examined when it is its turn.
-            FileState::Unopened => self.is_postponed() || self.is_waiting && self.queue == ReadQueue::InOrder,
+            FileState::Unopened => self.is_postponed(),
             FileState::TooShort | FileState::Copy { .. } | FileState::Compressed(_) | FileState::Held(_) => {
                 false
             }
