@@ -168,14 +168,16 @@ impl<H: FileHandle> TrackedFile<H> {
     /// The loss of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
     ///
     /// What the relay has of it is known only if the file has appeared while a sender looked on. Then it is proven that lines
-    /// are lost, unless the file may be an archive of a log that was shipped.
-    pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<ReportedGap> {
+    /// are lost, unless the file may be an archive of a log that was shipped, or its lines may be in another file (`is_elsewhere`).
+    pub(super) fn unopened_loss(&self, log: &LogName, is_elsewhere: bool, now: Now) -> Option<ReportedGap> {
         let is_expected = matches!(self.state, FileState::Unopened) && !self.is_beside();
         let from = self.skip_to.unwrap_or_default();
         if !is_expected || self.stat.size <= from {
             return None;
         }
-        let until = (self.was_never_open() && !has_archive_name(&self.path)).then_some(self.stat.size);
+        let is_proven =
+            self.was_never_open() && !self.is_waiting && !is_elsewhere && !has_archive_name(&self.path);
+        let until = is_proven.then_some(self.stat.size);
         let path = self.path.display().to_string();
         Some(gap(
             unopened_stream(self.stat.key, &path),
@@ -200,7 +202,7 @@ impl<H: FileHandle> TrackedFile<H> {
         }
         let is_cut = found.stat.size < self.stat.size;
         let loss = if is_cut {
-            self.unopened_loss(log, now)
+            self.unopened_loss(log, true, now)
         } else {
             None
         };
@@ -210,7 +212,8 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// The file for the checkpoint, if it was never opened.
     fn as_unopened(&self, log: &LogName) -> Option<UnopenedFile> {
-        let is_unopened = self.was_never_open() && matches!(self.state, FileState::Unopened);
+        let is_unopened =
+            self.was_never_open() && !self.is_waiting && matches!(self.state, FileState::Unopened);
         let is_expected = is_unopened && self.skip_to.is_none() && !self.is_beside();
         is_expected.then(|| UnopenedFile {
             log: log.clone(),
@@ -308,8 +311,15 @@ impl<H: FileHandle> TailedLog<H> {
             .filter(|unsent| unsent.size > Offset::ZERO)
     }
 
+    /// Whether a file of the log may be what a compressor made of one that is gone.
+    fn has_archives(&self) -> bool {
+        let mut present = self.files.iter().filter(|file| file.role != FileRole::Gone);
+        present.any(|file| file.is_waiting || has_archive_name(&file.path))
+    }
+
     /// Drops the files that are gone and read to their ends, or could not be opened.
     pub(super) fn drop_over(&mut self, now: Now) {
+        let is_elsewhere = self.has_archives();
         for file in self.files.extract_if(.., |file| file.is_over()) {
             let key = file.stat.key;
             if let Some(stream) = file.stream() {
@@ -324,7 +334,8 @@ impl<H: FileHandle> TailedLog<H> {
             let is_known = self.orphans.iter().any(|orphan| orphan.file == key)
                 || self.missing.iter().any(|missing| missing.file.file == key);
             if !is_known {
-                self.lost.extend(file.unopened_loss(&self.name, now));
+                self.lost
+                    .extend(file.unopened_loss(&self.name, is_elsewhere, now));
             }
         }
     }
@@ -362,12 +373,14 @@ impl<H: FileHandle> TailedLog<H> {
         if is_awaited && self.files.is_empty() {
             return;
         }
+        let is_elsewhere = self.has_archives();
         for unopened in self.unopened.take().into_iter().flatten() {
             let UnopenedFile { path, file, size, .. } = &unopened;
             let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;
             let is_here = self.files.iter().any(is_it);
             if !is_here && *size > Offset::ZERO {
-                let until = (!has_archive_name(path.as_ref())).then_some(*size);
+                let is_proven = !is_elsewhere && !has_archive_name(path.as_ref());
+                let until = is_proven.then_some(*size);
                 let stream = unopened_stream(*file, path);
                 self.lost
                     .push(gap(stream, &self.name, path, Offset::ZERO, until, now));
