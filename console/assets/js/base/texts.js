@@ -17,8 +17,22 @@ export function visible(text) {
  * @param {string} value
  */
 export function condition(name, value) {
-  const isPlain = value !== "" && !/[\s"*]/.test(value) && !value.startsWith("//");
-  return `${name}:${isPlain ? value : `"${value.replaceAll('"', '""')}"`}`;
+  return value.includes("*") ? `${name}:${quoted(value)}` : filter(name, value);
+}
+
+/**
+ * A condition of a field, as a part of a query in which a star stands for any characters.
+ * @param {string} name
+ * @param {string} value
+ */
+export function filter(name, value) {
+  const isPlain = value !== "" && !/[\s"]/.test(value) && !value.startsWith("//");
+  return `${name}:${isPlain ? value : quoted(value)}`;
+}
+
+/** @param {string} value */
+function quoted(value) {
+  return `"${value.replaceAll('"', '""')}"`;
 }
 
 /**
