@@ -20,7 +20,7 @@ use crate::clock::Now;
 use crate::files::FileHandle;
 use crate::files::discovery::{FileRole, FoundFile};
 use crate::tail::log::resolve::ResolveAnswers;
-use crate::tail::log::{CheckpointNeed, SearchResult, TailedLog};
+use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{ChainId, CompressedState, FileOrigin, FileState, HeldReason, TrackedFile};
 
 /// How often the relay is asked again about held files: `logferry backfill` may have shipped them.
@@ -48,7 +48,7 @@ impl LiveFile {
 impl<H: FileHandle> TailedLog<H> {
     /// Notes what the live paths lead to, if the search is certain.
     pub(super) fn note_live_files(&mut self, found: &[FoundFile]) {
-        let is_certain = self.last_search == SearchResult::Certain;
+        let is_certain = self.is_search_certain;
         for file in found {
             self.chain(&file.live_path);
         }

@@ -1,4 +1,5 @@
-//! `start: end`: what the first start with a log leaves out. If its folder could not be entered, the first search that could counts.
+//! `start: end`: what the first start with a log leaves out: what its first search sees. What that cannot see, as a folder may not be
+//! entered, is shipped whole: nobody knows when its lines were written.
 //!
 //! "The end" of a file is where the first start saw it, whenever the relay hears of the file. So the first start marks the
 //! end of each file, by contents, and the marks are in the checkpoint before anything is sent. A mark is used up when the
@@ -8,14 +9,12 @@
 //! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
 
 use logferry_config::{LogSettings, StartPosition};
-use logferry_protocol::heartbeat::LogProblemKind;
 use logferry_protocol::stream::Offset;
 
 use crate::checkpoint::{Checkpoint, SeenLog, SkippedStart};
-use crate::files::path_check::PathFinding;
-use crate::files::{FileHandle, FileSystem};
+use crate::files::FileHandle;
 use crate::streams::tracked_stream::StreamPosition;
-use crate::tail::log::{CheckpointNeed, SearchResult, TailedLog};
+use crate::tail::log::{CheckpointNeed, TailedLog};
 use crate::tail::tracked_file::{FileState, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
@@ -98,16 +97,10 @@ pub(super) fn start_of(log: &LogSettings, checkpoint: Option<&Checkpoint>) -> St
 }
 
 impl<H: FileHandle> TailedLog<H> {
-    /// Whether files that `start: end` is for may be there, and cannot be seen.
-    pub(super) fn is_hidden<F: FileSystem>(&self, files: &F) -> bool {
-        let is_refused = |finding: &PathFinding| finding.kind == LogProblemKind::FolderRefused;
-        self.start == StartPosition::End && files.check_pattern(self.patterns.live()).iter().any(is_refused)
-    }
-
-    /// After a search: marks the ends of what was found, if it is the first one that could see the log. The next one is not, even
-    /// if there was nothing to mark.
+    /// After a search: marks the ends of what was found, if it is the first one. The next one is not, even if there was nothing to
+    /// mark.
     pub(super) fn mark_ends(&mut self) {
-        if self.start != StartPosition::End || self.last_search == SearchResult::Hidden {
+        if self.start != StartPosition::End {
             return;
         }
         let files = self.files.iter_mut();

@@ -6,12 +6,11 @@
 //!   again between two looks would have the size of other contents.
 //! - No file of the log holds the stream any more, and no unreadable file might hold it.
 //!
-//! A file that could not be opened is lost with its size, once it is gone, if it appeared while a sender looked on.
+//! A file that could not be opened is reported as unfinished once it is gone: its lines may be in another file, or it may only be
+//! out of sight, as its folder is closed or not mounted. So that is no proof of a loss.
 //!
 //! A file may be read as far as it was seen, but be gone after a restart before it was known to be at its end. It is
 //! reported as unfinished, because more may have been written to it.
-
-use std::path::Path;
 
 use logferry_protocol::heartbeat::{HeldFile, HostTime, ReportedGap};
 use logferry_protocol::names::LogName;
@@ -22,7 +21,7 @@ use crate::checkpoint::{UnopenedFile, UnsentFile};
 use crate::clock::Now;
 use crate::files::compressed::LogText;
 use crate::files::discovery::{FileRole, FoundFile};
-use crate::files::{self, FileHandle, without_compression};
+use crate::files::{self, FileHandle};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::known_lines::remember;
@@ -102,14 +101,6 @@ fn unopened_stream(file: FileKey, path: &str) -> StreamId {
     StreamId::derive(file, Head(Tail::of(path.as_bytes()).0), 0)
 }
 
-fn has_archive_name(path: &Path) -> bool {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    without_compression(name) != name
-}
-
 impl OrphanStream {
     /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
     fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<ReportedGap> {
@@ -165,26 +156,20 @@ impl<H: FileHandle> TrackedFile<H> {
         (until > acked).then(|| gap(id, log, &path, acked, Some(until), now))
     }
 
-    /// The loss of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
-    ///
-    /// What the relay has of it is known only if the file has appeared while a sender looked on. Then it is proven that lines
-    /// are lost, unless the file may be an archive of a log that was shipped, or its lines may be in another file (`is_elsewhere`).
-    pub(super) fn unopened_loss(&self, log: &LogName, is_elsewhere: bool, now: Now) -> Option<ReportedGap> {
+    /// The report of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
+    pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<ReportedGap> {
         let is_expected = matches!(self.state, FileState::Unopened) && !self.is_beside();
         let from = self.skip_to.unwrap_or_default();
         if !is_expected || self.stat.size <= from {
             return None;
         }
-        let is_proven =
-            self.was_never_open() && !self.is_waiting && !is_elsewhere && !has_archive_name(&self.path);
-        let until = is_proven.then_some(self.stat.size);
         let path = self.path.display().to_string();
         Some(gap(
             unopened_stream(self.stat.key, &path),
             log,
             &path,
             from,
-            until,
+            None,
             now,
         ))
     }
@@ -202,7 +187,7 @@ impl<H: FileHandle> TrackedFile<H> {
         }
         let is_cut = found.stat.size < self.stat.size;
         let loss = if is_cut {
-            self.unopened_loss(log, true, now)
+            self.unopened_loss(log, now)
         } else {
             None
         };
@@ -311,15 +296,8 @@ impl<H: FileHandle> TailedLog<H> {
             .filter(|unsent| unsent.size > Offset::ZERO)
     }
 
-    /// Whether a file of the log may be what a compressor made of one that is gone.
-    fn has_archives(&self) -> bool {
-        let mut present = self.files.iter().filter(|file| file.role != FileRole::Gone);
-        present.any(|file| file.is_waiting || has_archive_name(&file.path))
-    }
-
     /// Drops the files that are gone and read to their ends, or could not be opened.
     pub(super) fn drop_over(&mut self, now: Now) {
-        let is_elsewhere = self.has_archives();
         for file in self.files.extract_if(.., |file| file.is_over()) {
             let key = file.stat.key;
             if let Some(stream) = file.stream() {
@@ -334,8 +312,7 @@ impl<H: FileHandle> TailedLog<H> {
             let is_known = self.orphans.iter().any(|orphan| orphan.file == key)
                 || self.missing.iter().any(|missing| missing.file.file == key);
             if !is_known {
-                self.lost
-                    .extend(file.unopened_loss(&self.name, is_elsewhere, now));
+                self.lost.extend(file.unopened_loss(&self.name, now));
             }
         }
     }
@@ -373,17 +350,14 @@ impl<H: FileHandle> TailedLog<H> {
         if is_awaited && self.files.is_empty() {
             return;
         }
-        let is_elsewhere = self.has_archives();
         for unopened in self.unopened.take().into_iter().flatten() {
             let UnopenedFile { path, file, size, .. } = &unopened;
             let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;
             let is_here = self.files.iter().any(is_it);
             if !is_here && *size > Offset::ZERO {
-                let is_proven = !is_elsewhere && !has_archive_name(path.as_ref());
-                let until = is_proven.then_some(*size);
                 let stream = unopened_stream(*file, path);
                 self.lost
-                    .push(gap(stream, &self.name, path, Offset::ZERO, until, now));
+                    .push(gap(stream, &self.name, path, Offset::ZERO, None, now));
             }
         }
     }

@@ -86,7 +86,8 @@ pub(crate) struct TailedLog<H> {
     /// Compressed files that the checkpoint says were shipped, with their streams.
     shipped: Vec<(FileStat, Option<StreamId>)>,
     held_files: HeldFiles,
-    last_search: SearchResult,
+    /// Whether the last search found the same as the one before it.
+    is_search_certain: bool,
     /// How many archives of the backlog wait to be examined.
     waiting: usize,
     /// A file has changed its contents: a copy of them may be in the folder.
@@ -103,15 +104,6 @@ pub(super) enum CheckpointNeed {
     Soon,
     /// It says where the ends of `start: end` are.
     BeforeSending,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SearchResult {
-    /// It found the same as the search before it.
-    Certain,
-    Uncertain,
-    /// It found no file, as a folder may not be entered: there may be some.
-    Hidden,
 }
 
 #[derive(Debug)]
@@ -153,7 +145,7 @@ impl<H: FileHandle> TailedLog<H> {
             lost: Vec::new(),
             shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
-            last_search: SearchResult::Uncertain,
+            is_search_certain: false,
             waiting: 0,
             wants_scan: false,
             save: CheckpointNeed::None,
@@ -197,16 +189,12 @@ impl<H: FileHandle> TailedLog<H> {
         for _ in 1..SEARCHES_MAX {
             let names = found.files.iter().map(|file| (file.path.clone(), file.stat.key));
             let names = names.collect();
-            if self.names == names {
-                self.last_search = SearchResult::Certain;
+            self.is_search_certain = self.names == names;
+            if self.is_search_certain {
                 break;
             }
-            self.last_search = SearchResult::Uncertain;
             self.names = names;
             found = self.patterns.scan(file_system);
-        }
-        if found.files.is_empty() && self.is_hidden(file_system) {
-            self.last_search = SearchResult::Hidden;
         }
         self.neighbours = found.neighbours;
         found.files
