@@ -23,8 +23,10 @@ use crate::output::exit::{CommandOutcome, Failure, Result};
 pub(crate) fn monitor(file: &Path) -> Result {
     let section = monitor_section(file)?;
     let passed = runtime()?.block_on(logferry_monitor::once(&section));
-    // Also of a pass that failed: the role is there, and its error is told by its own output.
-    note_pass(&section.data_dir, Role::Monitor);
+    // Also of a pass whose mails wait: the role is there, and `status` names these mails.
+    if matches!(passed, Ok(()) | Err(MonitorError::Unsent { .. })) {
+        note_pass(&section.data_dir, Role::Monitor);
+    }
     passed?;
     Ok(CommandOutcome::Fine)
 }
@@ -42,9 +44,8 @@ fn housekeeper_section(file: &Path) -> Result<HousekeeperSettings> {
 pub(crate) fn housekeeper(file: &Path) -> Result {
     let section = housekeeper_section(file)?;
     let data_dir = section.data_dir.clone();
-    let passed = logferry_housekeeper::once(&section, Timestamp::now());
+    logferry_housekeeper::once(&section, Timestamp::now())?;
     note_pass(&data_dir, Role::Housekeeper);
-    passed?;
     Ok(CommandOutcome::Fine)
 }
 
@@ -189,23 +190,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pass_that_fails_is_a_sign_of_the_role_too() {
+    fn pass_of_a_monitor_is_a_sign_though_its_mails_wait_and_none_if_the_ledger_cannot_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().display();
-        std::fs::write(dir.path().join("ledger.db"), "this is no database\n".repeat(100)).unwrap();
         let file = dir.path().join("logferry.yaml");
+        // Nobody listens on this port of this host.
         let config = format!(
             "housekeeper: {{data_dir: {data_dir}}}\n\
-             monitor: {{data_dir: {data_dir}, smtp: {{host: 192.0.2.1, from: a@example.com, to: [b@example.com]}}}}\n"
+             monitor: {{data_dir: {data_dir}, smtp: {{host: 127.0.0.1, port: 1, tls: none, from: a@example.com, to: [b@example.com]}}}}\n"
         );
         std::fs::write(&file, config).unwrap();
-        for (role, ended) in [
-            (Role::Housekeeper, housekeeper(&file)),
-            (Role::Monitor, monitor(&file)),
-        ] {
-            assert!(matches!(ended, Err(Failure::Work(_))), "{ended:?}");
-            let sign = presence(dir.path(), role.name(), Timestamp::now());
-            assert_eq!(sign.map(|sign| sign.state), Some(PresenceState::Once), "{role:?}");
+        let sign = |role: Role| presence(dir.path(), role.name(), Timestamp::now()).map(|sign| sign.state);
+        {
+            let mut ledger = logferry_ledger::Ledger::open_or_create(dir.path()).unwrap();
+            let mail = logferry_ledger::NewMail {
+                subject: "s".to_owned(),
+                text: "t".to_owned(),
+                html: None,
+            };
+            ledger
+                .queue_summary(Timestamp::UNIX_EPOCH, &mail, Timestamp::now())
+                .unwrap();
         }
+        assert!(matches!(monitor(&file), Err(Failure::Work(_))));
+        assert_eq!(sign(Role::Monitor), Some(PresenceState::Once));
+
+        std::fs::write(dir.path().join("ledger.db"), "this is no database\n".repeat(100)).unwrap();
+        assert!(matches!(housekeeper(&file), Err(Failure::Work(_))));
+        assert_eq!(sign(Role::Housekeeper), None);
     }
 }

@@ -125,7 +125,7 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
     // A host of a sender has no key.
     std::fs::write(
         &config,
-        "sender: {relay: \"http://192.0.2.1:5001\", logs: [{path: /x.log}]}\n",
+        "sender: {relay: \"http://192.0.2.1:5001\", token_file: \"${NOT_SET_HERE}\", logs: [{path: /x.log}]}\n",
     )
     .unwrap();
     let (code, stdout, _) = check();

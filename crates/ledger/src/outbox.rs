@@ -63,6 +63,8 @@ pub struct MailTaken {
     /// Whether all recipients of the configuration were tried. Then nobody counts as refused who is neither refused nor waited
     /// for.
     pub is_first: bool,
+    /// After how many attempts so far the server may have it for those that it still waits for.
+    pub unconfirmed: u32,
 }
 
 /// A recipient that the mail server refused last time.
@@ -151,9 +153,9 @@ impl Ledger {
             // An address has no space.
             let waiting_for = taken.waiting_for.join(" ");
             sql.execute(
-                "UPDATE outbox SET waiting_for = ?2, next_attempt = ?3, attempts = attempts + 1, unconfirmed = 0,
+                "UPDATE outbox SET waiting_for = ?2, next_attempt = ?3, attempts = attempts + 1, unconfirmed = ?4,
                     last_error = 'the server asks to try some recipients later' WHERE id = ?1",
-                (mail.0, waiting_for, millis(taken.next_attempt)),
+                (mail.0, waiting_for, millis(taken.next_attempt), taken.unconfirmed),
             )
             .map(drop)
         })

@@ -10,6 +10,9 @@ use logferry_ledger::SourceRecord;
 /// A sender reports every 10 s, and its lines are a moment on their way.
 const REPORT_SECONDS: i64 = 20;
 
+/// A source that makes contact so long after its last report has no sender any more: its lines come by `/upload`.
+const REPORTS_ENDED_SECONDS: i64 = 5 * 60;
+
 /// One of several sources is waited for so long: a host that was taken away must not keep a rule from firing.
 const WAITED_SECONDS: i64 = 6 * 3600;
 
@@ -18,10 +21,15 @@ const WAITED_SECONDS: i64 = 6 * 3600;
 pub(crate) struct ArrivedLines(BTreeMap<String, i64>);
 
 impl ArrivedLines {
-    /// By what the ledger knows. A client that never reports is not waited for: nobody knows whether it has lines.
+    /// By what the ledger knows. A client that never reports, or does not report any more, is not waited for: nobody knows whether it
+    /// has lines.
     pub(crate) fn of(records: &[SourceRecord]) -> Self {
         let arrived = records.iter().filter_map(|record| {
             let reported = record.heartbeat_at?;
+            let is_over = record.last_contact.as_second() - reported.as_second() > REPORTS_ENDED_SECONDS;
+            if is_over {
+                return None;
+            }
             let lagging = record.streams.iter().filter(|stream| stream.lag_bytes() > 0);
             let waits = lagging
                 .map(|stream| stream.progress.oldest_unread_ms / 1000)

@@ -402,7 +402,8 @@ impl PublishAttempt {
                 }
             }
             Err(error) => {
-                let outcome = if create_failed(&error) {
+                let is_resumed = self.steps.step() != PublishStep::Upload { from: 0 };
+                let outcome = if create_failed(&error, is_resumed) {
                     UploadOutcome::NotCreated
                 } else {
                     UploadOutcome::Failed

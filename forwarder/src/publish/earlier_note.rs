@@ -30,7 +30,7 @@ impl EarlierNote {
         len: u64,
     ) -> PublishSteps {
         let earlier = match &self.0 {
-            Some((note, _)) if note.file > Some(file_kind) => {
+            Some((note, _)) if is_published(note, file_kind) => {
                 return PublishSteps::over(len, outcome_before(note));
             }
             Some((note, number)) => earlier_attempts(note, *number, file_kind),
@@ -47,7 +47,9 @@ impl EarlierNote {
             PublishOutcome::TakenAway => known.unwrap_or(DeliveryCertainty::Presumed),
             PublishOutcome::FoundThere if known == Some(DeliveryCertainty::Found) => DeliveryCertainty::Found,
             // Its name was free when an earlier attempt noted the rename: so that was done, and its answer was lost.
-            PublishOutcome::FoundThere if note.is_some_and(|note| note.file.is_some()) => {
+            PublishOutcome::FoundThere
+                if note.is_some_and(|note| note.file == Some(PublishedFile::Batch)) =>
+            {
                 DeliveryCertainty::Published
             }
             PublishOutcome::FoundThere => DeliveryCertainty::Found,
@@ -56,13 +58,18 @@ impl EarlierNote {
     }
 }
 
-/// What a note says about a file; those before it are published.
+/// Whether an earlier attempt had published this file when it made the note: it went on to a later one, or gave up at one beside
+/// the batch.
+fn is_published(note: &PublishingNote, file_kind: PublishedFile) -> bool {
+    note.file > Some(file_kind) || (file_kind == PublishedFile::Batch && note.batch.is_some())
+}
+
+/// What a note says about a file that it does not call published.
 fn earlier_attempts(note: &PublishingNote, number: u8, file_kind: PublishedFile) -> EarlierAttempts {
     let is_batch = file_kind == PublishedFile::Batch;
     match (note.file, note.batch) {
         (None, _) if is_batch => EarlierAttempts::GaveUp(number),
         // The attempt gave up at a file beside the batch; the number is of that file.
-        (Some(PublishedFile::Batch), Some(_)) if is_batch => EarlierAttempts::Noted(1),
         (Some(PublishedFile::Batch), Some(_)) if number > 0 => EarlierAttempts::GaveUp(number),
         (Some(file), _) if file == file_kind => EarlierAttempts::Noted(number.max(1)),
         _ => EarlierAttempts::None,
@@ -134,11 +141,23 @@ mod tests {
             gave_up.certainty(PublishOutcome::FoundThere),
             DeliveryCertainty::Found
         );
+        let of_an_earlier_version = note(Some(PublishedFile::Manifest), None);
+        assert_eq!(
+            of_an_earlier_version.certainty(PublishOutcome::FoundThere),
+            DeliveryCertainty::Found
+        );
         let beside = note(Some(PublishedFile::Batch), Some(DeliveryCertainty::Found));
         assert_eq!(
             beside.certainty(PublishOutcome::FoundThere),
             DeliveryCertainty::Found
         );
+    }
+
+    #[test]
+    fn batch_is_not_published_again_after_an_attempt_gave_up_at_a_file_beside_it() {
+        let beside = note(Some(PublishedFile::Batch), Some(DeliveryCertainty::Published));
+        let steps = beside.steps(PublishedFile::Batch, VerifyMode::Size, PublishMethod::Rename, 9);
+        assert_eq!(steps.step(), PublishStep::End(PublishOutcome::Published));
     }
 
     #[test]

@@ -55,13 +55,15 @@ pub(crate) enum RenameOutcome {
     Gone,
 }
 
-/// Whether the file could not be created. It may exist already: SFTP version 3 has no status code for that.
-pub(super) fn create_failed(error: &DeliveryError) -> bool {
+/// Whether the file could not be created, or not be opened again (`is_resumed`). A new one may exist already: SFTP version 3 has no
+/// status code for that. An account that may not create files gets the same answer for each name; one that may not open a file
+/// again may create another.
+pub(super) fn create_failed(error: &DeliveryError, is_resumed: bool) -> bool {
     use StatusCode::{NoSuchFile, PermissionDenied};
     matches!(
         error,
         DeliveryError::Remote(JobError::Refused { step: RequestKind::Open, status, .. })
-            if !matches!(status.code, NoSuchFile | PermissionDenied)
+            if status.code != NoSuchFile && (is_resumed || status.code != PermissionDenied)
     )
 }
 

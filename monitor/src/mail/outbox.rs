@@ -186,7 +186,11 @@ impl Outbox {
         answers: &RecipientAnswers,
     ) -> Result<Result<(), SendError>, MonitorError> {
         let (subject, refused) = (&mail.content.subject, answers.refusals());
-        let taken = taken(mail, answers, Timestamp::now());
+        let taken = MailTaken {
+            // Nothing of it was sent this time.
+            unconfirmed: mail.unconfirmed,
+            ..taken(mail, answers, Timestamp::now())
+        };
         let is_over = taken.waiting_for.is_empty();
         if is_over {
             tracing::warn!(
@@ -329,6 +333,7 @@ fn taken(mail: &QueuedMail, answers: &RecipientAnswers, now: Timestamp) -> MailT
         waiting_for: temporary.into_iter().map(|(to, _)| to.clone()).collect(),
         next_attempt: now.checked_add(wait).unwrap_or(Timestamp::MAX),
         is_first: mail.waiting_for.is_none(),
+        unconfirmed: 0,
     }
 }
 

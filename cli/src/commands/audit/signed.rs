@@ -16,6 +16,7 @@ use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::output::result_file::ResultFile;
+use crate::roles::role::Role;
 
 /// Writes the records of the window that the filter selects.
 pub(super) fn write_record(to: ResultFile, data_dir: &Path, filter: &BatchFilter) -> Result {
@@ -156,15 +157,19 @@ fn expected_key(config: &Path, failed: &str, key_file: Option<&Path>) -> Result<
 }
 
 /// The key of the relay host that the configuration is of; `None` if there is no configuration, no such host in it, or no key yet.
-/// What is there and cannot be read is an error: a page of another key must not pass for want of it.
+/// What is there and cannot be read is an error: a page of another key must not pass for want of it. Each role is read by itself:
+/// what a sender's section lacks here says nothing about the key.
 fn host_key(config: &Path) -> Result<Option<PublicKey>> {
-    let loaded = match logferry_config::load(config) {
-        Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
-        loaded => loaded.map_err(configuration::failure)?,
-    };
-    if loaded.data_dirs().next().is_none() {
-        return Ok(None);
+    let on_relay_host = |role: &Role| !matches!(role, Role::Sender | Role::Collector);
+    for role in Role::ALL.into_iter().filter(on_relay_host) {
+        let loaded = match logferry_config::load_for(config, role.name()) {
+            Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            loaded => loaded.map_err(configuration::failure)?,
+        };
+        if loaded.data_dirs().next().is_some() {
+            let data_dir = configuration::data_dir(config, &loaded)?;
+            return Ok(PublicKey::read(&data_dir)?);
+        }
     }
-    let data_dir = configuration::data_dir(config, &loaded)?;
-    Ok(PublicKey::read(&data_dir)?)
+    Ok(None)
 }

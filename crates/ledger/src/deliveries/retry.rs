@@ -5,14 +5,16 @@ use crate::{Ledger, LedgerError};
 
 impl Ledger {
     /// Makes what failed of a batch due at once, with no attempts: a failed batch is ready again, and a pending resend or a batch that
-    /// has attempts left does not wait for its next one. False if nothing of it failed.
+    /// has attempts left does not wait for its next one. False if nothing of it failed. What is sent is over, whatever a destination
+    /// that is not configured any more has refused.
     ///
     /// The caller, or the next forwarder to start, moves the file of a failed batch back to `ready/`.
     pub fn retry(&mut self, batch: BatchId) -> Result<bool, LedgerError> {
         self.write("have a batch tried again", |sql| {
             let is_failed = "UPDATE batches SET state = 'ready' WHERE id = ?1 AND state = 'failed'";
             let was_tried = "UPDATE deliveries SET attempts = 0, next_attempt = NULL
-                WHERE batch = ?1 AND attempts > 0 AND (delivered_at IS NULL OR asked_at IS NOT NULL)";
+                WHERE batch = ?1 AND attempts > 0 AND (asked_at IS NOT NULL OR (delivered_at IS NULL
+                    AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state <> 'sent')))";
             Ok(sql.execute(is_failed, [batch.0])? + sql.execute(was_tried, [batch.0])? > 0)
         })
     }

@@ -258,11 +258,13 @@ impl<'s, D: Disk> PageSearch<'s, D> {
         self.parts_read.forget_pieces(&origin.batch, from, to);
         let (hits, progress, observer) = (&mut self.hits, &mut self.progress, &mut *self.observer);
         let mut piece_start = from;
+        let has_read = progress.scanned_bytes > 0 || progress.frames > 0;
         hits.begin(PartName::Piece(origin.batch.clone(), from), from, times.0);
         let scanned = scan(lines.spool, part, from, to, |block| {
             let SpoolBlock { text, position, .. } = block;
             if text.is_empty() {
-                return observer.progress(progress);
+                // A page that has read nothing would give its own cursor again if it ended on the way.
+                return observer.progress(progress) || !has_read;
             }
             if block.begins_piece(piece_start, part) {
                 piece_start = position;
