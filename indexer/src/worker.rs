@@ -155,7 +155,7 @@ impl IndexerThread {
             tracing::warn!("{lost}");
         }
         // Before anything is written: on a full disk every round fails until this has made room.
-        clock.begin(state.recorded_at, Instant::now());
+        clock.begin(state.believed_at.or(state.recorded_at), Instant::now());
         self.remove_old_lines(&mut writer, clock, Timestamp::now())?;
         let mut session = IndexSession::start(config, db, &state, writer, metrics.clone(), Timestamp::now())?;
         // The places of all batches in the spool.
@@ -264,6 +264,12 @@ mod tests {
         }
     }
 
+    const KEPT: NumbersKept = NumbersKept {
+        minutes: Duration::from_hours(1),
+        hours: Duration::from_hours(1),
+        gaps: Duration::from_hours(1),
+    };
+
     /// Makes a closed segment, and a recorded position behind it. Returns the segment's file.
     fn closed_segment(thread: &IndexerThread) -> PathBuf {
         let store_dir = &thread.config.store_dir;
@@ -293,13 +299,8 @@ mod tests {
             store_position: position.to_string(),
             ..IndexChange::default()
         };
-        let kept = NumbersKept {
-            minutes: Duration::from_hours(1),
-            hours: Duration::from_hours(1),
-            gaps: Duration::from_hours(1),
-        };
         let now = Timestamp::now().as_second();
-        db.record(&mut change, kept, now).expect("recorded");
+        db.record(&mut change, KEPT, now).expect("recorded");
         store_dir.join("segments/0000000000.frames")
     }
 
@@ -331,5 +332,21 @@ mod tests {
         thread.config.keep.max_bytes = 0;
         thread.session(&mut told, &mut clock).expect_err("no relay");
         assert_eq!(RealDisk.len(&frames).expect("read"), None, "by size");
+    }
+
+    #[test]
+    fn clock_that_was_doubted_is_doubted_after_a_restart_though_its_time_was_recorded() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let thread = thread(dir.path());
+        let store_dir = &thread.config.store_dir;
+        RealDisk.create_dir_all(store_dir).expect("made");
+        let mut db = IndexDb::open_or_create(store_dir).expect("made");
+        let last_week = Timestamp::now().as_second() - 7 * 86_400;
+        db.remove_expired(&[], KEPT, last_week).expect("removed");
+        drop(db);
+        let frames = closed_segment(&thread);
+        let (mut told, mut clock) = (ReportedError::default(), ClockCheck::default());
+        thread.session(&mut told, &mut clock).expect_err("no relay");
+        assert!(RealDisk.len(&frames).expect("read").is_some());
     }
 }
