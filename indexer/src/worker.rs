@@ -167,9 +167,8 @@ impl IndexerThread {
             let round = session.round(now, &is_over)?;
             self.set_trouble(round.trouble);
             if start >= retention_at {
-                if self.remove_old_lines(session.store(), clock, now)? {
-                    session.remove_expired(now)?;
-                }
+                let is_believed = self.remove_old_lines(session.store(), clock, now)?;
+                session.tidy(now, is_believed)?;
                 retention_at = start + RETENTION_INTERVAL;
             }
             metrics.set_store(session.store().bytes(), session.store().frames());
