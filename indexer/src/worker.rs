@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock_check::{ClockCheck, ClockState};
 use crate::error::IndexerError;
+use crate::free_space::LeftFree;
 use crate::opensearch::SinkThread;
 use crate::reported_error::ReportedError;
 use crate::round::IndexSession;
@@ -33,9 +34,6 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time between two passes that remove what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
-
-/// The store leaves at least so many bytes free beside those that the relay needs to take lines.
-const FREE_MARGIN: u64 = 256 << 20;
 
 /// Wait after an error.
 const RETRY_WAIT: Duration = Duration::from_secs(2);
@@ -196,17 +194,22 @@ impl IndexerThread {
             );
         }
         let is_believed = state == ClockState::Believed;
-        let (keep, min_free) = (self.config.keep, self.config.min_free_disk);
+        let (keep, left_free) = (self.config.keep, LeftFree::of(&self.config));
         let limits = StoreLimits {
             age: is_believed.then_some(keep.age),
             max_bytes: keep.max_bytes,
-            min_free: min_free.saturating_add(min_free.max(FREE_MARGIN)),
+            min_free: left_free.bytes,
         };
         let removed = store.remove_expired(limits, now.as_millisecond())?;
         if removed.for_space > 0 {
+            let purpose = if left_free.is_for_relay {
+                "the relay can go on taking lines"
+            } else {
+                "new lines can be indexed"
+            };
             tracing::warn!(
                 "the disk of {} has less than {} free: the oldest lines for the search were removed before their time ({}), so \
-                 that the relay can go on taking lines; make space there, or set a smaller indexer.keep.max_bytes",
+                 that {purpose}; make space there, or set a smaller indexer.keep.max_bytes",
                 self.config.store_dir.display(),
                 size(limits.min_free),
                 count_of(removed.for_space, "segment")
