@@ -61,8 +61,10 @@ pub(crate) struct TrackedBatch {
     pub(crate) progress: IndexedBatch,
     /// The time of the last line that had one.
     pub(crate) line_time: Option<i64>,
-    /// Attempts to read it in vain, one after the other.
+    /// Attempts to read it in vain since its last byte was read, without those that the disk refused.
     searches: u32,
+    /// Those that the disk refused. Each has a bound of its own: a disk that comes back may show no file for a moment.
+    refusals: u32,
     /// Whether it was said that its file cannot be read.
     pub(crate) is_trouble_told: bool,
     /// Since when it has bytes that are not read, in seconds since 1970.
@@ -89,7 +91,7 @@ impl TrackedBatch {
         self.progress.bytes += bytes;
         self.progress.lines += lines;
         self.line_time = Some(line_time);
-        self.searches = 0;
+        (self.searches, self.refusals) = (0, 0);
         self.is_trouble_told = false;
     }
 
@@ -104,12 +106,12 @@ impl TrackedBatch {
             MissCause::Absent => "the file is missing, or shorter than the ledger says",
             MissCause::Damaged | MissCause::Unreadable => "the file is damaged, or cannot be read",
         };
-        self.searches += 1;
-        let most = match cause {
-            MissCause::Unreadable => REFUSALS_MAX,
-            _ => SEARCHES_MAX,
+        let (attempts, most) = match cause {
+            MissCause::Unreadable => (&mut self.refusals, REFUSALS_MAX),
+            _ => (&mut self.searches, SEARCHES_MAX),
         };
-        (self.searches >= most).then_some(reason)
+        *attempts += 1;
+        (*attempts >= most).then_some(reason)
     }
 
     /// Leaves the rest out. Returns its first byte and its length.
@@ -176,6 +178,7 @@ impl Catalog {
                     progress,
                     line_time: None,
                     searches: 0,
+                    refusals: 0,
                     is_trouble_told: false,
                 };
                 self.batches.insert(id, tracked);
@@ -369,6 +372,7 @@ mod tests {
         let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
         let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
         assert!((1..REFUSALS_MAX).all(|_| tracked.missed(refused).is_none()));
+        assert!(tracked.missed(MissCause::Absent).is_none(), "its first search");
         assert!(tracked.missed(refused).is_some());
     }
 

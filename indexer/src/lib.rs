@@ -24,6 +24,7 @@ mod catalog;
 mod clock_check;
 mod counting;
 mod error;
+mod free_space;
 mod ledger_file;
 mod line_store;
 mod log_formats;

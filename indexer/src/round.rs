@@ -185,10 +185,18 @@ impl<S: LineStore> IndexSession<S> {
         })
     }
 
-    /// Removes numbers that are too old, and the places of batches that are gone from the spool.
-    pub(crate) fn remove_expired(&mut self, now: Timestamp) -> Result<(), IndexerError> {
+    /// To be called from time to time. On a clock that is not believed nothing is removed.
+    pub(crate) fn tidy(&mut self, now: Timestamp, is_clock_believed: bool) -> Result<(), IndexerError> {
         // A source may have got another log.
         self.logs = SourceLogs::default();
+        if is_clock_believed {
+            self.remove_expired(now)?;
+        }
+        Ok(())
+    }
+
+    /// Removes numbers that are too old, and the places of batches that are gone from the spool.
+    fn remove_expired(&mut self, now: Timestamp) -> Result<(), IndexerError> {
         let places = self.db.places_after(&self.looked_up_to, PLACES_LOOKED_UP)?;
         let is_last = places.len() < PLACES_LOOKED_UP;
         let mut looked_up = Vec::with_capacity(places.len());

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock_check::{ClockCheck, ClockState};
 use crate::error::IndexerError;
+use crate::free_space::LeftFree;
 use crate::opensearch::SinkThread;
 use crate::reported_error::ReportedError;
 use crate::round::IndexSession;
@@ -33,9 +34,6 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time between two passes that remove what is too old.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(1);
-
-/// The store leaves at least so many bytes free beside those that the relay needs to take lines.
-const FREE_MARGIN: u64 = 256 << 20;
 
 /// Wait after an error.
 const RETRY_WAIT: Duration = Duration::from_secs(2);
@@ -155,7 +153,7 @@ impl IndexerThread {
             tracing::warn!("{lost}");
         }
         // Before anything is written: on a full disk every round fails until this has made room.
-        clock.begin(state.recorded_at, Instant::now());
+        clock.begin(state.believed_at.or(state.recorded_at), Instant::now());
         self.remove_old_lines(&mut writer, clock, Timestamp::now())?;
         let mut session = IndexSession::start(config, db, &state, writer, metrics.clone(), Timestamp::now())?;
         // The places of all batches in the spool.
@@ -167,9 +165,8 @@ impl IndexerThread {
             let round = session.round(now, &is_over)?;
             self.set_trouble(round.trouble);
             if start >= retention_at {
-                if self.remove_old_lines(session.store(), clock, now)? {
-                    session.remove_expired(now)?;
-                }
+                let is_believed = self.remove_old_lines(session.store(), clock, now)?;
+                session.tidy(now, is_believed)?;
                 retention_at = start + RETENTION_INTERVAL;
             }
             metrics.set_store(session.store().bytes(), session.store().frames());
@@ -197,17 +194,22 @@ impl IndexerThread {
             );
         }
         let is_believed = state == ClockState::Believed;
-        let (keep, min_free) = (self.config.keep, self.config.min_free_disk);
+        let (keep, left_free) = (self.config.keep, LeftFree::of(&self.config));
         let limits = StoreLimits {
             age: is_believed.then_some(keep.age),
             max_bytes: keep.max_bytes,
-            min_free: min_free.saturating_add(min_free.max(FREE_MARGIN)),
+            min_free: left_free.bytes,
         };
         let removed = store.remove_expired(limits, now.as_millisecond())?;
         if removed.for_space > 0 {
+            let purpose = if left_free.is_for_relay {
+                "the relay can go on taking lines"
+            } else {
+                "new lines can be indexed"
+            };
             tracing::warn!(
                 "the disk of {} has less than {} free: the oldest lines for the search were removed before their time ({}), so \
-                 that the relay can go on taking lines; make space there, or set a smaller indexer.keep.max_bytes",
+                 that {purpose}; make space there, or set a smaller indexer.keep.max_bytes",
                 self.config.store_dir.display(),
                 size(limits.min_free),
                 count_of(removed.for_space, "segment")
@@ -264,6 +266,12 @@ mod tests {
         }
     }
 
+    const KEPT: NumbersKept = NumbersKept {
+        minutes: Duration::from_hours(1),
+        hours: Duration::from_hours(1),
+        gaps: Duration::from_hours(1),
+    };
+
     /// Makes a closed segment, and a recorded position behind it. Returns the segment's file.
     fn closed_segment(thread: &IndexerThread) -> PathBuf {
         let store_dir = &thread.config.store_dir;
@@ -293,13 +301,8 @@ mod tests {
             store_position: position.to_string(),
             ..IndexChange::default()
         };
-        let kept = NumbersKept {
-            minutes: Duration::from_hours(1),
-            hours: Duration::from_hours(1),
-            gaps: Duration::from_hours(1),
-        };
         let now = Timestamp::now().as_second();
-        db.record(&mut change, kept, now).expect("recorded");
+        db.record(&mut change, KEPT, now).expect("recorded");
         store_dir.join("segments/0000000000.frames")
     }
 
@@ -331,5 +334,21 @@ mod tests {
         thread.config.keep.max_bytes = 0;
         thread.session(&mut told, &mut clock).expect_err("no relay");
         assert_eq!(RealDisk.len(&frames).expect("read"), None, "by size");
+    }
+
+    #[test]
+    fn clock_that_was_doubted_is_doubted_after_a_restart_though_its_time_was_recorded() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let thread = thread(dir.path());
+        let store_dir = &thread.config.store_dir;
+        RealDisk.create_dir_all(store_dir).expect("made");
+        let mut db = IndexDb::open_or_create(store_dir).expect("made");
+        let last_week = Timestamp::now().as_second() - 7 * 86_400;
+        db.remove_expired(&[], KEPT, last_week).expect("removed");
+        drop(db);
+        let frames = closed_segment(&thread);
+        let (mut told, mut clock) = (ReportedError::default(), ClockCheck::default());
+        thread.session(&mut told, &mut clock).expect_err("no relay");
+        assert!(RealDisk.len(&frames).expect("read").is_some());
     }
 }

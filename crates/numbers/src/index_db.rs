@@ -197,7 +197,7 @@ impl IndexDb {
     }
 
     /// Removes the numbers and gaps that are older than what is kept, the series without numbers, and of the batches that were
-    /// looked up the places that are of no use any more.
+    /// looked up the places that are of no use any more. The caller believes the clock: that is recorded too.
     pub fn remove_expired(
         &mut self,
         looked_up: &[(String, LedgerLookup)],
@@ -232,7 +232,7 @@ impl IndexDb {
             if is_tidied {
                 remove_series_without_numbers(sql, known)?;
             }
-            Ok(())
+            put_values(sql, "state", &[("believed_at", Some(now.to_string()))])
         })?;
         if is_tidied {
             self.series_tidied_at = Some(now);

@@ -17,6 +17,9 @@ pub struct IndexState {
     pub store_position: Option<String>,
     /// When it was recorded, in seconds since 1970.
     pub recorded_at: Option<i64>,
+    /// When the clock was believed last, in seconds since 1970. It stays behind while the clock is doubted, so that the next
+    /// process doubts it too.
+    pub believed_at: Option<i64>,
     /// How far it was behind then.
     pub lag: IndexLag,
     /// How far each batch is read, by the batch's name without `.log`.
@@ -164,6 +167,7 @@ pub(crate) fn read_state_of(sql: &Connection, state: &str, batches: &str) -> Sql
         newest_batch: number("newest"),
         store_position: values.get("store").cloned(),
         recorded_at: number("recorded_at"),
+        believed_at: number("believed_at"),
         lag,
         batches: batches.collect::<SqlResult<_>>()?,
     })

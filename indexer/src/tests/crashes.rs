@@ -73,7 +73,7 @@ proptest! {
                 }
                 HostStep::Tidy => {
                     let mut session = host.session().expect("opened");
-                    session.remove_expired(now()).expect("tidied");
+                    session.tidy(now(), true).expect("tidied");
                 }
             }
         }

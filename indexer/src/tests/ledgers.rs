@@ -101,7 +101,7 @@ fn lines_of_batches_that_a_restored_copy_forgot_are_not_read_twice_after_a_rebui
     host.replace_ledger(&copy);
     let mut session = host.session().expect("opened");
     session.round(now(), &|| false).expect("a round");
-    session.remove_expired(now()).expect("removed");
+    session.tidy(now(), true).expect("removed");
     drop(session);
     // The spool still has the file, and `fsck --rebuild` finds it.
     host.replace_ledger(&blank_ledger());
@@ -137,7 +137,7 @@ fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
     let mut session = host.session().expect("opened");
     assert_eq!(host.reader().state().expect("read").batches.len(), 2);
     host.ledger.mark_expired(again.id, now()).expect("not sent");
-    session.remove_expired(now()).expect("removed");
+    session.tidy(now(), true).expect("removed");
     assert_eq!(
         host.reader().state().expect("read").batches.len(),
         2,

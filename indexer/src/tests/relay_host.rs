@@ -7,8 +7,12 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use logferry_config::{IndexerSettings, parse};
-use logferry_ledger::{Batch, BatchState, DeliveryCertainty, Ledger, PublishedBatch};
+use logferry_ledger::{
+    Batch, BatchState, Commit, DeliveryCertainty, Ledger, PublishedBatch, StreamMove, StreamRecord,
+};
 use logferry_numbers::{IndexDb, IndexReader, NumbersQuery};
+use logferry_protocol::chunk::LineCounts;
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId, Tail};
 use logferry_telemetry::Metrics;
 use logferry_testkit::batches::{commit, new_batch};
 use tempfile::TempDir;
@@ -59,6 +63,35 @@ impl RelayHost {
         let batch = opened.expect("opened");
         self.written.insert(batch.name(), Vec::new());
         batch
+    }
+
+    /// Makes the source have this log.
+    pub(super) fn add_log(&mut self, source: &str, log: &str, inode: u64) {
+        let file = FileKey { dev: 1, inode };
+        let head = Head::of(b"first\n").expect("a line");
+        let record = StreamRecord {
+            source: source.parse().expect("valid"),
+            stream: StreamId::derive(file, head, 0),
+            log: log.parse().expect("valid"),
+            file,
+            head,
+            committed: Offset::new(6),
+            tail: Tail::of(b"first\n"),
+            lines: LineCounts { sent: 1, excluded: 0 },
+            last_window: None,
+            last_line_time: None,
+            timed_at: now(),
+            open_line_in: None,
+            writer: None,
+            finished: false,
+            updated_at: now(),
+        };
+        let from = Offset::new(0);
+        let commit = Commit {
+            streams: vec![StreamMove { from, record }],
+            ..Commit::default()
+        };
+        self.ledger.commit(&commit).expect("committed");
     }
 
     /// Closes the ledger and returns its bytes: whoever closes it last empties its log.

@@ -288,3 +288,26 @@ fn store_that_is_due_is_synced_without_new_lines() {
     assert!(!host.store.lock().expect("no panic").is_due);
     host.assert_whole();
 }
+
+#[test]
+fn another_log_of_a_source_is_noticed_whether_or_not_the_clock_is_believed() {
+    let mut host = RelayHost::new("");
+    host.add_log("a", "access", 1);
+    let batch = host.open("a", "b1");
+    let mut session = host.session().expect("opened");
+    host.write(&batch, b"one\n");
+    session.round(now(), &|| false).expect("a round");
+    host.add_log("a", "error", 2);
+    session.tidy(now(), false).expect("tidied");
+    host.write(&batch, b"two\n");
+    session.round(now(), &|| false).expect("a round");
+    let by_log = NumbersQuery {
+        by: Some(NumbersDimension::Log),
+        ..NumbersQuery::default()
+    };
+    let rows = host.reader().numbers(&by_log).expect("read").into_iter();
+    let lines: Vec<_> = rows.map(|row| (row.value, row.counts.lines())).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.contains(&(Some("access".to_owned()), 1)), "{lines:?}");
+    assert!(lines.contains(&(None, 1)), "the line may be of either: {lines:?}");
+}

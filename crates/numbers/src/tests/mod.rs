@@ -336,13 +336,18 @@ fn too_many_series_are_counted_together() {
         reader.numbers(&query).expect("read").len()
     };
     assert_eq!(added(&mut db, "new", later), 1);
+    // Of each second series the only hour ends before the next look.
+    let times = [later, later - 48 * 3600].into_iter().cycle();
     let lines: Vec<_> = (0..SERIES_MAX)
-        .map(|number| (later, key(&format!("n{number}"), None), CountedLine::default()))
+        .zip(times)
+        .map(|(number, time)| (time, key(&format!("n{number}"), None), CountedLine::default()))
         .collect();
     db.record(&mut change(&lines), KEPT, later).expect("recorded");
     assert_eq!(added(&mut db, "one more", later), 0);
-    db.remove_expired(&[], KEPT, later + 60).expect("removed");
-    assert_eq!(added(&mut db, "one more", later + 60), 0, "too soon");
+    for (passed, count, why) in [(2400, 0, "too soon"), (3600, 1, "there is room")] {
+        db.remove_expired(&[], KEPT, later + passed).expect("removed");
+        assert_eq!(added(&mut db, "one more", later + passed), count, "{why}");
+    }
 }
 
 #[test]

@@ -28,8 +28,7 @@ pub struct RemovedSegments {
     pub for_space: u64,
 }
 
-/// The files of the closed segments, the oldest first: number, when it was closed (see [`correct_times`]), bytes of all its
-/// files.
+/// The files of the closed segments, the oldest first: number, when it was closed by its index, bytes of all its files.
 fn closed<D: Disk>(
     disk: &D,
     folder: &StoreFolder,
@@ -58,21 +57,21 @@ fn closed<D: Disk>(
             None => segments.push((number, closed_at_ms, bytes)),
         }
     }
-    correct_times(segments.iter_mut().map(|(_, closed_at_ms, _)| closed_at_ms).rev());
     Ok(segments)
 }
 
 /// Corrects when segments were closed, the newest first. One that does not say so was closed when the next one was: a crash of
-/// [`remove`] leaves frames without an index, and damage may do so too. One that was closed later than the two behind it was
-/// closed while the clock was ahead; else it would stay, and all behind it. One of the two may have been closed while the clock
-/// was behind.
-fn correct_times<'t>(newest_first: impl Iterator<Item = &'t mut Option<i64>>) {
+/// [`remove`] leaves frames without an index, and damage may do so too. One that was closed later than now was closed while the
+/// clock was ahead; else it would stay, and all behind it. Then it is as old as the newer of the two behind it: one of them may
+/// have been closed while the clock was behind. A time that has passed is never made earlier, as any number of segments behind it
+/// may have been closed while the clock was behind.
+fn correct_times<'t>(newest_first: impl Iterator<Item = &'t mut Option<i64>>, now_ms: i64) {
     let (mut next, mut after_next) = (None, None);
     for closed_at_ms in newest_first {
         // 0: of an index without a time.
         let own = closed_at_ms.filter(|closed| *closed > 0);
         *closed_at_ms = match (own, next, after_next) {
-            (Some(own), Some(next), Some(after)) => Some(own.min(Ord::max(next, after))),
+            (Some(own), Some(next), Some(after)) if own > now_ms => Some(own.min(Ord::max(next, after))),
             (own, next, _) => own.or(next),
         };
         (next, after_next) = (*closed_at_ms, next);
@@ -116,7 +115,11 @@ pub(super) fn remove<D: Disk>(
     limits: StoreLimits,
     now_ms: i64,
 ) -> Result<RemovedSegments, DiskError> {
-    let segments = closed(disk, folder, live)?;
+    let mut segments = closed(disk, folder, live)?;
+    correct_times(
+        segments.iter_mut().map(|(_, closed_at_ms, _)| closed_at_ms).rev(),
+        now_ms,
+    );
     let all: u64 = segments.iter().map(|(_, _, bytes)| bytes).sum();
     let free = disk.free_bytes(folder.path())?;
     let age_ms = limits
@@ -146,16 +149,21 @@ mod tests {
 
     #[test]
     fn time_of_a_clock_that_was_ahead_for_a_while_is_corrected() {
-        let corrected = |mut times: Vec<Option<i64>>| {
-            correct_times(times.iter_mut().rev());
+        let corrected_at = |now_ms, mut times: Vec<Option<i64>>| {
+            correct_times(times.iter_mut().rev(), now_ms);
             times
         };
+        let corrected = |times| corrected_at(10, times);
         let times = |times: &[i64]| times.iter().copied().map(Some).collect::<Vec<_>>();
         assert_eq!(corrected(times(&[1, 2, 900, 4, 5])), times(&[1, 2, 5, 4, 5]));
         assert_eq!(corrected(times(&[1, 800, 900, 4, 5])), times(&[1, 5, 5, 4, 5]));
         // A clock that was behind takes no line away before its time.
         assert_eq!(corrected(times(&[5, 6, 1, 8, 9])), times(&[5, 6, 1, 8, 9]));
         assert_eq!(corrected(times(&[5, 6, 1])), times(&[5, 6, 1]));
+        let behind = times(&[98, 99, 100, 1, 2]);
+        assert_eq!(corrected_at(101, behind.clone()), behind);
+        let still_behind = times(&[2, 2, 2, 1, 2]);
+        assert_eq!(corrected_at(3, behind), still_behind, "it is all that is known");
         assert_eq!(
             corrected(vec![None, Some(0), Some(3), None]),
             [Some(3), Some(3), Some(3), None]
