@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use logferry_config::ConfigError;
+use logferry_config::{ConfigError, ConfigProblem};
 use logferry_durable::{Disk, RealDisk};
 use logferry_inspection::sign_off::{ProofFault, ProvenWindow, PublicKey, WindowProof, check_page};
 use logferry_ledger::{BatchFilter, Ledger, SignedRecord};
@@ -160,10 +160,16 @@ fn expected_key(config: &Path, failed: &str, key_file: Option<&Path>) -> Result<
 /// What is there and cannot be read is an error: a page of another key must not pass for want of it. Each role is read by itself:
 /// what a sender's section lacks here says nothing about the key.
 fn host_key(config: &Path) -> Result<Option<PublicKey>> {
+    let is_elsewhere = |problem: &ConfigProblem| {
+        ["sender.", "collector."]
+            .iter()
+            .any(|role| problem.key.starts_with(role))
+    };
     let on_relay_host = |role: &Role| !matches!(role, Role::Sender | Role::Collector);
     for role in Role::ALL.into_iter().filter(on_relay_host) {
         let loaded = match logferry_config::load_for(config, role.name()) {
             Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(ConfigError::Invalid { problems, .. }) if problems.iter().all(is_elsewhere) => continue,
             loaded => loaded.map_err(configuration::failure)?,
         };
         if loaded.data_dirs().next().is_some() {
