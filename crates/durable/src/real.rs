@@ -37,6 +37,8 @@ pub struct RealFile {
     path: Arc<Path>,
     /// Bytes appended since the last sync.
     unsynced: Arc<AtomicU64>,
+    /// Those of them that the disk has begun to write.
+    begun: Arc<AtomicU64>,
     /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
     /// the other, and each later one fails too.
     sync_failed: Arc<Mutex<bool>>,
@@ -273,6 +275,7 @@ impl Disk for RealDisk {
             file: Arc::new(file),
             path: Arc::from(path),
             unsynced: Arc::default(),
+            begun: Arc::default(),
             sync_failed: Arc::default(),
         })
     }
@@ -413,6 +416,7 @@ impl DiskFile for RealFile {
         let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         // A clone may append meanwhile. Its bytes count for the next sync.
         let synced = self.unsynced.swap(0, Ordering::Relaxed);
+        self.begun.store(0, Ordering::Relaxed);
         let done = if *failed {
             Err(io::Error::other("an earlier sync of this file failed"))
         } else {
@@ -428,7 +432,10 @@ impl DiskFile for RealFile {
     }
 
     fn begin_sync(&mut self) {
-        if self.unsynced.load(Ordering::Relaxed) >= BACKLOG_BYTES {
+        // A system call for each few lines would cost more than it brings: lines of two windows in turn are appended one by one.
+        let unsynced = self.unsynced.load(Ordering::Relaxed);
+        if unsynced.saturating_sub(self.begun.load(Ordering::Relaxed)) >= BACKLOG_BYTES {
+            self.begun.store(unsynced, Ordering::Relaxed);
             self.drop_cached();
         }
     }
@@ -459,6 +466,24 @@ mod tests {
         assert!(RealDisk.open_append(&path).is_err(), "it cannot be made");
         RealDisk.remove(&path).expect("it is not there");
         assert_eq!(RealDisk.read(&path).expect("it is not there"), None);
+    }
+
+    #[test]
+    fn the_disk_begins_to_write_once_for_each_backlog_however_many_appends_follow() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut file = RealDisk.open_append(&dir.path().join("x")).expect("made");
+        let backlog = vec![b'x'; usize::try_from(BACKLOG_BYTES).expect("it fits")];
+        let mut begun_after = |bytes: &[u8]| {
+            file.append(bytes).expect("appended");
+            file.begin_sync();
+            file.begun.load(Ordering::Relaxed)
+        };
+        assert_eq!(begun_after(b"x"), 0, "a live log");
+        assert_eq!(begun_after(&backlog), BACKLOG_BYTES + 1);
+        assert_eq!(begun_after(b"x"), BACKLOG_BYTES + 1, "not for a line more");
+        assert_eq!(begun_after(&backlog), 2 * BACKLOG_BYTES + 2);
+        file.sync().expect("synced");
+        assert_eq!(file.begun.load(Ordering::Relaxed), 0);
     }
 
     #[test]
