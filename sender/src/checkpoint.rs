@@ -88,7 +88,7 @@ pub(crate) struct UnsentFile {
     pub(crate) tail: Option<Tail>,
 }
 
-/// A file that was seen and never opened. If it is gone at the next start, it is lost.
+/// A file that was seen and could not be opened. If it is gone at the next start, it is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnopenedFile {
     pub(crate) log: LogName,

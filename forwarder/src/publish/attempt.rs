@@ -255,7 +255,7 @@ impl PublishAttempt {
             let place = self.paths.place(number);
             AttemptNeed::Note(self.task.id(), Some(PublishingNote { file, place, batch }))
         };
-        // Beside a published batch, which the next attempt looks at again.
+        // Beside a published batch, which the note calls so.
         let batch_file = (self.file_kind != PublishedFile::Batch).then_some(PublishedFile::Batch);
         Some(match self.steps.step() {
             PublishStep::Note => note(Some(self.file_kind), self.steps.temporary()),

@@ -37,7 +37,8 @@
 //! slow. A late *open* creates no file where one exists and does not truncate it, because it requests a new file. So only
 //! the session that created a temporary file writes to it, unless another one resumes it; then the dead one wrote the same
 //! bytes. A late *remove* after an attempt that gave up takes a name that no later attempt uses: its note stays. A late *rename*
-//! was noted, see step 2; an attempt that gives up after another one's note leaves that name unused, too. If a temporary file is missing nevertheless, the rename
+//! was noted, see step 2; an attempt that gives up after another one's note leaves that name unused, too. If a temporary file
+//! is missing nevertheless, the rename
 //! fails with that, and so does the attempt: the file counts as published only if an earlier attempt noted it. A server
 //! that does not support exclusive creation (`SSH_FXF_EXCL`) may truncate a file that is being sent; then only `verify`
 //! detects it. A late open leaves an empty temporary file.

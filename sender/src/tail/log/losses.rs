@@ -27,7 +27,7 @@ use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::known_lines::remember;
 use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::{EarlierReads, FileState, TrackedFile};
+use crate::tail::tracked_file::{FileState, TrackedFile};
 
 /// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
@@ -94,6 +94,12 @@ fn gap(
         until,
         noticed_at: HostTime::from(now.wall),
     }
+}
+
+/// Whether a file's bytes are known: what is known of them says which are lost.
+fn is_known(orphans: &[OrphanStream], missing: &[MissingFile], file: FileKey) -> bool {
+    orphans.iter().any(|orphan| orphan.file == file)
+        || missing.iter().any(|missing| missing.file.file == file)
 }
 
 /// A name for the bytes of a file whose beginning is not known.
@@ -195,10 +201,9 @@ impl<H: FileHandle> TrackedFile<H> {
         loss
     }
 
-    /// The file for the checkpoint, if it was never opened.
+    /// The file for the checkpoint, if it could not be opened.
     fn as_unopened(&self, log: &LogName) -> Option<UnopenedFile> {
-        let is_unopened =
-            self.was_never_open() && !self.is_waiting && matches!(self.state, FileState::Unopened);
+        let is_unopened = !self.is_waiting && matches!(self.state, FileState::Unopened);
         let is_expected = is_unopened && self.skip_to.is_none() && !self.is_beside();
         is_expected.then(|| UnopenedFile {
             log: log.clone(),
@@ -308,39 +313,27 @@ impl<H: FileHandle> TailedLog<H> {
                     self.marks_max,
                 );
             }
-            // What is known of its bytes says which of them are lost.
-            let is_known = self.orphans.iter().any(|orphan| orphan.file == key)
-                || self.missing.iter().any(|missing| missing.file.file == key);
-            if !is_known {
+            if !is_known(&self.orphans, &self.missing, key) {
                 self.lost.extend(file.unopened_loss(&self.name, now));
             }
         }
     }
 
-    /// Notes what was found of a file that may not be open. Its size is what is lost if it goes before it can be opened.
+    /// Notes what was found of a file that may not be open.
     pub(super) fn note_unopened(&mut self, index: usize, found: &FoundFile, now: Now) {
         let Some(file) = self.files.get_mut(index) else {
             return;
         };
-        if file.was_never_open() && file.stat.size != found.stat.size {
+        // The checkpoint names it from its first byte on, whatever its size. So a log that grows is not saved at each search.
+        let (before, size) = (file.stat.size, found.stat.size);
+        let is_news = size < before || (before == Offset::ZERO && size > Offset::ZERO);
+        if matches!(file.state, FileState::Unopened) && is_news {
             self.save = self.save.max(CheckpointNeed::Soon);
         }
         self.lost.extend(file.find_unopened(found, &self.name, now));
     }
 
-    /// Of a file of this number, which was just found.
-    pub(super) fn earlier_reads(&self, file: FileKey) -> EarlierReads {
-        let Some(unopened) = &self.unopened else {
-            return EarlierReads::None;
-        };
-        if unopened.iter().any(|unopened| unopened.file == file) {
-            EarlierReads::None
-        } else {
-            EarlierReads::Possible
-        }
-    }
-
-    /// After the first search that found any file: what of the files that an earlier process never opened is gone. If there is
+    /// After the first search that found any file: what of the files that an earlier process could not open is gone. If there is
     /// none, the folder may not be there yet, or be closed to this process.
     pub(super) fn find_lost_unopened(&mut self, now: Now) {
         let is_awaited = self
@@ -354,7 +347,7 @@ impl<H: FileHandle> TailedLog<H> {
             let UnopenedFile { path, file, size, .. } = &unopened;
             let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;
             let is_here = self.files.iter().any(is_it);
-            if !is_here && *size > Offset::ZERO {
+            if !is_here && *size > Offset::ZERO && !is_known(&self.orphans, &self.missing, *file) {
                 let stream = unopened_stream(*file, path);
                 self.lost
                     .push(gap(stream, &self.name, path, Offset::ZERO, None, now));

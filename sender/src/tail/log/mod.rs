@@ -236,7 +236,6 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         file.origin = origin;
-        file.earlier_reads = self.earlier_reads(file.stat.key);
         let shipped = self.shipped.iter().find(|(stat, _)| *stat == file.stat);
         if let Some(&(_, stream)) = shipped {
             file.set_shipped(stream);

@@ -4,6 +4,7 @@ mod restored_relay;
 
 use std::time::Duration;
 
+use super::sim_files::File;
 use super::sim_relay::RequestOutcome;
 use super::{look, rotated, settled, sim, size, starting_at_end, written};
 use crate::files::compressed::CompressionFormat;
@@ -18,6 +19,18 @@ fn with_backlog() -> (Simulation, u64, u64) {
     look_without_relay(&mut sim);
     let seen = size(&sim, LIVE);
     (sim, acked, seen)
+}
+
+/// The log was rotated, and the new one, of 20 lines, cannot be opened.
+fn with_a_locked_log() -> (Simulation, File) {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.settle();
+    sim.write(20);
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.settle();
+    (sim, file)
 }
 
 /// The changes happen while the sender runs, or while it is stopped.
@@ -81,13 +94,7 @@ fn a_file_that_was_seen_and_never_opened_is_named_when_it_is_gone() {
     ];
     for lose in losses {
         for is_down in [false, true] {
-            let mut sim = settled(20);
-            sim.rotate_by_rename();
-            sim.settle();
-            sim.write(20);
-            let file = sim.disk.get(LIVE).expect("the log");
-            file.borrow_mut().is_locked = true;
-            sim.settle();
+            let (mut sim, file) = with_a_locked_log();
             if is_down {
                 sim.stop();
             }
@@ -104,13 +111,7 @@ fn a_file_that_was_seen_and_never_opened_is_named_when_it_is_gone() {
 
 #[test]
 fn a_file_that_was_never_opened_is_no_gap_while_its_folder_cannot_be_seen() {
-    let mut sim = settled(20);
-    sim.rotate_by_rename();
-    sim.settle();
-    sim.write(20);
-    let file = sim.disk.get(LIVE).expect("the log");
-    file.borrow_mut().is_locked = true;
-    sim.settle();
+    let (mut sim, file) = with_a_locked_log();
     sim.disk.hide(Some(LIVE));
     sim.restart(0, true);
     sim.settle();

@@ -10,7 +10,7 @@ use crate::files::compressed::{CompressedFileError, LogText};
 use crate::files::discovery::{FileRole, FoundFile};
 use crate::files::{self, FileHandle, FileSystem};
 use crate::tail::tracked_file::handle_budget::{HandleBudget, is_exhausted};
-use crate::tail::tracked_file::{CompressedState, EarlierReads, FileState, HeldReason, TrackedFile};
+use crate::tail::tracked_file::{CompressedState, FileState, HeldReason, TrackedFile};
 
 /// An incomplete compressed file that has changed is examined again once it has not changed for this time.
 const ARCHIVE_IDLE: Duration = Duration::from_secs(2);
@@ -87,11 +87,6 @@ impl<H: FileHandle> TrackedFile<H> {
         Ok(())
     }
 
-    /// Whether no process has opened it since it appeared.
-    pub(crate) fn was_never_open(&self) -> bool {
-        self.earlier_reads == EarlierReads::None
-    }
-
     /// False if the name has gone to another file since the scan; the next scan finds that one.
     fn open_only<F: FileSystem<FileHandle = H>>(&mut self, files: &F) -> io::Result<bool> {
         self.state = FileState::Unopened;
@@ -100,7 +95,7 @@ impl<H: FileHandle> TrackedFile<H> {
         if stat.key != self.stat.key {
             return Ok(false);
         }
-        (self.stat, self.earlier_reads) = (stat, EarlierReads::Possible);
+        self.stat = stat;
         self.handle = Some(LogText::plain(handle));
         Ok(true)
     }

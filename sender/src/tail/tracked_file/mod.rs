@@ -82,14 +82,6 @@ pub(crate) enum FileOrigin {
     Beside,
 }
 
-/// Whether a process may have read a file, and shipped lines of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EarlierReads {
-    /// It appeared while a sender looked on, and could not be opened since.
-    None,
-    Possible,
-}
-
 /// Why a file that can be read is not shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeldReason {
@@ -151,7 +143,6 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) retry: RelayBackoff,
     pub(crate) seen: bool,
     pub(crate) queue: ReadQueue,
-    pub(crate) earlier_reads: EarlierReads,
     /// It was not examined yet: it is open and compressed, or is opened later. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
     /// When it is compared again with streams that its lines may be of.
@@ -195,7 +186,6 @@ impl<H: FileHandle> TrackedFile<H> {
             retry,
             seen: true,
             queue: ReadQueue::InOrder,
-            earlier_reads: EarlierReads::Possible,
             is_waiting: false,
             compare_at: None,
             contained: None,
