@@ -347,6 +347,16 @@ mod tests {
     use crate::relay_client::ClientRole;
     use crate::tail::scenarios::simulation::config;
 
+    /// A client of the relay at this address, and its folder.
+    fn client_of(address: SocketAddr) -> (tempfile::TempDir, Arc<RelayClient>) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config(4096, 100, 2048);
+        config.relay = vec![format!("http://{address}").parse().expect("an address")];
+        config.state_dir = dir.path().into();
+        let relay = RelayClient::new(&config, ClientRole::Sender);
+        (dir, Arc::new(relay))
+    }
+
     #[tokio::test]
     async fn a_connection_that_breaks_in_an_answer_is_tried_again_and_so_is_a_proxy_without_its_relay() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -365,11 +375,7 @@ mod tests {
                 let _ = client.read_to_end(&mut Vec::new()).await;
             }
         });
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut config = config(4096, 100, 2048);
-        config.relay = vec![format!("http://{address}").parse().expect("an address")];
-        config.state_dir = dir.path().into();
-        let relay = Arc::new(RelayClient::new(&config, ClientRole::Sender));
+        let (_dir, relay) = client_of(address);
         let mut connection = RelayConnection::new(relay.clone());
         for _ in answers {
             let answer = connection
@@ -398,11 +404,7 @@ mod tests {
                 let _ = client.read_to_end(&mut Vec::new()).await;
             }
         });
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut config = config(4096, 100, 2048);
-        config.relay = vec![format!("http://{address}").parse().expect("an address")];
-        config.state_dir = dir.path().into();
-        let relay = Arc::new(RelayClient::new(&config, ClientRole::Sender));
+        let (_dir, relay) = client_of(address);
         let mut connection = RelayConnection::new(relay.clone());
         for _ in 0..20 {
             let exchange = connection.exchange(relay.post("/v1/streams"), Bytes::from_static(b"{}"));
