@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - A function that returns `Ok` has made its effect durable, the folder's entry included; the one exception is
-//!   [`DiskFile::append`], whose bytes are durable after the next [`DiskFile::sync`].
+//!   [`DiskFile::append`] (and [`DiskFile::append_backlog`]), whose bytes are durable after the next [`DiskFile::sync`].
 //! - A name is never left pointing at half a file: contents appear under a final name by rename only.
 
 mod boot_time;
@@ -13,6 +13,7 @@ mod content;
 mod lock;
 mod new_owner;
 mod open_files;
+mod past_cache;
 mod real;
 mod sign_file;
 mod space;
@@ -215,15 +216,17 @@ pub trait DiskFile: Clone + Send + 'static {
     /// part of them, and must be cut back.
     fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
 
+    /// As [`Self::append`], for the many bytes of a backlog: a disk that can writes them at once, past the page cache. That waits
+    /// for the disk, and leaves little for [`Self::sync`], which is as necessary.
+    fn append_backlog(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.append(bytes)
+    }
+
     /// Flushes contents and length to stable storage (`fdatasync(2)`).
     ///
     /// After an error, nothing appended since the last success can be trusted: Linux reports a failed write-back only
     /// once. So the caller must cut the file back, open it again and write again; clones of this one only fail.
     fn sync(&mut self) -> Result<(), DiskError>;
-
-    /// Lets the disk begin to write a backlog's bytes, so that less is left for [`Self::sync`]. It makes nothing durable, and
-    /// waits for nothing.
-    fn begin_sync(&mut self) {}
 
     /// Cuts the file to `len` bytes and syncs it.
     fn truncate(&mut self, len: u64) -> Result<(), DiskError>;

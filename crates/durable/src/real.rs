@@ -16,13 +16,13 @@ use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::{Disk, DiskError, DiskFile, DiskOperation, DiskSpace, disk_space, new_owner, parent};
+use crate::{Disk, DiskError, DiskFile, DiskOperation, DiskSpace, disk_space, new_owner, parent, past_cache};
 
 /// The disk of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-/// A sync of at least this many bytes belongs to a backlog: a log written live brings less between two commits.
+/// At least this many bytes at a time belong to a backlog: a log written live brings less between two commits.
 const BACKLOG_BYTES: u64 = 256 * 1024;
 
 /// Most threads that sync at the same time.
@@ -35,10 +35,10 @@ const SYNCS_ALONE: usize = 4;
 pub struct RealFile {
     file: Arc<File>,
     path: Arc<Path>,
-    /// Bytes appended since the last sync.
+    /// Bytes appended since the last sync, through the page cache.
     unsynced: Arc<AtomicU64>,
-    /// Those of them that the disk has begun to write.
-    begun: Arc<AtomicU64>,
+    /// Whether it is known that the file system has no way past the page cache.
+    only_cached: bool,
     /// Whether a sync has failed. The system tells that once for all clones (fsync(2), "NOTES"), so they sync one after
     /// the other, and each later one fails too.
     sync_failed: Arc<Mutex<bool>>,
@@ -275,7 +275,7 @@ impl Disk for RealDisk {
             file: Arc::new(file),
             path: Arc::from(path),
             unsynced: Arc::default(),
-            begun: Arc::default(),
+            only_cached: false,
             sync_failed: Arc::default(),
         })
     }
@@ -383,8 +383,7 @@ impl Disk for RealDisk {
 }
 
 impl RealFile {
-    /// Gives the page cache of all whole pages back (`posix_fadvise(2)`). Pages that are not on disk yet stay, and the disk begins
-    /// to write them.
+    /// Gives the page cache of all whole pages back, once they are on disk (`posix_fadvise(2)`).
     ///
     /// A backlog is not read again soon, and would push out pages that others need. The next append then reuses the pages
     /// just freed, which are still in the CPU cache. This saves a third of the relay's CPU time.
@@ -412,11 +411,22 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    fn append_backlog(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let added = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.only_cached || added < BACKLOG_BYTES {
+            return self.append(bytes);
+        }
+        let appended = past_cache::append(&self.file, bytes).map_err(at(DiskOperation::Append, &self.path))?;
+        let cached = u64::try_from(appended.cached).unwrap_or(u64::MAX);
+        self.unsynced.fetch_add(cached, Ordering::Relaxed);
+        self.only_cached = !appended.is_possible;
+        Ok(())
+    }
+
     fn sync(&mut self) -> Result<(), DiskError> {
         let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         // A clone may append meanwhile. Its bytes count for the next sync.
         let synced = self.unsynced.swap(0, Ordering::Relaxed);
-        self.begun.store(0, Ordering::Relaxed);
         let done = if *failed {
             Err(io::Error::other("an earlier sync of this file failed"))
         } else {
@@ -429,15 +439,6 @@ impl DiskFile for RealFile {
             self.drop_cached();
         }
         Ok(())
-    }
-
-    fn begin_sync(&mut self) {
-        // A system call for each few lines would cost more than it brings: lines of two windows in turn are appended one by one.
-        let unsynced = self.unsynced.load(Ordering::Relaxed);
-        if unsynced.saturating_sub(self.begun.load(Ordering::Relaxed)) >= BACKLOG_BYTES {
-            self.begun.store(unsynced, Ordering::Relaxed);
-            self.drop_cached();
-        }
     }
 
     fn truncate(&mut self, len: u64) -> Result<(), DiskError> {
@@ -466,24 +467,6 @@ mod tests {
         assert!(RealDisk.open_append(&path).is_err(), "it cannot be made");
         RealDisk.remove(&path).expect("it is not there");
         assert_eq!(RealDisk.read(&path).expect("it is not there"), None);
-    }
-
-    #[test]
-    fn the_disk_begins_to_write_once_for_each_backlog_however_many_appends_follow() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let mut file = RealDisk.open_append(&dir.path().join("x")).expect("made");
-        let backlog = vec![b'x'; usize::try_from(BACKLOG_BYTES).expect("it fits")];
-        let mut begun_after = |bytes: &[u8]| {
-            file.append(bytes).expect("appended");
-            file.begin_sync();
-            file.begun.load(Ordering::Relaxed)
-        };
-        assert_eq!(begun_after(b"x"), 0, "a live log");
-        assert_eq!(begun_after(&backlog), BACKLOG_BYTES + 1);
-        assert_eq!(begun_after(b"x"), BACKLOG_BYTES + 1, "not for a line more");
-        assert_eq!(begun_after(&backlog), 2 * BACKLOG_BYTES + 2);
-        file.sync().expect("synced");
-        assert_eq!(file.begun.load(Ordering::Relaxed), 0);
     }
 
     #[test]

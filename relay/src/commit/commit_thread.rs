@@ -2,7 +2,8 @@
 //!
 //! It stages chunks as they come. [`writer_threads`] make rounds durable; what is staged while a round is synced is the next
 //! round: the more load, the more chunks share one `fdatasync`, and appending never waits for a sync unless the round is as
-//! large as it may be. The queue is bounded by the group's body memory.
+//! large as it may be. Only a backlog's lines wait for the disk when they are appended. The queue is bounded by the group's body
+//! memory.
 
 mod reports;
 mod writer_threads;
@@ -250,7 +251,7 @@ impl<D: Disk> CommitThread<D> {
             return send(wait_replies(replies.chain(self.early.give_up()), reason));
         }
         let arrivals = self.early.join(chunks, Instant::now());
-        self.committer.open.begins_sync = !self.scheduler.others_have_small_rounds();
+        self.committer.open.is_alone = !self.scheduler.others_have_small_rounds();
         let staged = self.committer.stage(arrivals);
         self.early.keep(staged.early);
         self.round_failed(staged.replies);

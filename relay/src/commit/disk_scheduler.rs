@@ -5,7 +5,7 @@
 //! - While another group has small rounds, a group's rounds are limited to [`SHARED_ROUND_BYTES`], so that a sync waits
 //!   for one such round at most. Otherwise a round may be larger.
 //! - Before each of its syncs, a large round waits for the small rounds that are running.
-//! - Only while no other group has small rounds may the disk write lines before the sync of their round.
+//! - Only while no other group has small rounds do a backlog's lines go to the disk before the sync of their round.
 //!
 //! Invariants: a small round never waits. A large round waits only for rounds that began before it asked, so it continues
 //! however many follow. Two large rounds never wait for each other. A group's rounds end in the order in which they began: so

@@ -106,8 +106,9 @@ pub(crate) struct OpenBatches<D: Disk> {
     /// The current part of each window, which lines are appended to.
     current: HashMap<BatchKey, BatchId>,
     files: FileLimit<D::File>,
-    /// Whether the disk begins to write lines before the sync of their round. The outcome does not depend on it.
-    pub(crate) begins_sync: bool,
+    /// Whether no other group waits for the disk, so that it may write lines before the sync of their round. The outcome does not
+    /// depend on it.
+    pub(crate) is_alone: bool,
 }
 
 /// Spool, ledger, and the stream whose lines are appended.
@@ -126,7 +127,7 @@ impl<D: Disk> OpenBatches<D> {
             batches: HashMap::new(),
             current: HashMap::new(),
             files: FileLimit::default(),
-            begins_sync: false,
+            is_alone: false,
         }
     }
 

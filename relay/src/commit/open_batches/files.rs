@@ -96,9 +96,10 @@ impl<D: Disk> OpenBatches<D> {
         };
         open.last_append = open.last_append.max(lines.arrived.steady);
         open.ends_inside_line = !lines.bytes.ends_with(b"\n");
-        file.append(lines.bytes)?;
-        if self.begins_sync {
-            file.begin_sync();
+        if self.is_alone {
+            file.append_backlog(lines.bytes)?;
+        } else {
+            file.append(lines.bytes)?;
         }
         Ok(())
     }
