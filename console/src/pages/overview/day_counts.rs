@@ -52,6 +52,10 @@ pub(crate) struct DayCounts {
     older_at: i64,
     /// Lines of each source in the last whole minutes.
     latest: BTreeMap<String, u64>,
+    /// Where these minutes end.
+    latest_until: i64,
+    /// The first minute with a line.
+    began: Option<i64>,
 }
 
 impl DayCounts {
@@ -81,8 +85,10 @@ impl DayCounts {
         self.steps.retain(|start, _| !(since..until).contains(start));
         let minute = now - now.rem_euclid(60);
         let latest = minute - SPEED_MINUTES * 60..minute;
-        if until > latest.start {
+        // They may be in two pieces, and each look reads both.
+        if (since..until).contains(&latest.start) {
             self.latest.clear();
+            self.latest_until = minute;
         }
         for row in rows.iter().filter(|row| (since..until).contains(&row.start)) {
             let step = self.steps.entry(step_of(row.start)).or_default();
@@ -93,6 +99,7 @@ impl DayCounts {
             step.with_status += statuses.iter().sum::<u64>();
             step.server_errors += server_errors;
             let source = row.value.clone().unwrap_or_default();
+            self.began = Some(self.began.map_or(row.start, |began| began.min(row.start)));
             if latest.contains(&row.start) {
                 *self.latest.entry(source.clone()).or_default() += lines;
             }
@@ -176,11 +183,12 @@ impl DayCounts {
         (lines(from, i64::MAX), is_whole.then(|| lines(before, from)))
     }
 
-    /// Lines a second of a source in the last minutes.
+    /// Lines a second of a source in the last minutes, or since the numbers begin.
     pub(crate) fn rate(&self, source: &str) -> f64 {
         let lines = self.latest.get(source).copied().unwrap_or(0);
-        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
-        f64::from(lines) / 60.0 / 5.0
+        let number = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let since = self.latest_until - self.began.unwrap_or(0);
+        number(lines) / number(since.clamp(60, SPEED_MINUTES * 60).unsigned_abs())
     }
 
     fn each_step(&self, from: i64, value: impl Fn(i64, &StepCounts) -> u64) -> Vec<u64> {
@@ -265,6 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn the_speed_is_of_the_last_five_minutes_or_since_the_numbers_begin() {
+        let minute = NOW - NOW.rem_euclid(60);
+        for (first, seconds) in [
+            (minute - 60, 60),
+            (minute - 180, 180),
+            (minute - 1200, 300),
+            (minute - 7200, 300),
+        ] {
+            let mut counts = DayCounts::default();
+            let rows = [row("b", first, 1, 200), row("a", minute - 60, 600, 200)];
+            for piece in counts.due(NOW) {
+                counts.add(piece, &rows, NOW);
+            }
+            let expected = 600.0 / f64::from(seconds);
+            assert!(
+                (counts.rate("a") - expected).abs() < 0.001,
+                "{seconds}: {}",
+                counts.rate("a")
+            );
+        }
+    }
+
+    #[test]
     fn hours_that_were_empty_because_the_indexer_was_behind_are_read_again_within_minutes() {
         let mut counts = read_empty();
         let rows: Vec<_> = (0..48)
@@ -307,7 +338,7 @@ mod tests {
             );
         }
         assert_eq!(counts.totals(NOW), (603, None));
-        assert!((counts.rate("a") - 2.0).abs() < 0.001);
+        assert!((counts.rate("a") - 5.0).abs() < 0.001, "there were two minutes");
         let by_source = counts.by_source(NOW);
         assert_eq!(by_source[0].0, "a");
         let share = counts.error_share(NOW);
