@@ -155,6 +155,7 @@ impl RelayServer {
         let served = ServedLedger {
             id: ledger.id()?,
             is_rebuilt: ledger.rebuilt_at()?.is_some(),
+            restored: (ledger.restores()?.last()).map_or(0, |last| last.restored_at.as_millisecond()),
         };
         let mut committer = Committer::start(
             group.name.clone(),

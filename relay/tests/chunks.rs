@@ -342,6 +342,7 @@ async fn a_stream_continues_at_any_port_and_nothing_is_stored_twice() {
         expected.extend(&chunk.lines);
     }
     let file = FileQuery {
+        is_continued: false,
         log: "access".parse().expect("a name"),
         head: head(),
         acknowledged: None,

@@ -58,6 +58,9 @@ pub(crate) struct Checkpoint {
     /// The relay's ledger that has all this. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ledger: Option<LedgerId>,
+    /// When that ledger was restored from a backup last, or 0. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ledger_restored: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,9 @@ pub(crate) struct CheckpointStream {
     pub(crate) seen: Offset,
     #[serde(default, skip_serializing_if = "LineMarks::is_empty")]
     pub(crate) marks: LineMarks,
+    /// What the stream has left out of its file, and leaves out again if the relay has forgotten the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<SkippedStart>,
 }
 
 /// A file of which no byte is acknowledged yet. If it is gone at the next start, it is lost.
@@ -129,6 +135,9 @@ pub(crate) struct SkippedStart {
     /// Whether `end` counts as it stands, also inside a line: another shipper has shipped the bytes before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) exact: bool,
+    /// Whether the relay had the lines from another file. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) known: bool,
 }
 
 /// A compressed file that was shipped completely, in a stream that earlier versions did not note. If its stat changes, it is read again.
@@ -139,6 +148,9 @@ pub(crate) struct ShippedArchive {
     #[serde(rename = "facts")]
     pub(crate) stat: FileStat,
     pub(crate) stream: Option<StreamId>,
+    /// What was left out of it, and is left out again if the relay has forgotten its stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<SkippedStart>,
 }
 
 /// A file that appeared beside a log, and is not shipped. If its stat changes, it is looked at again.

@@ -21,6 +21,8 @@ pub(crate) struct RelayLedger {
     pub(crate) id: Option<LedgerId>,
     /// It is known that the ledger was not rebuilt from the spool: it has no line of a stream that it does not know.
     pub(crate) is_original: bool,
+    /// When it was restored last, or 0. Older relays do not tell it.
+    pub(crate) restored: Option<i64>,
 }
 
 impl From<&ResolveResponse> for RelayLedger {
@@ -28,6 +30,7 @@ impl From<&ResolveResponse> for RelayLedger {
         Self {
             id: response.ledger,
             is_original: response.rebuilt == Some(false),
+            restored: response.restored,
         }
     }
 }

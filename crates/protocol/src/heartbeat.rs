@@ -160,8 +160,9 @@ pub struct ReportedGap {
     pub path: String,
     /// The first byte that is missing.
     pub from: Offset,
-    /// The largest size seen of the file: at least the bytes from `from` up to here are lost. `None`: all bytes that
-    /// were seen were sent, but the file disappeared before its end was known. No byte is known to be missing.
+    /// The largest size seen of the file: at least the bytes from `from` up to here are lost. `None`: no byte is known to be
+    /// missing. Either all bytes that were seen were sent, but the file disappeared before its end was known. Or the file was
+    /// seen and could never be read: its lines may be in another file.
     pub until: Option<Offset>,
     /// When that was found.
     pub noticed_at: HostTime,

@@ -30,6 +30,10 @@ pub struct FileQuery {
     /// ledger was rebuilt from its spool reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Vec<AcknowledgedStream>>,
+    /// An earlier query of the sender has the same log and head, and more streams and files: the others with this head need not be
+    /// listed again. Older senders do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_continued: bool,
     /// Device and inode of the files with this head. Their streams are searched under the names of other logs too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileKey>,
@@ -74,6 +78,10 @@ pub struct ResolveResponse {
     /// say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<bool>,
+    /// When that ledger was restored from a backup last, in milliseconds since 1970; 0: never. What the relay got between backup
+    /// and restore is not in it. Older relays do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<i64>,
     /// For each file of the request, in its order, the streams it could be.
     pub candidates: Vec<Vec<KnownStream>>,
     /// For each file of the request, in its order, streams with its head that were shipped under the name of another log:
@@ -152,5 +160,6 @@ mod tests {
             (answer.ledger, answer.rebuilt, answer.of_other_logs, answer.group),
             (None, None, Vec::new(), None)
         );
+        assert_eq!(answer.restored, None);
     }
 }

@@ -204,10 +204,30 @@ impl FromStr for FileKey {
 }
 
 /// A span of a file and its hash. Text form `LEN:HASH`.
+///
+/// In JSON too it covers at most [`FINGERPRINT_SPAN`] bytes: what a relay stores of a message must be readable later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "FingerprintParts")]
 pub struct Fingerprint {
     len: u16,
     hash: Hash16,
+}
+
+/// A fingerprint in JSON, not checked yet.
+#[derive(Deserialize)]
+struct FingerprintParts {
+    len: u16,
+    hash: Hash16,
+}
+
+impl TryFrom<FingerprintParts> for Fingerprint {
+    type Error = ParseError;
+    fn try_from(FingerprintParts { len, hash }: FingerprintParts) -> Result<Self, ParseError> {
+        let fingerprint = Self { len, hash };
+        let is_valid = fingerprint.len() <= FINGERPRINT_SPAN;
+        let error = || ParseError::new("a fingerprint of at most 1024 bytes", &len.to_string());
+        is_valid.then_some(fingerprint).ok_or_else(error)
+    }
 }
 
 impl Fingerprint {
@@ -239,8 +259,8 @@ impl fmt::Display for Fingerprint {
 impl FromStr for Fingerprint {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let fingerprint = parse_pair(text, ':').map(|(len, hash)| Self { len, hash });
-        let valid = fingerprint.filter(|it| it.len() <= FINGERPRINT_SPAN);
+        let parts = parse_pair(text, ':').map(|(len, hash)| FingerprintParts { len, hash });
+        let valid = parts.and_then(|parts| Self::try_from(parts).ok());
         valid.ok_or_else(|| ParseError::new("a fingerprint LEN:HASH", text))
     }
 }
@@ -375,5 +395,18 @@ mod tests {
             assert!(bad.parse::<ByteRange>().is_err(), "{bad:?}");
         }
         assert!("+0000000000000000000000000000001".parse::<Hash16>().is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_from_a_message_is_one_that_its_text_form_can_hold() {
+        for len in [0, 1, 1024, 1025, u16::MAX] {
+            let json = format!(r#"{{"len":{len},"hash":"000102030405060708090a0b0c0d0e0f"}}"#);
+            let read = serde_json::from_str::<Fingerprint>(&json);
+            assert_eq!(read.is_ok(), len <= 1024, "{len}");
+            if let Ok(fingerprint) = read {
+                assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+                assert_eq!(serde_json::to_string(&fingerprint).expect("JSON"), json);
+            }
+        }
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct ServedLedger {
     pub(crate) id: LedgerId,
     /// It was made from the spool.
     pub(crate) is_rebuilt: bool,
+    /// When it was restored last, in milliseconds since 1970; 0: never.
+    pub(crate) restored: i64,
 }
 
 #[derive(Debug)]

@@ -276,6 +276,7 @@ async fn resolve_streams(
         max_chunk: u64::try_from(context.limits.max_chunk).unwrap_or(u64::MAX),
         ledger: Some(context.ledger.id),
         rebuilt: Some(context.ledger.is_rebuilt),
+        restored: Some(context.ledger.restored),
         candidates: found.candidates,
         of_other_logs: found.of_other_logs,
     };

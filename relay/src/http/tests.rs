@@ -54,6 +54,7 @@ impl IsolatedListener {
             ServedLedger {
                 id: LedgerId::new(1),
                 is_rebuilt: false,
+                restored: 0,
             },
             CommitQueue::to(jobs),
             Metrics::new().relay("a"),

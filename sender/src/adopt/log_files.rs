@@ -48,6 +48,7 @@ fn end_mark(log: &LogSettings, found: FoundFile) -> Option<SkippedStart> {
         tail: None,
         confirmed: false,
         exact: false,
+        known: false,
     };
     let read = OpenLogFile::open(found, 0).and_then(|file| file.mark(log, SkippedBytes::All));
     let mark = read.unwrap_or(Some(of_unreadable))?;
@@ -300,6 +301,7 @@ impl OpenLogFile {
             tail,
             confirmed: true,
             exact: true,
+            known: false,
         }))
     }
 

@@ -30,9 +30,11 @@ pub use self::error::AdoptError;
 pub use self::location::FoundBy;
 use self::log_files::{LogFiles, end_marks};
 use self::offset_file::OffsetFile;
-use crate::checkpoint::{self, Checkpoint, SkippedStart};
+use crate::checkpoint::{self, Checkpoint, SeenLog, SkippedStart};
 use crate::files::discovery::LogPatterns;
 use crate::runner::LOCK_FILE;
+use crate::tail::log::first_start::start_of;
+use crate::tail::log::handover::share;
 
 /// What to take over.
 #[derive(Debug, Clone, Copy)]
@@ -116,10 +118,7 @@ pub fn adopt(config: &SenderSettings, request: AdoptRequest<'_>) -> Result<Takeo
         })?,
     };
     if !request.dry_run {
-        let mut next = checkpoint.clone().unwrap_or_default();
-        if checkpoint.is_none() {
-            mark_other_ends(config, log, &files, &mut next);
-        }
+        let mut next = with_other_ends(config, log, &files, checkpoint.as_ref());
         // What was marked for `start: end` when another file was taken over.
         let is_of_these = |mark: &SkippedStart| mark.log == log.name && files.hold(mark);
         next.skipped.retain(|mark| !is_of_these(mark));
@@ -186,19 +185,34 @@ fn saved_checkpoint(state_dir: &Path) -> Result<Option<Checkpoint>, AdoptError> 
         })
 }
 
-/// The first start of a sender is one without a checkpoint. So the ends of all other files with `start: end` are marked here.
-fn mark_other_ends(
+/// The checkpoint with the ends of all other files that the first start with their log would mark. The sender starts for the first time
+/// with all logs if it has no checkpoint, and otherwise with the logs that it has not seen. Of these it marks the others itself.
+fn with_other_ends(
     config: &SenderSettings,
     adopted: &LogSettings,
     adopted_files: &LogFiles<'_>,
-    checkpoint: &mut Checkpoint,
-) {
-    for log in config.logs.iter().filter(|log| log.start == StartPosition::End) {
-        let adopted_live = (log.name == adopted.name)
-            .then(|| adopted_files.live_path())
-            .flatten();
-        checkpoint.skipped.extend(end_marks(log, adopted_live));
+    saved: Option<&Checkpoint>,
+) -> Checkpoint {
+    let shares = saved.map(|saved| share(saved, &config.logs).of_logs);
+    let mut next = saved.cloned().unwrap_or_default();
+    for (index, log) in config.logs.iter().enumerate() {
+        let is_adopted = log.name == adopted.name;
+        let share = shares.as_ref().and_then(|shares| shares.get(index));
+        let is_first = is_adopted || saved.is_none();
+        if is_first && start_of(log, share) == StartPosition::End {
+            let adopted_live = is_adopted.then(|| adopted_files.live_path()).flatten();
+            next.skipped.extend(end_marks(log, adopted_live));
+        }
     }
+    let seen = SeenLog {
+        name: adopted.name.clone(),
+        path: adopted.path.clone(),
+    };
+    // Otherwise the next start would mark the ends of the files that are taken over.
+    if let Some(logs) = next.seen_logs.as_mut().filter(|logs| !logs.contains(&seen)) {
+        logs.push(seen);
+    }
+    next
 }
 
 impl Checkpoint {

@@ -443,3 +443,47 @@ fn a_file_that_belongs_to_two_logs_or_to_none_needs_the_name_of_the_log() {
     assert!(matches!(refused("access.log"), AdoptError::UnclearLog { .. }));
     assert!(matches!(refused("else.log"), AdoptError::NoLogOfFile { .. }));
 }
+
+#[test]
+fn a_log_that_a_running_sender_got_later_is_taken_over_although_it_starts_at_its_end() {
+    for offset in [0, lines(&[1]).len() as u64] {
+        let mut host = Host::new();
+        host.config.logs[0].path = host.path("*.log").display().to_string();
+        host.config.logs[0].start = StartPosition::End;
+        host.file("a.log.1", &lines(&[1, 2, 3]), at(3));
+        host.file("a.log", &lines(&[4, 5]), at(5));
+        host.file("a.offset", offset.to_string().as_bytes(), at(1));
+        host.file("b.log", &lines(&[6]), at(6));
+        let saved = Checkpoint {
+            seen_logs: Some(Vec::new()),
+            ..Checkpoint::default()
+        };
+        fs::create_dir_all(&host.config.state_dir).expect("created");
+        fs::write(host.path("state/checkpoint"), saved.to_bytes()).expect("written");
+        let request = AdoptRequest {
+            offset_file: &host.path("a.offset"),
+            log: None,
+            live_file: Some(&host.path("a.log")),
+            counted_in: Some(&host.path("a.log.1")),
+            dry_run: false,
+        };
+        adopt(&host.config, request).expect("it is certain");
+        let saved = saved_checkpoint(&host.config.state_dir).expect("readable");
+        let log = &host.config.logs[0];
+        assert_eq!(
+            start_of(log, saved.as_ref()),
+            StartPosition::Beginning,
+            "{offset}"
+        );
+        let of_other = ("b.log".to_owned(), lines(&[6]).len() as u64, false);
+        let mut marks = host.all_marks();
+        marks.retain(|mark| *mark != of_other);
+        let adopted = (offset > 0).then(|| ("a.log.1".to_owned(), offset, true));
+        assert_eq!(marks, Vec::from_iter(adopted), "{offset}");
+        assert_eq!(
+            host.all_marks().len(),
+            marks.len() + 1,
+            "the other live file is marked at its end"
+        );
+    }
+}

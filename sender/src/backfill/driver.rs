@@ -247,6 +247,7 @@ impl BackfillDriver {
             return None;
         }
         let query = FileQuery {
+            is_continued: false,
             log: self.logs.get(planned.log)?.name.clone(),
             head: file.head,
             acknowledged: None,

@@ -17,6 +17,7 @@ fn former(log: LogName, stream: KnownStream) -> CheckpointStream {
         finished: true,
         seen: Offset::new(5),
         marks,
+        skipped: None,
     }
 }
 
@@ -39,6 +40,7 @@ fn checkpoint() -> Checkpoint {
             path: "/log/site.log".into(),
         }]),
         ledger: Some(LedgerId::new(7)),
+        ledger_restored: Some(0),
         ..of_first_versions()
     }
 }
@@ -68,12 +70,14 @@ fn of_first_versions() -> Checkpoint {
             finished: false,
             seen: Offset::new(9),
             marks: LineMarks::default(),
+            skipped: None,
         }],
         archives: vec![ShippedArchive {
             log: log.clone(),
             path: "/log/access.log.1.gz".into(),
             stat,
             stream: Some(stream),
+            skipped: None,
         }],
         unsent: vec![UnsentFile {
             log: log.clone(),
@@ -100,6 +104,7 @@ fn of_first_versions() -> Checkpoint {
             tail: Some(Tail::of(b"line\n")),
             confirmed: true,
             exact: false,
+            known: false,
         }],
         held: vec![HeldBeside {
             log: log.clone(),

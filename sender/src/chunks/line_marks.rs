@@ -22,6 +22,8 @@ const COMPARISONS_MAX: usize = 4_000_000;
 /// Bytes of a file that are read at a time for its marks, and in all.
 const READ_SPAN: usize = 64 * 1024;
 const COMPARED_MAX: u64 = 64 << 20;
+/// Most lines of a file that are compared, each with 8 bytes: a file may have only empty lines.
+const COMPARED_LINES_MAX: usize = 2 << 20;
 /// So many lines that stand once in the file and once in the stream, with a time or without one, prove that a file has the
 /// stream's lines.
 const TIMED_MIN: usize = 4;
@@ -71,7 +73,8 @@ pub(crate) fn cut_to(marks: &mut Vec<LineMark>, bytes: u64) {
 pub(crate) fn marks_of_file(file: &impl FileHandle, size: Offset) -> io::Result<Vec<LineMark>> {
     let (mut marks, mut rest, mut at) = (Vec::new(), Vec::new(), Offset::ZERO);
     let mut block = vec![0; READ_SPAN];
-    while at < size && at.get() < COMPARED_MAX && rest.len() < READ_SPAN * 16 {
+    let is_short = |marks: &Vec<_>, at: Offset| at.get() < COMPARED_MAX && marks.len() < COMPARED_LINES_MAX;
+    while at < size && is_short(&marks, at) && rest.len() < READ_SPAN * 16 {
         let filled = files::fill(file, &mut block, at)?;
         at = at.plus(filled as u64);
         rest.extend_from_slice(block.get(..filled).unwrap_or_default());
@@ -280,6 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::files::compressed::tests::text_file;
 
     fn text(lines: &[u8]) -> Vec<u8> {
         lines.iter().flat_map(|line| [b'a' + line, b'\n']).collect()
@@ -328,6 +332,14 @@ mod tests {
         let file = marks_of(&b"tick\n".repeat(MARKS_MAX));
         let known = marks.find(&file, true);
         assert!(known.is_none_or(|known| !marks.is_proof(&known, &file, 0)));
+    }
+
+    #[test]
+    fn a_file_of_empty_lines_takes_little_memory() {
+        let file = text_file(&vec![b'\n'; COMPARED_LINES_MAX * 2]);
+        let size = Offset::new(COMPARED_LINES_MAX as u64 * 2);
+        let marks = marks_of_file(&file, size).expect("readable");
+        assert!(marks.len() <= COMPARED_LINES_MAX + READ_SPAN, "{}", marks.len());
     }
 
     #[test]

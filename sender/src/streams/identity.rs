@@ -14,6 +14,7 @@
 //!
 //! Invariants: one stream is never two files, and one file is never two streams.
 
+use std::collections::HashSet;
 use std::io;
 
 use logferry_protocol::resolve::KnownStream;
@@ -61,6 +62,7 @@ pub(crate) fn match_streams<H: FileHandle>(
     free: &[KnownStream],
 ) -> io::Result<Vec<Option<usize>>> {
     let mut matches = vec![None; files.len()];
+    let mut held: Vec<HeldStreams> = files.iter().map(|_| HeldStreams::default()).collect();
     // The stream with the most committed bytes has the strongest evidence, so it comes first.
     let mut order: Vec<usize> = (0..free.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(free[index].committed));
@@ -73,12 +75,9 @@ pub(crate) fn match_streams<H: FileHandle>(
             if matches.contains(&Some(index)) || !is_its_turn {
                 continue;
             }
-            for (file, matched) in files.iter().zip(&mut matches) {
+            for ((file, matched), held) in files.iter().zip(&mut matches).zip(&mut held) {
                 let is_candidate = matched.is_none() && (!same_file || file.key == stream.file);
-                if is_candidate
-                    && stream.head.matches(file.beginning)
-                    && file.contents.holds(committed(stream))?
-                {
+                if is_candidate && stream.head.matches(file.beginning) && held.has(index, file, free)? {
                     *matched = Some(index);
                     break;
                 }
@@ -86,6 +85,53 @@ pub(crate) fn match_streams<H: FileHandle>(
         }
     }
     Ok(matches)
+}
+
+/// Which streams a compressed file holds. It is decompressed once for all of them, when it is first asked for one.
+#[derive(Debug, Default)]
+struct HeldStreams(Option<HashSet<usize>>);
+
+impl HeldStreams {
+    /// Whether the file, which begins like the stream of this index, holds its committed bytes.
+    fn has<H: FileHandle>(
+        &mut self,
+        index: usize,
+        file: &UnidentifiedFile<'_, H>,
+        free: &[KnownStream],
+    ) -> io::Result<bool> {
+        if !file.contents.is_compressed() {
+            return free
+                .get(index)
+                .map_or(Ok(false), |stream| file.contents.holds(committed(stream)));
+        }
+        let held = match self.0.take() {
+            Some(held) => held,
+            None => held_streams(file, free)?,
+        };
+        Ok(self.0.insert(held).contains(&index))
+    }
+}
+
+/// The indices of the streams that begin like the file, and whose committed bytes it holds. Offsets are looked at in ascending order,
+/// which takes one pass of one decoder.
+fn held_streams<H: FileHandle>(
+    file: &UnidentifiedFile<'_, H>,
+    free: &[KnownStream],
+) -> io::Result<HashSet<usize>> {
+    let alike = free.iter().enumerate();
+    let mut alike: Vec<_> = alike
+        .filter(|(_, stream)| stream.head.matches(file.beginning))
+        .collect();
+    alike.sort_by_key(|(_, stream)| stream.committed);
+    let mut held = HashSet::new();
+    for (index, stream) in alike {
+        let ending = files::ending_at(file.contents, stream.committed)?;
+        if ending.is_some_and(|ending| stream.tail.matches(&ending)) {
+            held.insert(index);
+        }
+    }
+    file.contents.release_decoder();
+    Ok(held)
 }
 
 /// Whether each of the file's `size` bytes is at the same offset in `original` too; rule 3.
@@ -128,8 +174,29 @@ mod tests {
     use logferry_protocol::stream::Tail;
     use proptest::prelude::*;
 
+    use std::cell::Cell;
+    use std::fs::File;
+    use std::rc::Rc;
+
     use super::*;
-    use crate::files::compressed::tests::text_file;
+    use crate::files::FileStat;
+    use crate::files::compressed::CompressionFormat;
+    use crate::files::compressed::tests::{compress, text_file};
+
+    /// An archive that counts the bytes that are read of it.
+    struct CountedFile(File, Rc<Cell<usize>>);
+
+    impl FileHandle for CountedFile {
+        fn stat(&self) -> io::Result<FileStat> {
+            FileHandle::stat(&self.0)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], at: Offset) -> io::Result<usize> {
+            let read = FileHandle::read_at(&self.0, buffer, at)?;
+            self.1.set(self.1.get() + read);
+            Ok(read)
+        }
+    }
 
     fn key(inode: u64) -> FileKey {
         FileKey { dev: 1, inode }
@@ -151,10 +218,32 @@ mod tests {
         let texts = files
             .iter()
             .map(|(_, text)| LogText::plain(text_file(text.as_bytes())));
-        let texts: Vec<LogText<_>> = texts.collect();
+        matches_of(files, &texts.collect::<Vec<_>>(), free)
+    }
+
+    /// The files are compressed.
+    fn archive_matches(files: &[(u64, &str)], free: &[KnownStream]) -> Vec<Option<usize>> {
+        let texts = files.iter().map(|(_, text)| {
+            let bytes = compress(CompressionFormat::Gzip, text.as_bytes());
+            archive(text_file(&bytes))
+        });
+        matches_of(files, &texts.collect::<Vec<_>>(), free)
+    }
+
+    fn archive<H: FileHandle>(file: H) -> LogText<H> {
+        let mut text = LogText::plain(file);
+        text.detect_compression(false).expect("a whole archive");
+        text
+    }
+
+    fn matches_of<H: FileHandle>(
+        files: &[(u64, &str)],
+        texts: &[LogText<H>],
+        free: &[KnownStream],
+    ) -> Vec<Option<usize>> {
         let unknown = files
             .iter()
-            .zip(&texts)
+            .zip(texts)
             .map(|((inode, text), contents)| UnidentifiedFile {
                 key: key(*inode),
                 beginning: text.as_bytes(),
@@ -253,6 +342,23 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_is_decompressed_once_however_many_streams_begin_like_it() {
+        let lines = (0..20_000_u32).map(|line| line.wrapping_mul(2_654_435_761).to_string());
+        let text = format!("same\n{}\n", lines.collect::<Vec<_>>().join("\n"));
+        let other = text.replace("1\n", "2\n");
+        let free: Vec<KnownStream> = (1..=50)
+            .zip((2000..).step_by(2000))
+            .map(|(inode, end)| stream(inode, other.as_bytes(), end))
+            .collect();
+        let bytes = compress(CompressionFormat::Gzip, text.as_bytes());
+        let read = Rc::new(Cell::new(0));
+        let archive = archive(CountedFile(text_file(&bytes), Rc::clone(&read)));
+        read.set(0);
+        assert_eq!(matches_of(&[(99, &text)], &[archive], &free), [None]);
+        assert!(read.get() <= bytes.len(), "{} of {}", read.get(), bytes.len());
+    }
+
+    #[test]
     fn a_new_stream_never_takes_a_known_id() {
         let head = Head::of(b"same\n").expect("a line");
         let taken: Vec<StreamId> = (0..3)
@@ -273,7 +379,9 @@ mod tests {
                 .map(|(inode, text, cut)| stream(*inode, text.as_bytes(), (*cut).min(text.len())))
                 .collect();
             let files: Vec<(u64, &str)> = files.iter().map(|(inode, text)| (*inode, text.as_str())).collect();
-            let matched: Vec<usize> = matches(&files, &free).into_iter().flatten().collect();
+            let matched = matches(&files, &free);
+            prop_assert_eq!(&matched, &archive_matches(&files, &free), "compressed or not");
+            let matched: Vec<usize> = matched.into_iter().flatten().collect();
             let mut distinct = matched.clone();
             distinct.sort_unstable();
             distinct.dedup();

@@ -3,7 +3,7 @@
 use logferry_protocol::resolve::{AcknowledgedStream, KnownStream};
 use logferry_protocol::stream::{FileKey, Head, Offset};
 
-use crate::checkpoint::CheckpointStream;
+use crate::checkpoint::{CheckpointStream, SkippedStart};
 use crate::chunks::line_marks::LineMarks;
 use crate::streams::identity;
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed};
@@ -18,6 +18,10 @@ pub(crate) struct OrphanStream {
     pub(crate) is_from_checkpoint: bool,
     /// Another sender wrote to the stream after the bytes that were acknowledged here.
     pub(crate) is_parted: bool,
+    /// What the stream has left out of its file.
+    pub(crate) mark: Option<SkippedStart>,
+    /// The relay was asked and knows nothing of it, whatever it had acknowledged.
+    pub(crate) is_unknown: bool,
     search: OrphanSearch,
 }
 
@@ -41,6 +45,8 @@ impl OrphanStream {
             extent,
             is_from_checkpoint: false,
             is_parted: false,
+            mark: None,
+            is_unknown: false,
             search: OrphanSearch::Started,
         }
     }
@@ -53,6 +59,7 @@ impl OrphanStream {
         }
         Self {
             is_from_checkpoint: true,
+            mark: saved.skipped,
             ..Self::new(stream, saved.stream.file, saved.path, saved.seen)
         }
     }
@@ -109,9 +116,10 @@ impl OrphanStream {
             return ShippedAmount::default();
         }
         if known.is_none() {
-            // The relay does not have these lines.
+            // The relay does not have these lines. Its acknowledged bytes still tell which file it is.
             self.stream.marks = LineMarks::default();
         }
+        self.is_unknown = known.is_none();
         let was_finished = self.stream.phase == StreamPhase::Finished;
         let amount = known.map(|known| self.stream.resume(committed(known)));
         if was_finished {

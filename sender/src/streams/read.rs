@@ -11,7 +11,6 @@ use logferry_protocol::chunk::{ChunkHeader, LineEnd, StreamEnd};
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{ByteRange, FileKey, Offset};
 
-use crate::checkpoint::SkippedStart;
 use crate::chunks::chunker::{ChunkCut, Chunker, FileEnd};
 use crate::chunks::line_marks::{self, LineMark, marks_of};
 use crate::files::{self, FileHandle};
@@ -164,14 +163,10 @@ pub(crate) fn read_chunk(
     Ok(chunk)
 }
 
-/// A chunk without lines over everything that is left out of a file: the bytes before `end` if its `mark` is exact, otherwise
-/// those up to the last line start before it.
-pub(crate) fn skip_to_end(
-    handle: &impl FileHandle,
-    end: Offset,
-    mark: Option<&SkippedStart>,
-) -> io::Result<ChunkRead> {
-    let end = if mark.is_some_and(|mark| mark.exact) {
+/// A chunk without lines over everything that is left out of a file: the bytes before `end` if that is exact, otherwise those up
+/// to the last line start before it.
+pub(crate) fn skip_to_end(handle: &impl FileHandle, end: Offset, is_exact: bool) -> io::Result<ChunkRead> {
+    let end = if is_exact {
         end
     } else {
         line_start_before(handle, end)?

@@ -79,6 +79,9 @@ pub(crate) struct TrackedStream {
     pub(crate) acked: StreamPosition,
     /// There was nothing more to read when the file last changed.
     pub(crate) exhausted: bool,
+    /// The relay was asked for the committed offset, after all answers. An answer to an earlier question may be older than an
+    /// acknowledgement.
+    pub(crate) is_asked: bool,
     /// Lines acknowledged since the process started.
     pub(crate) lines: LineCounts,
     /// Of the last acknowledged lines, while its file is the live one.
@@ -96,6 +99,7 @@ impl TrackedStream {
             read: start,
             acked: start,
             exhausted: false,
+            is_asked: false,
             lines: LineCounts::default(),
             marks: LineMarks::default(),
             in_flight: VecDeque::new(),
@@ -151,8 +155,13 @@ impl TrackedStream {
     fn failed(&mut self, seq: ChunkSeq) {
         if let Some((_, awaited)) = self.in_flight.iter_mut().find(|(chunk, _)| chunk.seq == seq) {
             *awaited = false;
-            self.phase = StreamPhase::InDoubt;
+            self.doubt();
         }
+    }
+
+    /// The relay has to tell the committed offset.
+    pub(crate) fn doubt(&mut self) {
+        (self.phase, self.is_asked) = (StreamPhase::InDoubt, false);
     }
 
     pub(crate) fn resume(&mut self, at: StreamPosition) -> ShippedAmount {
@@ -217,6 +226,7 @@ impl TrackedStream {
             finished: self.phase == StreamPhase::Finished,
             seen,
             marks: self.marks.clone(),
+            skipped: None,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::files::FileSystem;
 use crate::tail::Tailer;
 use crate::tail::log::TailedLog;
+use crate::tail::log::losses::FoundLoss;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Most losses in one heartbeat; the relay accepts 1 MiB.
@@ -98,7 +99,7 @@ impl<F: FileSystem> Tailer<F> {
 
     /// Logs and counts the losses that were found, and keeps them for the relay.
     pub(super) fn collect_losses(&mut self, now: Now) {
-        for gap in self.logs.iter_mut().flat_map(|log| log.lost.drain(..)) {
+        for FoundLoss { gap, never_read } in self.logs.iter_mut().flat_map(|log| log.lost.drain(..)) {
             let (log, path, stream, from) = (&gap.log, &gap.path, gap.stream, gap.from);
             if let Some(until) = gap.until {
                 tracing::error!(
@@ -106,6 +107,12 @@ impl<F: FileSystem> Tailer<F> {
                     "bytes of a log were deleted or truncated before they could be sent; they are lost"
                 );
                 self.metrics.lost(gap.bytes());
+            } else if let Some(seen) = never_read {
+                tracing::warn!(
+                    %log, path, %stream, %from, %seen,
+                    "a log file is gone, or was cut, before it could be read; {seen} bytes of it were seen; its lines may be in \
+                     another file, or it may only be out of sight"
+                );
             } else {
                 tracing::warn!(
                     %log, path, %stream, %from,

@@ -9,7 +9,7 @@
 mod chunk_size;
 mod concurrency_window;
 mod heartbeat;
-mod log;
+pub(crate) mod log;
 mod log_problems;
 mod open_question;
 mod questions;
@@ -137,7 +137,7 @@ impl<F: FileSystem> Tailer<F> {
             in_flight_max: config.in_flight,
             window: ConcurrencyWindow::new(config.in_flight),
             asked: None,
-            ledger: KnownLedger::new(checkpoint.and_then(|checkpoint| checkpoint.ledger)),
+            ledger: KnownLedger::new(checkpoint),
             last_seq: 0,
             next_scan: now.instant,
             last_scan: None,
@@ -269,6 +269,7 @@ impl<F: FileSystem> Tailer<F> {
                 .collect(),
             seen_logs: Some(self.logs.iter().filter_map(TailedLog::as_seen).collect()),
             ledger: self.ledger.id,
+            ledger_restored: self.ledger.restored,
         })
     }
 

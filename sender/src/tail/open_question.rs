@@ -45,14 +45,18 @@ impl HeadQuestion {
         if parts.is_empty() {
             parts.push((&[], &[]));
         }
-        parts.into_iter().flat_map(move |(streams, files)| {
-            self.names.iter().map(move |name| FileQuery {
-                log: name.clone(),
-                head: self.head,
-                acknowledged: Some(streams.to_vec()),
-                files: files.to_vec(),
+        parts
+            .into_iter()
+            .enumerate()
+            .flat_map(move |(part, (streams, files))| {
+                self.names.iter().map(move |name| FileQuery {
+                    is_continued: part > 0,
+                    log: name.clone(),
+                    head: self.head,
+                    acknowledged: Some(streams.to_vec()),
+                    files: files.to_vec(),
+                })
             })
-        })
     }
 }
 
@@ -160,6 +164,7 @@ mod tests {
             max_chunk: 1,
             ledger: None,
             rebuilt: None,
+            restored: None,
             candidates: request.files.into_iter().map(known).collect(),
             of_other_logs: Vec::new(),
         }

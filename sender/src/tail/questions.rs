@@ -7,6 +7,7 @@ use logferry_protocol::stream::Head;
 use rand::Rng;
 
 use super::{Tailer, count};
+use crate::checkpoint::Checkpoint;
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::FileSystem;
@@ -23,15 +24,18 @@ const IDLE_QUESTION_GAP: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct KnownLedger {
     pub(super) id: Option<LedgerId>,
+    /// When it was restored last, or 0; `None`: an older relay did not say.
+    pub(super) restored: Option<i64>,
     asks_at: Option<Instant>,
     asked_at: Option<Instant>,
 }
 
 impl KnownLedger {
     /// The ledger of the checkpoint.
-    pub(super) fn new(id: Option<LedgerId>) -> Self {
+    pub(super) fn new(checkpoint: Option<&Checkpoint>) -> Self {
         Self {
-            id,
+            id: checkpoint.and_then(|saved| saved.ledger),
+            restored: checkpoint.and_then(|saved| saved.ledger_restored),
             asks_at: None,
             asked_at: None,
         }
@@ -59,15 +63,19 @@ impl<F: FileSystem> Tailer<F> {
         self.ask_again_if_forgotten();
     }
 
-    /// Another ledger that is no rebuilt one has nothing of what was shipped before. A rebuilt one has the lines of archives
-    /// whose streams it does not know: they would come twice.
+    /// Another ledger that is no rebuilt one has nothing of what was shipped before, and a restored one lacks the last of it. A
+    /// rebuilt one has the lines of archives whose streams it does not know: they would come twice.
     fn note_ledger(&mut self, ledger: RelayLedger) {
-        let Some(id) = ledger.id.filter(|id| self.ledger.id != Some(*id)) else {
+        let Some(id) = ledger.id else { return };
+        let before = (self.ledger.id, self.ledger.restored);
+        (self.ledger.id, self.ledger.restored) = (Some(id), ledger.restored);
+        if before == (self.ledger.id, self.ledger.restored) {
             return;
-        };
-        let is_replaced = self.ledger.id.replace(id).is_some();
+        }
         self.dirty = true;
-        if is_replaced && ledger.is_original {
+        let is_replaced = before.0.is_some_and(|known| known != id);
+        let is_restored = before.1.is_some() && ledger.restored.is_some() && before.1 != ledger.restored;
+        if (is_replaced || is_restored) && ledger.is_original {
             self.logs.iter_mut().for_each(|log| log.relay_forgot = true);
         }
     }

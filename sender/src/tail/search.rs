@@ -27,7 +27,7 @@ impl<F: FileSystem> Tailer<F> {
         }
         let unclaimed = std::mem::take(&mut self.unclaimed).into_iter();
         let (shipped, unclaimed): (Vec<_>, Vec<_>) =
-            unclaimed.partition(|known| matches!(known, Handover::Shipped(..)));
+            unclaimed.partition(|known| matches!(known, Handover::Shipped(_)));
         self.hand_over(&claims, shipped, false);
         let is_of_other = |file: FileKey, own: usize| claims.owner(file).is_some_and(|owner| owner != own);
         for own in 0..self.logs.len() {

@@ -116,7 +116,7 @@ impl<H: FileHandle> TailedLog<H> {
         match acked.filter(|acked| *acked <= file.size()) {
             _ if file.role != FileRole::Live => found.rotated += 1,
             Some(acked) => found.continued.push(acked),
-            None if file.skip_to.is_some() => found.from_end += 1,
+            None if file.left_out.is_some() => found.from_end += 1,
             None => found.from_beginning += 1,
         }
     }

@@ -178,6 +178,7 @@ impl FakeRelay {
             max_chunk: 16 << 20,
             ledger: self.ledger.get().copied(),
             rebuilt: None,
+            restored: None,
             candidates: request.files.iter().map(|query| alike(query.head)).collect(),
             of_other_logs: Vec::new(),
         }

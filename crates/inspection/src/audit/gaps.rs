@@ -1,6 +1,7 @@
 //! Losses on the sources.
 
 use logferry_ledger::{BatchFilter, GapRecord, Ledger, LedgerError};
+use logferry_protocol::stream::Offset;
 use logferry_text::count;
 
 use super::includes_event;
@@ -29,6 +30,13 @@ fn discrepancy(gap: &GapRecord) -> Discrepancy {
             );
             (DiscrepancyKind::Gap, detail)
         }
+        None if gap.from == Offset::ZERO => (
+            DiscrepancyKind::Unfinished,
+            format!(
+                "{path} disappeared, or was cut, before its sender could read it; its lines may be in another file, or it is \
+                 out of sight"
+            ),
+        ),
         None => (
             DiscrepancyKind::Unfinished,
             format!(

@@ -245,6 +245,7 @@ impl CommitThread<SimDisk> {
     fn ask(&mut self, sender: Option<SenderId>) -> usize {
         let header = chunk(1, 0, b"a line\n").header;
         let query = FileQuery {
+            is_continued: false,
             log: header.log,
             head: header.head,
             acknowledged: None,

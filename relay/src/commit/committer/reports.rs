@@ -21,6 +21,9 @@ const ASKED_FOR_MAX: usize = 200;
 /// of its files, come in any case.
 const ANSWERED_MAX: usize = 40_000;
 
+/// So many streams each query gets in any case, if it has them; a request has a thousand queries at most.
+const LISTED_MIN: usize = 20;
+
 /// For each file of a query, the durable streams that it may be.
 #[derive(Debug, Default)]
 pub(crate) struct FoundStreams {
@@ -63,12 +66,20 @@ impl<D: Disk, R> Committer<D, R> {
             }
         };
         let mut found = FoundStreams::default();
-        let newest = ANSWERED_MAX / request.files.len().max(1);
+        let is_listed = |query: &&FileQuery| !query.is_continued;
+        let (mut left, mut queries) = (ANSWERED_MAX, request.files.iter().filter(is_listed).count());
         for query in &request.files {
             restore_streams(&mut self.ledger, source, query, now)?;
-            let mut records = self
-                .ledger
-                .streams_with_head(source, &query.log, query.head, newest)?;
+            let mut records = Vec::new();
+            if !query.is_continued {
+                // Most heads are of one stream. A head that many files have gets what the others leave.
+                queries -= 1;
+                let newest = left.saturating_sub(LISTED_MIN * queries);
+                records = self
+                    .ledger
+                    .streams_with_head(source, &query.log, query.head, newest)?;
+                left -= records.len();
+            }
             let asked = streams_asked_for(&self.ledger, source, query)?;
             let (own, of_other_logs): (Vec<_>, Vec<_>) =
                 asked.into_iter().partition(|record| record.log == query.log);

@@ -24,6 +24,7 @@ fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<Kn
         finished: false,
     };
     let query = FileQuery {
+        is_continued: false,
         log: "access".parse().expect("valid"),
         head,
         acknowledged: Some(vec![acknowledged]),
@@ -65,6 +66,7 @@ fn a_stream_is_told_under_the_new_name_of_its_log_and_is_then_of_that_log() {
     let (file, head, id) = stream(1);
     let ask = |fixture: &mut CommitterFixture, log: &str, files: &[_]| {
         let query = FileQuery {
+            is_continued: false,
             log: log.parse().expect("valid"),
             head,
             acknowledged: None,

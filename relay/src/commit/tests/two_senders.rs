@@ -63,6 +63,7 @@ impl MiniSender {
     fn ask(&mut self, fixture: &mut CommitterFixture) {
         let (_, head, own) = stream_of(&self.file, self.generation);
         let query = FileQuery {
+            is_continued: false,
             log: "access".parse().expect("valid"),
             head,
             acknowledged: None,

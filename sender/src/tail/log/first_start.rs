@@ -2,8 +2,9 @@
 //! entered, is shipped whole: nobody knows when its lines were written.
 //!
 //! "The end" of a file is where the first start saw it, whenever the relay hears of the file. So the first start marks the
-//! end of each file, by contents, and the marks are in the checkpoint before anything is sent. A mark is used up when the
-//! relay has acknowledged the empty chunk that leaves the bytes out.
+//! end of each file, by contents, and the marks are in the checkpoint before anything is sent. Once the relay has acknowledged
+//! the empty chunk that leaves the bytes out, the mark goes with the stream: a relay that has forgotten the stream does not get them
+//! either.
 //!
 //! The relay decides whether this is a first start at all: if it knows streams of the log, the state folder was lost, and
 //! nothing is left out. Once it has said so, the marks are confirmed, and hold whatever it knows later.
@@ -15,7 +16,7 @@ use crate::checkpoint::{Checkpoint, SeenLog, SkippedStart};
 use crate::files::FileHandle;
 use crate::streams::tracked_stream::StreamPosition;
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::{FileState, TrackedFile};
+use crate::tail::tracked_file::{CompressedState, FileState, LeftOut, TrackedFile};
 
 impl<H: FileHandle> TrackedFile<H> {
     /// Leaves out the bytes that the file has now, if it turns out to be new.
@@ -39,6 +40,7 @@ impl<H: FileHandle> TrackedFile<H> {
             },
             confirmed: false,
             exact: false,
+            known: false,
         });
     }
 
@@ -47,21 +49,17 @@ impl<H: FileHandle> TrackedFile<H> {
         if mark.end == Offset::ZERO {
             return;
         }
-        self.skip_to = Some(mark.end);
-        self.mark = Some(mark);
+        self.left_out = Some(LeftOut::Marked(mark));
     }
 
-    /// Takes the mark away, unless it is used up.
-    pub(crate) fn take_mark(&mut self) -> Option<SkippedStart> {
-        let mark = self.mark.take()?;
-        self.skip_to = None;
-        (self.acked() == Offset::ZERO).then_some(mark)
-    }
-
-    /// Whether the bytes that the mark leaves out are still there.
-    pub(crate) fn holds_mark(&self) -> bool {
-        let is_held = |mark: &SkippedStart| self.is_marked_by(mark, mark.file == self.stat.key);
-        self.mark.as_ref().is_none_or(is_held)
+    /// Whether the bytes that it leaves out are still there. Once the relay has acknowledged them, its stream says which bytes are.
+    pub(crate) fn holds_left_out(&self) -> bool {
+        let left_out = self.left_out.as_ref().filter(|_| self.acked() == Offset::ZERO);
+        match (left_out, &self.handle) {
+            (Some(LeftOut::Marked(mark)), _) => self.is_marked_by(mark, mark.file == self.stat.key),
+            (Some(LeftOut::Parted(parted)), Some(text)) => text.holds(parted.stream.acked).unwrap_or(false),
+            _ => true,
+        }
     }
 
     fn is_marked_by(&self, mark: &SkippedStart, same_file: bool) -> bool {
@@ -83,7 +81,7 @@ impl<H: FileHandle> TrackedFile<H> {
 }
 
 /// Where reading starts in the files of a log that the first search finds. `checkpoint`: its part of it.
-pub(super) fn start_of(log: &LogSettings, checkpoint: Option<&Checkpoint>) -> StartPosition {
+pub(crate) fn start_of(log: &LogSettings, checkpoint: Option<&Checkpoint>) -> StartPosition {
     let is_seen = |saved: &Checkpoint| {
         let Some(seen) = &saved.seen_logs else { return true };
         let is_it = |seen: &SeenLog| seen.name == log.name || seen.path == log.path;
@@ -120,7 +118,7 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Takes the relay's answer whether this is a first start.
     pub(super) fn confirm_marks(&mut self, relay_knows_none: bool) {
-        let of_files = self.files.iter_mut().filter_map(|file| file.mark.as_mut());
+        let of_files = self.files.iter_mut().filter_map(TrackedFile::marked_mut);
         for mark in of_files
             .chain(&mut self.unassigned)
             .filter(|mark| !mark.confirmed)
@@ -131,8 +129,8 @@ impl<H: FileHandle> TailedLog<H> {
         if !relay_knows_none {
             self.unassigned.retain(|mark| mark.confirmed);
             for file in &mut self.files {
-                if file.mark.take_if(|mark| !mark.confirmed).is_some() {
-                    file.skip_to = None;
+                if file.marked().is_some_and(|mark| !mark.confirmed) {
+                    file.left_out = None;
                 }
             }
         }
@@ -148,7 +146,7 @@ impl<H: FileHandle> TailedLog<H> {
             for &index in files {
                 let file = &self.files[index];
                 let is_its = |mark: &SkippedStart| file.is_marked_by(mark, same_file);
-                if file.mark.is_some() || file.is_compressed() != compressed {
+                if file.left_out.is_some() || file.is_compressed() != compressed {
                     continue;
                 }
                 if let Some(mark) = self.unassigned.iter().position(is_its) {
@@ -174,8 +172,14 @@ impl<H: FileHandle> TailedLog<H> {
     }
 
     pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedStart> + '_ {
-        let of_files = self.files.iter().filter(|file| file.acked() == Offset::ZERO);
-        let of_files = of_files.filter_map(|file| file.mark.as_ref());
+        let is_shipped =
+            |file: &TrackedFile<H>| matches!(file.state, FileState::Compressed(CompressedState::Shipped(_)));
+        // The used ones are with the streams and archives.
+        let of_files = self
+            .files
+            .iter()
+            .filter(move |file| file.acked() == Offset::ZERO && !is_shipped(file));
+        let of_files = of_files.filter_map(TrackedFile::marked);
         of_files.chain(&self.unassigned).cloned()
     }
 }
@@ -221,8 +225,9 @@ mod tests {
                 tail: None,
                 confirmed: true,
                 exact: true,
+                known: false,
             });
-            assert_eq!((file.skip_to, file.mark.is_some()), (expected, end > 0));
+            assert_eq!(file.left_out.as_ref().map(LeftOut::end), expected);
         }
     }
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use logferry_config as config;
 use logferry_protocol::names::LogName;
-use logferry_protocol::stream::{FileKey, Head, StreamId};
+use logferry_protocol::stream::{FileKey, Head};
 
-use crate::checkpoint::{Checkpoint, FormerName};
+use crate::checkpoint::{Checkpoint, FormerName, ShippedArchive};
+use crate::files::FileHandle;
 use crate::files::discovery::LogPatterns;
-use crate::files::{FileHandle, FileStat};
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPosition;
 use crate::tail::log::TailedLog;
@@ -23,8 +23,8 @@ use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
 pub(crate) enum Handover {
     Stream(OrphanStream),
     Missing(MissingFile),
-    /// A compressed file with this stat was shipped.
-    Shipped(FileStat, Option<StreamId>),
+    /// A compressed file that was shipped.
+    Shipped(ShippedArchive),
 }
 
 impl Handover {
@@ -32,7 +32,7 @@ impl Handover {
         match self {
             Self::Stream(orphan) => orphan.file,
             Self::Missing(missing) => missing.file.file,
-            Self::Shipped(stat, _) => stat.key,
+            Self::Shipped(archive) => archive.stat.key,
         }
     }
 
@@ -41,7 +41,7 @@ impl Handover {
         match self {
             Self::Stream(orphan) => Some((orphan.stream.head, Some(orphan.stream.acked))),
             Self::Missing(missing) => Some((missing.file.head, None)),
-            Self::Shipped(..) => None,
+            Self::Shipped(_) => None,
         }
     }
 }
@@ -90,7 +90,7 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
     for saved in &checkpoint.archives {
         let give = &mut |share: &mut Checkpoint| share.archives.push(saved.clone());
         if share_of(&saved.log, &saved.path, give).is_none() {
-            unclaimed.push(Handover::Shipped(saved.stat, saved.stream));
+            unclaimed.push(Handover::Shipped(saved.clone()));
         }
     }
     for saved in &checkpoint.unsent {
@@ -146,14 +146,14 @@ impl<H: FileHandle> TailedLog<H> {
         let mut given = Vec::new();
         for mut file in self.files.extract_if(.., |file| is_lost(file.stat.key)) {
             if let FileState::Compressed(CompressedState::Shipped(stream)) = file.state {
-                given.push(Handover::Shipped(file.stat, stream));
+                given.push(Handover::Shipped(file.as_shipped(&self.name, stream)));
             }
-            let parted = file.parted_from.take().map(|orphan| *orphan);
+            let parted = file.take_parted();
             let orphans = parted.into_iter().chain(file.take_orphan());
             given.extend(orphans.map(Handover::Stream));
         }
-        let shipped = self.shipped.extract_if(.., |(stat, _)| is_lost(stat.key));
-        given.extend(shipped.map(|(stat, stream)| Handover::Shipped(stat, stream)));
+        let shipped = self.shipped.extract_if(.., |known| is_lost(known.stat.key));
+        given.extend(shipped.map(Handover::Shipped));
         given
     }
 
@@ -188,7 +188,7 @@ impl<H: FileHandle> TailedLog<H> {
                 self.orphans.push(orphan);
             }
             Handover::Missing(missing) => self.missing.push(missing),
-            Handover::Shipped(stat, stream) => self.shipped.push((stat, stream)),
+            Handover::Shipped(archive) => self.shipped.push(archive),
         }
     }
 

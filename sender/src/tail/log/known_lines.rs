@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use logferry_protocol::stream::{Offset, Tail};
+use logferry_protocol::stream::{Offset, StreamId, Tail};
 
 use crate::checkpoint::{CheckpointStream, SkippedStart};
 use crate::chunks::line_marks::{self, KnownLines, LineMark, LineMarks, MARKS_MAX};
@@ -66,8 +66,8 @@ pub(super) fn remember(former: &mut Vec<CheckpointStream>, gone: CheckpointStrea
 struct Recognised {
     /// The end of the known lines in the file.
     end: Offset,
-    /// Up to there the stream is acknowledged.
-    reaches_end: bool,
+    /// The streams that are acknowledged up to there. Several may end with the same lines.
+    ending: Vec<StreamId>,
     is_all: bool,
     from: CheckpointStream,
 }
@@ -95,9 +95,15 @@ impl<H: FileHandle> TailedLog<H> {
         for orphan in &mut self.orphans {
             orphan.stream.marks = LineMarks::default();
         }
-        for stream in self.files.iter_mut().filter_map(TrackedFile::stream_mut) {
-            stream.marks = LineMarks::default();
+        for file in &mut self.files {
+            if file.marked().is_some_and(|mark| mark.known) {
+                file.left_out = None;
+            }
+            if let Some(stream) = file.stream_mut() {
+                stream.marks = LineMarks::default();
+            }
         }
+        self.unassigned.retain(|mark| !mark.known);
     }
 
     /// Once new files are identified: before streams that lost their files are searched for losses, their lines are searched
@@ -134,7 +140,7 @@ impl<H: FileHandle> TailedLog<H> {
                 return Comparison::New;
             }
         };
-        self.settle_orphan(index, &recognised);
+        self.settle_orphans(index, &recognised);
         let Some(file) = self.files.get_mut(index) else {
             return Comparison::New;
         };
@@ -167,6 +173,7 @@ impl<H: FileHandle> TailedLog<H> {
             tail: Some(tail),
             confirmed: true,
             exact: false,
+            known: true,
         });
         self.save = CheckpointNeed::BeforeSending;
         Comparison::New
@@ -203,7 +210,7 @@ impl<H: FileHandle> TailedLog<H> {
                 let from = stream.to_checkpoint(&self.name, path, original.stat.key, original.extent);
                 return Ok(Some(Recognised {
                     end,
-                    reaches_end: true,
+                    ending: vec![stream.id],
                     is_all: end == file.size(),
                     from,
                 }));
@@ -282,36 +289,30 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let size = file.size();
         let lines = line_marks::marks_of_file(text, size)?;
-        let mut best: Option<Recognised> = None;
+        let mut all = Vec::new();
         for candidate in candidates {
             let Some(known) = candidate.marks.find(&lines, candidate.stream.head == stream.head) else {
                 continue;
             };
             let times = times_in(text, known.bytes.clone(), true)?;
-            let is_better = best.as_ref().is_none_or(|best| best.end.get() < known.bytes.end);
-            if is_better
-                && candidate.marks.is_proof(&known, &lines, times.len())
-                && is_older(text, &known, &times)?
-            {
-                best = Some(recognised(text, size, &lines, &known, candidate)?);
+            if candidate.marks.is_proof(&known, &lines, times.len()) && is_older(text, &known, &times)? {
+                all.push(recognised(text, size, &lines, &known, candidate)?);
             }
         }
         text.release_decoder();
-        Ok(best)
+        Ok(longest(all))
     }
 
     /// The file of a stream was not lost, but put back or shortened. If the new file goes on where the acknowledged part of the
     /// stream ends, it has what the stream's file was seen to hold beyond that, if it is long enough.
-    fn settle_orphan(&mut self, index: usize, recognised: &Recognised) {
-        let beyond = self
-            .files
-            .get(index)
-            .map_or(0, |file| file.size().since(recognised.end));
-        let covered = if recognised.reaches_end { beyond } else { 0 };
-        let id = recognised.from.stream.stream;
-        for orphan in self.orphans.iter_mut().filter(|orphan| orphan.stream.id == id) {
-            let acked = orphan.stream.acked.offset;
-            if orphan.extent.since(acked) <= covered {
+    fn settle_orphans(&mut self, index: usize, recognised: &Recognised) {
+        let size = self.files.get(index).map_or(Offset::ZERO, TrackedFile::size);
+        for orphan in &mut self.orphans {
+            let (id, acked) = (orphan.stream.id, orphan.stream.acked.offset);
+            let ends_there = recognised.ending.contains(&id);
+            let covered = if ends_there { size.since(recognised.end) } else { 0 };
+            let is_its = ends_there || recognised.from.stream.stream == id;
+            if is_its && orphan.extent.since(acked) <= covered {
                 orphan.extent = acked;
                 orphan.stream.phase = StreamPhase::Finished;
             }
@@ -341,12 +342,22 @@ fn recognised<H: FileHandle>(
             (end, is_all) = (further, further == size);
         }
     }
+    let id = from.stream.stream;
     Ok(Recognised {
         end,
-        reaches_end: known.reaches_end,
+        ending: Vec::from_iter(known.reaches_end.then_some(id)),
         is_all,
         from,
     })
+}
+
+/// The one with the most known lines, and all streams that end with them.
+fn longest(all: Vec<Recognised>) -> Option<Recognised> {
+    let end = all.iter().map(|recognised| recognised.end).max()?;
+    let mut longest = all.into_iter().filter(|recognised| recognised.end == end);
+    let mut first = longest.next()?;
+    first.ending.extend(longest.flat_map(|other| other.ending));
+    Some(first)
 }
 
 /// Whether the bytes before the position are those that end the stream at `committed`.
@@ -416,10 +427,7 @@ fn is_new<H: FileHandle>(file: &TrackedFile<H>) -> bool {
     // Old archives are many, and large.
     let is_small = !file.is_compressed() || file.size().get() <= ARCHIVE_MAX;
     let is_comparable = file.queue == ReadQueue::InOrder && is_small;
-    is_comparable
-        && file.stream().is_some_and(is_unread)
-        && file.skip_to.is_none()
-        && file.parted_from.is_none()
+    is_comparable && file.stream().is_some_and(is_unread) && file.left_out.is_none()
 }
 
 impl<H: FileHandle> TrackedFile<H> {

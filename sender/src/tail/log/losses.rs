@@ -27,7 +27,24 @@ use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::known_lines::remember;
 use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::{FileState, TrackedFile};
+use crate::tail::tracked_file::{FileState, LeftOut, TrackedFile};
+
+/// A loss that was found, to be reported.
+#[derive(Debug)]
+pub(crate) struct FoundLoss {
+    pub(crate) gap: ReportedGap,
+    /// Of a file that was seen and never read: its size.
+    pub(crate) never_read: Option<Offset>,
+}
+
+impl From<ReportedGap> for FoundLoss {
+    fn from(gap: ReportedGap) -> Self {
+        Self {
+            gap,
+            never_read: None,
+        }
+    }
+}
 
 /// A file that is gone, and of which no byte is known to be acknowledged.
 #[derive(Debug)]
@@ -110,9 +127,11 @@ fn unopened_stream(file: FileKey, path: &str) -> StreamId {
 impl OrphanStream {
     /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
     fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<ReportedGap> {
-        let acked = self.stream.acked.offset;
         // If the relay has nothing of the stream, a copy became a stream of its own.
-        let from = if acked == Offset::ZERO { held } else { acked };
+        let from = match self.stream.acked.offset {
+            acked if self.is_unknown || acked == Offset::ZERO => held,
+            acked => acked,
+        };
         let until = (self.extent > from).then_some(self.extent);
         let is_unfinished = self.is_from_checkpoint && self.stream.phase != StreamPhase::Finished;
         (until.is_some() || is_unfinished).then(|| gap(self.stream.id, log, &self.path, from, until, now))
@@ -163,31 +182,23 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     /// The report of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
-    pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<ReportedGap> {
+    pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<FoundLoss> {
         let is_expected = matches!(self.state, FileState::Unopened) && !self.is_beside();
-        let from = self.skip_to.unwrap_or_default();
+        let from = self.left_out.as_ref().map(LeftOut::end).unwrap_or_default();
         if !is_expected || self.stat.size <= from {
             return None;
         }
         let path = self.path.display().to_string();
-        Some(gap(
-            unopened_stream(self.stat.key, &path),
-            log,
-            &path,
-            from,
-            None,
-            now,
-        ))
+        let gap = gap(unopened_stream(self.stat.key, &path), log, &path, from, None, now);
+        Some(FoundLoss {
+            gap,
+            never_read: Some(self.stat.size),
+        })
     }
 
     /// Notes what was found of a file that is not open. If it is shorter, the bytes before are gone: the file was cut, or is
     /// another one of that number.
-    pub(super) fn find_unopened(
-        &mut self,
-        found: &FoundFile,
-        log: &LogName,
-        now: Now,
-    ) -> Option<ReportedGap> {
+    pub(super) fn find_unopened(&mut self, found: &FoundFile, log: &LogName, now: Now) -> Option<FoundLoss> {
         if self.handle.is_some() || !matches!(self.state, FileState::Unopened) {
             return None;
         }
@@ -204,7 +215,7 @@ impl<H: FileHandle> TrackedFile<H> {
     /// The file for the checkpoint, if it could not be opened.
     fn as_unopened(&self, log: &LogName) -> Option<UnopenedFile> {
         let is_unopened = !self.is_waiting && matches!(self.state, FileState::Unopened);
-        let is_expected = is_unopened && self.skip_to.is_none() && !self.is_beside();
+        let is_expected = is_unopened && self.left_out.is_none() && !self.is_beside();
         is_expected.then(|| UnopenedFile {
             log: log.clone(),
             path: self.path.display().to_string(),
@@ -221,7 +232,7 @@ impl<H: FileHandle> TrackedFile<H> {
             _ => return None,
         };
         // What appeared beside the log may be held.
-        let is_expected = self.skip_to.is_none() && !self.is_beside();
+        let is_expected = self.left_out.is_none() && !self.is_beside();
         is_expected.then(|| UnsentFile {
             log: log.clone(),
             path: self.path.display().to_string(),
@@ -264,7 +275,7 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// Whether the relay does not know yet which bytes `start: end` leaves out.
     pub(crate) fn is_skipping(&self) -> bool {
-        self.skip_to.is_some() && self.acked() == Offset::ZERO
+        self.left_out.is_some() && self.acked() == Offset::ZERO
     }
 }
 
@@ -349,8 +360,10 @@ impl<H: FileHandle> TailedLog<H> {
             let is_here = self.files.iter().any(is_it);
             if !is_here && *size > Offset::ZERO && !is_known(&self.orphans, &self.missing, *file) {
                 let stream = unopened_stream(*file, path);
-                self.lost
-                    .push(gap(stream, &self.name, path, Offset::ZERO, None, now));
+                self.lost.push(FoundLoss {
+                    gap: gap(stream, &self.name, path, Offset::ZERO, None, now),
+                    never_read: Some(*size),
+                });
             }
         }
     }
@@ -396,7 +409,8 @@ impl<H: FileHandle> TailedLog<H> {
         self.orphans.retain(|orphan| {
             let is_kept = is_unreadable(orphan.file);
             if !is_kept {
-                found.extend(orphan.gap(&self.name, held(orphan.stream.head, None), now));
+                let gap = orphan.gap(&self.name, held(orphan.stream.head, None), now);
+                found.extend(gap.map(FoundLoss::from));
                 let known = &orphan.stream;
                 remember(
                     former,
@@ -410,7 +424,7 @@ impl<H: FileHandle> TailedLog<H> {
             let known = missing.known.as_ref();
             let known = known.filter(|_| !is_unreadable(missing.file.file));
             let gap = known.and_then(|known| missing.gap(known, held(missing.file.head, missing.end()), now));
-            found.extend(gap);
+            found.extend(gap.map(FoundLoss::from));
             known.is_none()
         });
     }

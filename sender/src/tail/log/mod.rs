@@ -14,7 +14,7 @@
 
 pub(crate) mod backlog;
 mod beside;
-mod first_start;
+pub(crate) mod first_start;
 pub(crate) mod handover;
 mod known_lines;
 pub(crate) mod losses;
@@ -24,21 +24,22 @@ pub(crate) mod resolve;
 mod saved;
 mod unseen;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use logferry_config as config;
 use logferry_protocol::chunk::ChunkHeader;
-use logferry_protocol::heartbeat::ReportedGap;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{FileKey, Offset, StreamId};
 
-use crate::checkpoint::{Checkpoint, CheckpointStream, FormerName, SkippedStart, UnopenedFile};
+use crate::checkpoint::{
+    Checkpoint, CheckpointStream, FormerName, ShippedArchive, SkippedStart, UnopenedFile,
+};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
 use crate::error::RequestError;
 use crate::files::discovery::{FileRole, FoundFile, LogPatterns};
-use crate::files::{FileHandle, FileStat, FileSystem};
+use crate::files::{FileHandle, FileSystem};
 use crate::messages::ChunkSeq;
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::orphan::OrphanStream;
@@ -47,11 +48,11 @@ use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream};
 use crate::tail::chunk_size::ChunkSize;
 use crate::tail::log::beside::{HeldFiles, LiveFile};
 use crate::tail::log::known_lines::Comparison;
-use crate::tail::log::losses::MissingFile;
+use crate::tail::log::losses::{FoundLoss, MissingFile};
 use crate::tail::tracked_file::close_policy::WriterSearch;
 use crate::tail::tracked_file::handle_budget::HandleBudget;
 use crate::tail::tracked_file::{
-    ChainId, CompressedState, FileOrigin, FileState, HeldReason, SizeChange, TrackedFile,
+    ChainId, CompressedState, FileOrigin, FileState, HeldReason, LeftOut, SizeChange, TrackedFile,
 };
 
 /// Most searches of the folders in one scan. If names change faster, the next scan comes soon anyway.
@@ -82,9 +83,9 @@ pub(crate) struct TailedLog<H> {
     marks_max: usize,
     /// The marks of `start: end` whose files are not identified.
     unassigned: Vec<SkippedStart>,
-    pub(super) lost: Vec<ReportedGap>,
+    pub(super) lost: Vec<FoundLoss>,
     /// Compressed files that the checkpoint says were shipped, with their streams.
-    shipped: Vec<(FileStat, Option<StreamId>)>,
+    shipped: Vec<ShippedArchive>,
     held_files: HeldFiles,
     /// Whether the last search found the same as the one before it.
     is_search_certain: bool,
@@ -99,7 +100,7 @@ pub(crate) struct TailedLog<H> {
 
 /// Whether the checkpoint has to be saved because of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum CheckpointNeed {
+pub(crate) enum CheckpointNeed {
     None,
     Soon,
     /// It says where the ends of `start: end` are.
@@ -143,7 +144,7 @@ impl<H: FileHandle> TailedLog<H> {
             marks_max: 0,
             unassigned: saved.skipped.clone(),
             lost: Vec::new(),
-            shipped: saved.archives.iter().map(|it| (it.stat, it.stream)).collect(),
+            shipped: saved.archives.clone(),
             held_files: HeldFiles::from_checkpoint(&saved.held),
             is_search_certain: false,
             waiting: 0,
@@ -163,7 +164,7 @@ impl<H: FileHandle> TailedLog<H> {
     ) {
         self.wants_scan = false;
         self.note_live_files(&found);
-        self.files.iter_mut().for_each(|file| file.seen = false);
+        let seen: HashSet<FileKey> = found.iter().map(|file| file.stat.key).collect();
         let files = self.files.iter().enumerate();
         let mut known: HashMap<FileKey, usize> = files.map(|(index, file)| (file.stat.key, index)).collect();
         for found in found {
@@ -171,7 +172,8 @@ impl<H: FileHandle> TailedLog<H> {
             self.add_found(file_system, found, &mut known, chain, budget, now);
         }
         self.sort_out_backlog();
-        for file in self.files.iter_mut().filter(|file| !file.seen) {
+        let is_gone = |file: &&mut TrackedFile<H>| !seen.contains(&file.stat.key);
+        for file in self.files.iter_mut().filter(is_gone) {
             file.set_role(FileRole::Gone, now);
         }
         self.find_lost_unopened(now);
@@ -236,9 +238,10 @@ impl<H: FileHandle> TailedLog<H> {
         }
         let mut file = TrackedFile::new(found, chain, RelayBackoff::new(self.retry), now);
         file.origin = origin;
-        let shipped = self.shipped.iter().find(|(stat, _)| *stat == file.stat);
-        if let Some(&(_, stream)) = shipped {
-            file.set_shipped(stream);
+        let shipped = self.shipped.iter().find(|known| known.stat == file.stat);
+        if let Some(known) = shipped {
+            file.set_shipped(known.stream);
+            file.left_out = known.skipped.clone().map(LeftOut::Marked);
         } else if self.hold_again(&mut file) {
             tracing::debug!(path = %file.path.display(), "the file is held as before");
         } else if let Err(error) = file.open_within(file_system, budget, TrackedFile::open_found) {
@@ -270,7 +273,7 @@ impl<H: FileHandle> TailedLog<H> {
         let is_put_in_place =
             found.role == FileRole::Live && matches!(file.state, FileState::Held(HeldReason::Beside));
         let is_other = is_held && (!file.is_as_found(&found, now) || is_put_in_place);
-        (file.seen, file.path) = (true, found.path);
+        file.path = found.path;
         file.set_role(found.role, now);
         if file.role == FileRole::Live && file.is_postponed() {
             file.is_waiting = false;
@@ -345,14 +348,14 @@ impl<H: FileHandle> TailedLog<H> {
     fn orphan_stream(&mut self, index: usize) {
         self.miss_unidentified(index);
         let file = &mut self.files[index];
-        self.orphans.extend(file.parted_from.take().map(|orphan| *orphan));
+        self.orphans.extend(file.take_parted());
         if let Some(orphan) = file.take_orphan() {
             let (stream, acked) = (orphan.stream.id, orphan.stream.acked.offset);
             tracing::info!(path = %file.path.display(), %stream, %acked, "the log was truncated or rewritten");
             self.orphans.push(orphan);
         }
         self.unassigned.extend(file.take_mark());
-        (file.skip_to, file.compared) = (None, None);
+        file.compared = None;
         // A copy of this file may hold its last bytes.
         self.recheck_copies();
     }
@@ -364,7 +367,7 @@ impl<H: FileHandle> TailedLog<H> {
         for stream in open.filter_map(TrackedFile::stream_mut) {
             let is_idle = stream.phase == StreamPhase::Reading && stream.is_drained();
             if is_idle && stream.acked.offset > Offset::ZERO {
-                stream.phase = StreamPhase::InDoubt;
+                stream.doubt();
             }
         }
     }
@@ -377,17 +380,18 @@ impl<H: FileHandle> TailedLog<H> {
         self.shipped.clear();
         self.forget_former();
         for file in &mut self.files {
-            match &mut file.state {
+            let head = match &mut file.state {
                 FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {
-                    stream.phase = StreamPhase::InDoubt;
+                    stream.doubt();
+                    continue;
                 }
-                FileState::Stream(_)
-                | FileState::Copy { .. }
-                | FileState::Compressed(CompressedState::Shipped(_)) => {
-                    file.state = FileState::Unopened;
-                }
-                _ => {}
-            }
+                FileState::Stream(TrackedStream { head, .. }) | FileState::Copy { head, .. } => Some(*head),
+                FileState::Compressed(CompressedState::Shipped(_)) => None,
+                _ => continue,
+            };
+            // One that is open may have no name any more by which it could be opened again.
+            let open = head.filter(|_| file.handle.is_some());
+            file.state = open.map_or(FileState::Unopened, FileState::Unidentified);
         }
         self.wants_scan = true;
     }
@@ -452,9 +456,9 @@ impl<H: FileHandle> TailedLog<H> {
         match result {
             Ok(()) => {
                 file.retry.succeeded();
-                file.parted_from = None;
-                file.mark = None;
-                self.lost.extend(file.shortfall(&self.name, now));
+                file.left_out_acked();
+                let shortfall = file.shortfall(&self.name, now);
+                self.lost.extend(shortfall.map(FoundLoss::from));
                 file.close_if_finished();
             }
             Err(error) if error.concerns_all() => {}

@@ -188,6 +188,9 @@ impl<H: FileHandle> TailedLog<H> {
             .chain(of_held)
             .collect();
         heads.retain(|head| seen.insert(*head));
+        for stream in self.files.iter_mut().filter_map(TrackedFile::stream_mut) {
+            stream.is_asked = stream.is_in_doubt() && seen.contains(&stream.head);
+        }
         heads
     }
 

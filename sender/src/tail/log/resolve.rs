@@ -16,7 +16,7 @@ use crate::streams::tracked_stream::{
     ShippedAmount, StreamPhase, StreamPosition, TrackedStream, committed, stream_start,
 };
 use crate::tail::log::TailedLog;
-use crate::tail::tracked_file::{ChainId, FileState, HeldReason, TrackedFile};
+use crate::tail::tracked_file::{ChainId, FileState, HeldReason, LeftOut, TrackedFile};
 
 /// The relay's answer for one head of a log.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl<H: FileHandle> TailedLog<H> {
             let (FileState::Stream(stream), Some(handle)) = (&mut file.state, &file.handle) else {
                 continue;
             };
-            if !stream.is_in_doubt() || !is_answered(answers, stream.head) {
+            if !stream.is_in_doubt() || !stream.is_asked || !is_answered(answers, stream.head) {
                 continue;
             }
             let known = find(answers, stream.id);
@@ -105,7 +105,7 @@ impl<H: FileHandle> TailedLog<H> {
                 amount = amount.plus(stream.resume(position));
                 file.unread_since = now.instant;
                 if position.offset > Offset::ZERO {
-                    file.mark = None;
+                    file.left_out_acked();
                 }
             } else {
                 self.contents_changed(index);
@@ -131,8 +131,7 @@ impl<H: FileHandle> TailedLog<H> {
             };
             let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
             let is_asked = is_answered(answers, stream.head) || chains.contains(&file.chain);
-            let is_held =
-                || handle.holds(stream.read).unwrap_or(true) && file.holds_parted() && file.holds_mark();
+            let is_held = || handle.holds(stream.read).unwrap_or(true) && file.holds_left_out();
             if is_certain && is_asked && !is_held() {
                 self.contents_changed(index);
             }
@@ -287,6 +286,7 @@ impl<H: FileHandle> TailedLog<H> {
         if let Some(orphan) = orphan.filter(|orphan| orphan.stream.acked.offset > Offset::ZERO) {
             // A copy may lack the end. If nothing is acknowledged, it may be another file with the same beginning.
             file.extent = file.extent.max(orphan.extent);
+            file.left_out = file.left_out.take().or(orphan.mark.map(LeftOut::Marked));
         }
         if was_finished && file.role != FileRole::Live && start.offset == file.size() {
             stream.phase = StreamPhase::Finished;
@@ -296,10 +296,10 @@ impl<H: FileHandle> TailedLog<H> {
             "a known stream continues"
         );
         file.follow(stream, now);
-        file.close_if_finished();
         if start.offset > Offset::ZERO {
-            (file.mark, file.skip_to) = (None, None);
+            file.left_out_acked();
         }
+        file.close_if_finished();
     }
 
     /// The file is none of the known streams: it is a copy, or new.
@@ -339,7 +339,7 @@ impl<H: FileHandle> TailedLog<H> {
                         "another sender has written to the stream of this log, which is a copy of that sender's log or its \
                          original; the lines from here on are shipped in a stream of their own"
                     );
-                    (file.skip_to, file.parted_from) = (Some(from), Some(Box::new(parted)));
+                    file.left_out = Some(LeftOut::Parted(Box::new(parted)));
                 } else {
                     tracing::info!(path = %file.path.display(), stream = %id, "a new stream begins");
                 }

@@ -1,5 +1,6 @@
 //! What a log leaves in the checkpoint, and tells a relay that may have forgotten it.
 
+use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::AcknowledgedStream;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
@@ -10,7 +11,7 @@ use crate::files::discovery::FileRole;
 use crate::streams::orphan::OrphanStream;
 use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::TailedLog;
-use crate::tail::tracked_file::{CompressedState, FileState, TrackedFile};
+use crate::tail::tracked_file::{CompressedState, FileState, LeftOut, TrackedFile};
 
 impl<H: FileHandle> TailedLog<H> {
     /// The streams for the checkpoint, of which something is acknowledged.
@@ -22,14 +23,19 @@ impl<H: FileHandle> TailedLog<H> {
             if file.role == FileRole::Rotated {
                 saved.marks = LineMarks::default();
             }
+            saved.skipped = file.marked().cloned();
             Some(saved)
         });
-        let parted = self.files.iter().filter_map(|file| file.parted_from.as_deref());
+        let parted = self.files.iter().filter_map(|file| match &file.left_out {
+            Some(LeftOut::Parted(parted)) => Some(&**parted),
+            _ => None,
+        });
         let of_orphans = self.orphans.iter().chain(parted).map(|orphan| {
-            let path = orphan.path.clone();
-            orphan
-                .stream
-                .to_checkpoint(&self.name, path, orphan.file, orphan.extent)
+            let (path, stream) = (orphan.path.clone(), &orphan.stream);
+            CheckpointStream {
+                skipped: orphan.mark.clone(),
+                ..stream.to_checkpoint(&self.name, path, orphan.file, orphan.extent)
+            }
         });
         of_files
             .chain(of_orphans)
@@ -62,13 +68,20 @@ impl<H: FileHandle> TailedLog<H> {
             FileState::Copy { of, .. } if self.is_shipped_to_its_end(of) => Some(Some(of)),
             _ => None,
         };
-        self.files.iter().filter_map(move |file| {
-            Some(ShippedArchive {
-                stream: shipped_in(file)?,
-                log: self.name.clone(),
-                path: file.path.display().to_string(),
-                stat: file.stat,
-            })
-        })
+        self.files
+            .iter()
+            .filter_map(move |file| Some(file.as_shipped(&self.name, shipped_in(file)?)))
+    }
+}
+
+impl<H: FileHandle> TrackedFile<H> {
+    pub(super) fn as_shipped(&self, log: &LogName, stream: Option<StreamId>) -> ShippedArchive {
+        ShippedArchive {
+            stream,
+            log: log.clone(),
+            path: self.path.display().to_string(),
+            stat: self.stat,
+            skipped: self.marked().cloned(),
+        }
     }
 }

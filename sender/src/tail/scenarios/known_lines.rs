@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::log_writer::LIVE;
 use super::sim_relay::SimRelay;
 use super::simulation::Simulation;
-use super::{ScenarioStep, look, naming, play, settled, sim, sized, step};
+use super::{ScenarioStep, look, naming, play, settled, sim, sized, step, written};
 use crate::files::compressed::CompressionFormat;
 use crate::streams::timed_line::time_of;
 
@@ -199,6 +199,16 @@ fn lines_of_one_second_are_shipped_although_the_rotated_log_has_them_too() {
 }
 
 #[test]
+fn the_rest_of_a_line_that_is_kept_after_known_lines_is_not_lost() {
+    let mut sim = written(11);
+    assert!(sim.keep(Kept::Last(3), false, |_| {}));
+    sim.write_unique("half", " ");
+    assert!(sim.keep(Kept::Last(2), true, |_| {}));
+    sim.restart(0, true);
+    sim.settle_and_check();
+}
+
+#[test]
 fn lines_come_back_again_and_again() {
     let mut sim = settled(100);
     for kept in [Kept::Last(50), Kept::First(30), Kept::Last(20), Kept::First(15)] {
@@ -305,6 +315,30 @@ fn a_relay_that_lost_lines_gets_those_of_a_compressed_quiet_log_again() {
     };
     sim.write(3);
     sim.settle_and_check();
+}
+
+#[test]
+fn a_relay_that_lost_known_lines_gets_them_from_the_file_that_has_them_now() {
+    for is_down in [false, true] {
+        let mut sim = settled(100);
+        assert!(sim.keep(Kept::Last(60), true, |_| {}));
+        sim.settle();
+        sim.relay = SimRelay {
+            lost_ledger: true,
+            ..Default::default()
+        };
+        if is_down {
+            sim.restart(0, true);
+        }
+        sim.write(3);
+        sim.settle();
+        let live = String::from_utf8_lossy(&sim.live_lines().concat()).into_owned();
+        let kept = live.lines().filter(|line| !line.contains("ping"));
+        assert_eq!(
+            sim.arrived().lines().collect::<Vec<_>>(),
+            kept.collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(crate) struct SimRelay {
     pub(crate) lost_ledger: bool,
     pub(crate) ledger: Option<LedgerId>,
     pub(crate) is_rebuilt: bool,
+    /// When it was restored last.
+    pub(crate) restored: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -177,6 +179,7 @@ impl SimRelay {
             group: None,
             ledger: self.ledger,
             rebuilt: Some(self.is_rebuilt),
+            restored: Some(self.restored),
             max_chunk: 1 << 20,
             candidates,
             of_other_logs,

@@ -119,10 +119,7 @@ impl<H: FileHandle> TrackedFile<H> {
     }
 
     fn detected(&mut self, detected: Result<(), CompressedFileError>) {
-        if std::mem::take(&mut self.is_waiting) {
-            // Now the size of the text is known.
-            self.skip_to = self.skip_to.map(|_| self.size());
-        }
+        self.is_waiting = false;
         let Some(text) = &mut self.handle else { return };
         match detected.and_then(|()| files::beginning(text).map_err(CompressedFileError::Unreadable)) {
             Ok(beginning) => {

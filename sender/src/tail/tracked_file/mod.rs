@@ -7,6 +7,7 @@ pub(crate) mod close_policy;
 mod examine;
 pub(crate) mod handle_budget;
 pub(crate) mod lag_age;
+mod left_out;
 
 use std::cmp::Ordering;
 use std::io;
@@ -17,7 +18,6 @@ use logferry_protocol::heartbeat::StreamProgress;
 use logferry_protocol::names::LogName;
 use logferry_protocol::stream::{Head, Offset, StreamId};
 
-use crate::checkpoint::SkippedStart;
 use crate::chunks::chunker::Chunker;
 use crate::chunks::line_marks::{MARKED_LAG, cut_to, marks_of_file};
 use crate::clock::Now;
@@ -30,6 +30,8 @@ use crate::streams::read::{ChunkRead, read_chunk, skip_to_end};
 use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
 use crate::tail::tracked_file::close_policy::{ABANDONED, ClosePolicy};
 use crate::tail::tracked_file::lag_age::LagAge;
+
+pub(crate) use self::left_out::LeftOut;
 
 /// Number of a rotation chain within its log: a live path with its rotated files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,15 +135,10 @@ pub(crate) struct TrackedFile<H> {
     pub(crate) is_found: bool,
     pub(crate) close_policy: ClosePolicy,
     pub(crate) unread_since: Instant,
-    /// `start: end`: the bytes before are not shipped if the file turns out to be new.
-    pub(crate) skip_to: Option<Offset>,
-    /// The mark that it is left out by, until the relay has acknowledged that.
-    pub(crate) mark: Option<SkippedStart>,
-    /// The stream that the file's first bytes were shipped in, until the relay has the first chunk of its new one.
-    pub(crate) parted_from: Option<Box<OrphanStream>>,
+    /// What is not shipped of it if it turns out to be new. Once the relay has acknowledged that, only what it is never to get.
+    pub(crate) left_out: Option<LeftOut>,
     /// For refusals of this file's chunks only. Failures that concern all chunks have one back-off for all.
     pub(crate) retry: RelayBackoff,
-    pub(crate) seen: bool,
     pub(crate) queue: ReadQueue,
     /// It was not examined yet: it is open and compressed, or is opened later. Its state is [`FileState::Unopened`].
     pub(crate) is_waiting: bool,
@@ -180,11 +177,8 @@ impl<H: FileHandle> TrackedFile<H> {
             is_found: true,
             close_policy: ClosePolicy::new(age, now),
             unread_since: now.instant,
-            skip_to: None,
-            mark: None,
-            parted_from: None,
+            left_out: None,
             retry,
-            seen: true,
             queue: ReadQueue::InOrder,
             is_waiting: false,
             compare_at: None,
@@ -369,8 +363,13 @@ impl<H: FileHandle> TrackedFile<H> {
             self.extent
         };
         let path = self.path.display().to_string();
+        let mark = self.take_used_mark();
         match std::mem::replace(&mut self.state, FileState::TooShort) {
-            FileState::Stream(stream) => Some(OrphanStream::new(stream, self.stat.key, path, extent)),
+            FileState::Stream(stream) => {
+                let mut orphan = OrphanStream::new(stream, self.stat.key, path, extent);
+                orphan.mark = mark;
+                Some(orphan)
+            }
             _ => None,
         }
     }
@@ -378,6 +377,11 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Whether it was closed because there is nothing to read in it.
     pub(crate) fn is_closed(&self) -> bool {
         self.handle.is_none() && !matches!(self.state, FileState::Unopened)
+    }
+
+    /// Whether the last search found it.
+    pub(crate) fn is_present(&self) -> bool {
+        self.role != FileRole::Gone
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -430,14 +434,6 @@ impl<H: FileHandle> TrackedFile<H> {
         closes.then_some(self.unread_since)
     }
 
-    /// Whether the file still begins with the bytes of the stream that it parted from.
-    pub(crate) fn holds_parted(&self) -> bool {
-        let (Some(parted), Some(handle)) = (&self.parted_from, &self.handle) else {
-            return true;
-        };
-        handle.holds(parted.stream.acked).unwrap_or(false)
-    }
-
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -445,16 +441,16 @@ impl<H: FileHandle> TrackedFile<H> {
         chunker: &mut Chunker,
     ) -> io::Result<ChunkRead> {
         let is_marked = self.role == FileRole::Live;
-        let (size, is_shipped) = (self.size(), self.holds_parted() && self.holds_mark());
-        let parted = self.parted_from.as_ref().map(|parted| parted.stream.acked);
+        let (size, is_held) = (self.size(), self.holds_left_out());
         let (FileState::Stream(stream), Some(handle)) = (&mut self.state, &self.handle) else {
             return Ok(ChunkRead::Nothing);
         };
-        let read = match self.skip_to.filter(|_| stream.read.offset == Offset::ZERO) {
+        let is_at_start = stream.read.offset == Offset::ZERO;
+        let read = match self.left_out.as_ref().filter(|_| is_at_start) {
             // What is left out must be what was shipped or marked. The file may be another one by now, of the same size.
-            Some(_) if !is_shipped => ChunkRead::Changed,
-            Some(end) => match skip_to_end(handle, end, self.mark.as_ref())? {
-                ChunkRead::Chunk(draft) if parted.is_some_and(|parted| draft.contradicts(parted)) => {
+            Some(_) if !is_held => ChunkRead::Changed,
+            Some(left_out) => match skip_to_end(handle, left_out.end(), left_out.is_exact())? {
+                ChunkRead::Chunk(draft) if matches!(left_out, LeftOut::Parted(parted) if draft.contradicts(parted.stream.acked)) => {
                     ChunkRead::Changed
                 }
                 ChunkRead::Chunk(mut draft) => {

@@ -81,12 +81,12 @@ impl<H: FileHandle> TailedLog<H> {
                 && !files.any(|file| file.may_be_compressed_of(archive))
         };
         !alike.iter().any(|candidate| is_timed(&candidate.beginning))
-            && self.files.iter().any(|file| file.seen && is_its(file))
+            && self.files.iter().any(|file| file.is_present() && is_its(file))
     }
 
     /// Whether no file of the folder is known to hold what the stream held.
     fn is_unclaimed(&self, id: StreamId) -> bool {
-        let mut files = self.files.iter().filter(|file| file.seen);
+        let mut files = self.files.iter().filter(|file| file.is_present());
         !files.any(|file| match &file.state {
             FileState::Stream(stream) => stream.id == id,
             FileState::Copy { of, .. } | FileState::Compressed(CompressedState::Shipped(Some(of))) => {
@@ -145,7 +145,7 @@ impl<H: FileHandle> TrackedFile<H> {
     /// Whether a compressor may have made one of the two files, which hold the same, of the other: one is gone, or they have one
     /// name without what compressors append.
     fn may_be_compressed_of(&self, other: &Self) -> bool {
-        !self.seen || !other.seen || self.plain_name() == other.plain_name()
+        !self.is_present() || !other.is_present() || self.plain_name() == other.plain_name()
     }
 
     /// Its name without what compressors append.

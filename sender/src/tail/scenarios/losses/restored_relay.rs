@@ -3,9 +3,11 @@
 use logferry_protocol::resolve::LedgerId;
 
 use crate::files::compressed::CompressionFormat;
-use crate::tail::scenarios::sim_relay::SimRelay;
+use crate::tail::RelayRequest;
+use crate::tail::scenarios::log_writer::LIVE;
+use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay};
 use crate::tail::scenarios::simulation::Simulation;
-use crate::tail::scenarios::{settled, written};
+use crate::tail::scenarios::{rotated, settled, size, starting_at_end, written};
 
 /// A relay that has forgotten what came after this copy of it.
 fn put_back(relay: &SimRelay) -> SimRelay {
@@ -88,4 +90,148 @@ fn a_rebuilt_ledger_does_not_get_the_archives_again() {
     sim.connect();
     sim.settle();
     assert_eq!(sim.arrived(), "");
+}
+
+#[test]
+fn a_restored_ledger_gets_the_archives_that_came_after_its_backup() {
+    for is_down in [false, true] {
+        let mut sim = written(20);
+        sim.relay.ledger = Some(LedgerId::new(1));
+        sim.settle();
+        let backup = sim.relay.clone();
+        archive(&mut sim);
+        sim.relay = put_back(&backup);
+        sim.relay.restored = 7;
+        if is_down {
+            sim.restart(0, true);
+            sim.turn();
+        }
+        sim.connect();
+        sim.settle_and_check();
+    }
+}
+
+#[test]
+fn what_start_end_left_out_is_not_shipped_to_a_relay_that_has_forgotten_it() {
+    for is_down in [false, true] {
+        let mut sim = starting_at_end();
+        sim.relay.ledger = Some(LedgerId::new(1));
+        sim.write_text("in an archive\n");
+        sim.rotate_by_rename();
+        sim.compress(CompressionFormat::Gzip, |_| {});
+        sim.write_text("in the rotated log\n");
+        sim.rotate_by_rename();
+        sim.write_text("old\n");
+        sim.settle();
+        sim.write_text("new\n");
+        sim.settle();
+        sim.relay = put_back(&SimRelay::default());
+        sim.relay.ledger = Some(LedgerId::new(2));
+        if is_down {
+            sim.restart(0, true);
+            sim.turn();
+        }
+        sim.connect();
+        sim.write_text("newer\n");
+        sim.settle();
+        assert_eq!(sim.arrived(), "new\nnewer\n", "down: {is_down}");
+    }
+}
+
+#[test]
+fn a_mark_that_was_used_leaves_nothing_out_of_a_later_file_that_begins_alike() {
+    for is_down in [false, true] {
+        let mut sim = starting_at_end();
+        sim.write_text("the program starts\n");
+        sim.settle();
+        sim.write_text("once\n");
+        sim.settle();
+        if is_down {
+            sim.stop();
+        }
+        sim.rotate_by_copy(|_| {});
+        sim.write_text("the program starts\ntwice\n");
+        if is_down {
+            sim.start_again();
+        }
+        sim.settle();
+        assert_eq!(
+            sim.arrived(),
+            "once\nthe program starts\ntwice\n",
+            "down: {is_down}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_that_began_after_the_backup_is_lost_from_its_first_byte_on() {
+    let mut sim = settled(20);
+    let seen = size(&sim, LIVE);
+    sim.stop();
+    sim.delete(LIVE);
+    sim.relay = put_back(&SimRelay::default());
+    sim.start_again();
+    sim.write(1);
+    sim.settle();
+    assert_eq!(sim.gaps(), [(0, Some(seen))]);
+}
+
+#[test]
+fn a_deleted_copy_that_is_open_is_asked_about_again() {
+    let mut sim = settled(20);
+    sim.relay.ledger = Some(LedgerId::new(1));
+    sim.connect();
+    let bytes = sim.disk.get(LIVE).expect("the log").borrow().bytes.clone();
+    let copy = sim.disk.create(&rotated(1));
+    sim.disk.append(&copy, &bytes);
+    drop(copy);
+    sim.settle();
+    sim.remove(&rotated(1));
+    sim.hear(true);
+    sim.turn();
+    sim.relay = put_back(&SimRelay::default());
+    sim.relay.ledger = Some(LedgerId::new(2));
+    sim.connect();
+    sim.truncate();
+    sim.settle_and_check();
+}
+
+#[test]
+fn an_answer_that_is_older_than_an_acknowledgement_is_no_sign_that_the_relay_forgot() {
+    let mut sim = written(20);
+    archive(&mut sim);
+    // The relay has the lines of the archive, and not its stream.
+    (sim.relay.streams, sim.relay.lost_ledger, sim.relay.is_rebuilt) = (Vec::new(), true, true);
+    sim.write_text("the program starts\n");
+    sim.write(5);
+    sim.settle();
+    let is_question = |request: &RelayRequest| matches!(request, RelayRequest::Streams(_));
+    sim.write(5);
+    sim.rotate_by_rename();
+    sim.write_text("the program starts\n");
+    sim.hear(true);
+    sim.turn();
+    let question = sim
+        .requests
+        .iter()
+        .position(is_question)
+        .expect("it asks about the new file");
+    let question = sim.requests.remove(question);
+    // The relay answers now. That answer arrives after the one to a chunk.
+    let mut before = sim.relay.clone();
+    sim.advance(std::time::Duration::from_secs(1));
+    sim.turn();
+    sim.answer(0, RequestOutcome::Done);
+    sim.write_late("late\n");
+    sim.hear(false);
+    sim.advance(std::time::Duration::from_secs(1));
+    sim.turn();
+    assert!(!sim.requests.is_empty(), "a further chunk");
+    sim.answer(0, RequestOutcome::Lost);
+    std::mem::swap(&mut sim.relay, &mut before);
+    sim.requests.insert(0, question);
+    sim.answer(0, RequestOutcome::Done);
+    std::mem::swap(&mut sim.relay, &mut before);
+    sim.settle();
+    assert_eq!(sim.arrived().matches("000001 /log").count(), 1);
 }
