@@ -35,8 +35,6 @@ fn a_silenced_host_that_is_gone_and_its_incident_leave_all_well() {
     assert!(after.contains("All is well."), "{after}");
     assert!(after.contains("Open, and silenced: 1 incident."), "{after}");
     assert!(!after.contains("! stale"), "{after}");
-    let shown = after.lines().filter(|line| line.contains(gone.as_str())).count();
-    assert_eq!(shown, 0, "it is not among the ten that matter: {after}");
 
     facts.incidents.push(OpenIncident {
         since: None,
