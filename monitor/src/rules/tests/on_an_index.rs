@@ -240,8 +240,9 @@ fn an_indexer_that_runs_and_records_nothing_is_one_incident_with_its_rules() {
     let told = "the indexer is behind: lines wait for it, and it has recorded nothing since 2026-11-21 02:20:00 +00:00; the configured \
                 rules are not evaluated meanwhile";
     let incident = ("indexer".to_owned(), "indexer".to_owned(), told.to_owned());
-    assert_eq!(open(&mut host, NOW + 660), [incident.clone()]);
-    assert_eq!(open(&mut host, NOW + 7_200), [incident]);
+    let expected = [incident];
+    assert_eq!(open(&mut host, NOW + 660), expected);
+    assert_eq!(open(&mut host, NOW + 7_200), expected);
 }
 
 #[test]
