@@ -119,8 +119,8 @@ fn observation(
         });
         findings.unjudged.extend(unknown);
     }
+    findings.extend(crate::rules::observe(ledger, config, scope.zone, now)?);
     let mut observation = causes::fold(findings, known, config.stale_after, now);
-    observation.extend(crate::rules::observe(ledger, config, scope.zone, now)?);
     let (backlogs, records) = (ledger.channel_backlogs()?, ledger.channel_records()?);
     let failing = channels::failing(&config.channels, &backlogs, &records, now);
     observation.conditions.extend(failing);

@@ -43,7 +43,26 @@ fn an_alert_shows_what_its_rule_measured_with_the_limit_and_the_overview_the_dis
         "{}",
         browser.text("#alerts")
     );
-    browser.script("document.querySelector('#alerts details.hours').open = true");
+    browser.script(
+        "document.querySelector('#alerts details.hours').open = true;
+         document.querySelector('#alerts [name=why]').value = 'half a';
+         document.querySelector('#alerts [name=for]').value = '24h';
+         document.querySelector('#alerts').dataset.before = 'yes';
+         document.dispatchEvent(new Event('visibilitychange'))",
+    );
+    browser.wait_for(
+        "the page of after a refresh",
+        "return document.querySelector('#alerts').dataset.before === undefined",
+    );
+    let kept = browser.script(
+        "return [document.querySelector('#alerts details.hours').open, document.querySelector('#alerts [name=why]').value,
+                 document.querySelector('#alerts [name=for]').value]",
+    );
+    assert_eq!(
+        kept,
+        serde_json::json!([true, "half a", "24h"]),
+        "nobody is thrown back"
+    );
     browser.picture("alert-table");
     for (scheme, width, height) in [("light", 1280, 900), ("dark", 1280, 900), ("phone", 375, 760)] {
         browser.resize(width, height);

@@ -75,5 +75,8 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
     browser.script("document.querySelector('.grid-wrap').focus()");
     browser.press(keys::ARROW_RIGHT);
     browser.press(keys::ARROW_RIGHT);
-    browser.wait_for("a cell", "return document.activeElement.tagName === 'TD'");
+    browser.wait_for(
+        "a cell that says what it is",
+        "const it = document.activeElement; return it.tagName === 'TD' && /: \\w+, /.test(it.getAttribute('aria-label'))",
+    );
 }

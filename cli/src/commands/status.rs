@@ -135,7 +135,7 @@ fn text(status: &StatusReport, now: Timestamp, columns: usize) -> String {
         count(batches.failed),
         size(status.disk.free_bytes),
         sections::housekeeper(status, now),
-        sections::index(status, columns),
+        sections::index(status, now, columns),
         sections::mails(status),
         sections::channels(status, columns),
         sections::incidents(status, now, columns),
@@ -273,12 +273,14 @@ mod tests {
         let (dir, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
         let mut status = status_before_the_first_start(dir.path(), now);
         status.disk.free_bytes = 5 << 30;
-        let low = status.problems.remove(0);
+        let low = status.problems.remove(0).text;
         assert!(
             low.starts_with("the disk of data_dir has ") && low.contains("min_free_disk"),
             "{low}"
         );
-        status.problems.push("a long reason ".repeat(6) + "and its cure");
+        let mut long = status.problems[0].clone();
+        long.text = "a long reason ".repeat(6) + "and its cure";
+        status.problems.push(long);
         assert_eq!(
             text(&status, now, 80),
             "source        group  state     line  contact      lag  unread  lines/h\n\

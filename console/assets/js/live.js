@@ -5,7 +5,7 @@ import { byId, element, inputById } from "./base/dom.js";
 import { listen } from "./lines/live_stream.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
 import { countOf } from "./base/sizes.js";
-import { condition } from "./base/texts.js";
+import { condition, withCondition } from "./base/texts.js";
 import { clock } from "./base/times.js";
 
 /** Rows that are kept. A page without a bound grows to gigabytes in a minute. */
@@ -183,7 +183,7 @@ function narrow(name, value, isWithout) {
   }
   const q = inputById("filter-q");
   const part = `${isWithout ? "-" : ""}${condition(name, value)}`;
-  if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
+  q.value = withCondition(q.value, part);
   start();
 }
 

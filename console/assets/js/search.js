@@ -6,7 +6,7 @@ import { countOf } from "./base/sizes.js";
 import { draggable, draw } from "./range/histogram.js";
 import { loadFacets } from "./lines/facets.js";
 import { logRow, rowKeys } from "./lines/log_row.js";
-import { condition, filter, shellWord, visible } from "./base/texts.js";
+import { condition, filter, shellWord, visible, withCondition } from "./base/texts.js";
 import { clock, day } from "./base/times.js";
 import { askedEnd, endsOf, localField, momentOf, rfc3339, stepOf } from "./range/time_range.js";
 
@@ -316,7 +316,7 @@ function countAll(bars, facets) {
 function narrow(name, value, isWithout) {
   const part = `${isWithout ? "-" : ""}${condition(name, value)}`;
   const q = inputById("q");
-  if (!q.value.includes(part)) q.value = `${q.value} ${part}`.trim();
+  q.value = withCondition(q.value, part);
   go();
 }
 

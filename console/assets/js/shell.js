@@ -85,7 +85,7 @@ async function load(address) {
     if (loading !== control) return;
     for (const part of document.querySelectorAll("[data-refresh]")) {
       const next = fresh.getElementById(part.id);
-      if (next) part.replaceWith(document.adoptNode(next));
+      if (next) replace(part, document.adoptNode(next));
     }
     stale.hidden = true;
     localize();
@@ -95,6 +95,28 @@ async function load(address) {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Puts a part in the place of an older one. What a reader has opened, scrolled, written or chosen there stays: the elements with a
+ * `data-key`, and the part itself.
+ * @param {Element} old
+ * @param {HTMLElement} next
+ */
+function replace(old, next) {
+  const keyed = new Map([...next.querySelectorAll("[data-key]")].map((it) => [it.getAttribute("data-key"), it]));
+  const pairs = [...old.querySelectorAll("[data-key]")].map((it) => ({ was: it, is: keyed.get(it.getAttribute("data-key")) }));
+  // Before the old part leaves the page, and forgets how far it was scrolled.
+  const scrolled = [{ was: old, is: /** @type {Element | undefined} */ (next) }, ...pairs]
+    .filter(({ was }) => was.scrollTop > 0 || was.scrollLeft > 0)
+    .map(({ was, is }) => ({ is, top: was.scrollTop, left: was.scrollLeft }));
+  for (const { was, is } of pairs) {
+    if (was instanceof HTMLDetailsElement && is instanceof HTMLDetailsElement) is.open = was.open;
+    if (was instanceof HTMLInputElement && is instanceof HTMLInputElement && was.value !== was.defaultValue) is.value = was.value;
+    if (was instanceof HTMLSelectElement && is instanceof HTMLSelectElement) is.value = was.value;
+  }
+  old.replaceWith(next);
+  for (const { is, top, left } of scrolled) is?.scrollTo(left, top);
 }
 
 // A page that stays open shows what is. A reader in the middle of something is left alone.
@@ -112,11 +134,16 @@ document.addEventListener("click", (event) => {
 });
 for (const form of document.querySelectorAll("form[data-swap]")) {
   let timer = 0;
-  form.addEventListener("input", () => {
+  form.addEventListener("input", (event) => {
+    const { drops } = /** @type {HTMLElement} */ (event.target).dataset;
     clearTimeout(timer);
     timer = setTimeout(() => {
       const address = new URL(location.href);
+      // Another choice, which this one takes the place of.
+      if (drops) address.searchParams.delete(drops);
       for (const [name, value] of new FormData(/** @type {HTMLFormElement} */ (form))) {
+        // Hidden ones are for readers without this script; what links have chosen since is in the address.
+        if (form.querySelector(`input[type=hidden][name="${name}"]`)) continue;
         if (value) address.searchParams.set(name, String(value)); else address.searchParams.delete(name);
       }
       history.replaceState(null, "", address);

@@ -1,6 +1,6 @@
 // The simple viewer: the newest line is on top, new ones come by themselves, bars count by level. With a date it shows that day.
 
-import { address, errorText, json, mark, openTicket, refusal, request, ticketPage } from "./base/api.js";
+import { ApiError, address, errorText, json, mark, openTicket, refusal, request, ticketPage } from "./base/api.js";
 import { button, byId, element, inputById, svg, toast } from "./base/dom.js";
 import { visible } from "./base/texts.js";
 
@@ -26,6 +26,8 @@ const level = /** @type {HTMLSelectElement} */ (byId("level"));
 
 /** @type {EventSource | null} */
 let stream = null;
+/** Ends the reading of a day, when something else is chosen. */
+let reading = new AbortController();
 let newest = "";
 /** The lines that were shown of late. @type {Set<string>} */
 const known = new Set();
@@ -182,12 +184,17 @@ async function showDay() {
   // Not always 24 hours: clocks are put forward and back.
   const until = new Date(from.getFullYear(), from.getMonth(), from.getDate() + 1);
   const q = level.value ? `level:${classOf(level.value)}` : "";
+  const { signal } = reading;
   log.replaceChildren();
   try {
-    const answer = await request(address("/api/v1/search", { q, since: from.toISOString(), until: until.toISOString(), limit: ROWS_MAX }), { headers: { accept: "application/x-ndjson" } });
-    let end = { complete: true };
-    for (const text of (await answer.text()).split("\n")) {
+    const answer = await request(address("/api/v1/search", { q, since: from.toISOString(), until: until.toISOString(), limit: ROWS_MAX }), { headers: { accept: "application/x-ndjson" }, signal });
+    const texts = await answer.text();
+    if (signal.aborted) return;
+    // An answer that breaks off has no last object.
+    let end = { complete: false };
+    for (const text of texts.split("\n")) {
       const found = text ? JSON.parse(text) : {};
+      if (found.detail) throw new ApiError(found.detail);
       if (found.complete !== undefined) end = found;
       if (!found.id) continue;
       log.append(row({ uuid: found.id, timestamp_str: found.time, log_level: (found.level ?? "").toUpperCase(), client_id: found.source, message: found.line, is_pinned: Boolean(found.is_pinned), is_ticket: Boolean(found.is_ticket) }));
@@ -197,11 +204,13 @@ async function showDay() {
         element("a", { href: address("/search", { q, since: from.toISOString(), until: until.toISOString() }) }, "Search them")));
     } else if (log.childElementCount === 0) log.append(element("p", { class: "empty" }, "No line is like that on this day."));
   } catch (error) {
-    log.append(element("p", { class: "empty" }, errorText(error)));
+    if (!signal.aborted) log.append(element("p", { class: "empty" }, errorText(error)));
   }
 }
 
 function start() {
+  reading.abort();
+  reading = new AbortController();
   log.replaceChildren(element("p", { class: "empty", id: "nothing" }, "Lines appear here as they come."));
   if (inputById("date").value) showDay(); else startLive();
 }

@@ -30,14 +30,23 @@ document.addEventListener("click", (event) => {
   if (cell && !(/** @type {HTMLElement} */ (event.target).closest("a"))) open(cell);
 });
 
-document.addEventListener("pointerover", (event) => {
+/**
+ * Says what a cell is, when somebody comes to it: a grid has thousands.
+ * @param {Event} event
+ */
+function describe(event) {
   const cell = cellOf(event.target);
   if (!cell || cell.title) return;
   const { start, end, source } = windowOf(cell);
   const from = new Date(start * 1000);
   const word = WORDS[/** @type {keyof typeof WORDS} */ (cell.className)] ?? "";
-  cell.title = `${source}: ${word}, ${day(from)} ${clock(from).slice(0, 5)} – ${clock(new Date(end * 1000)).slice(0, 5)}`;
-});
+  const text = `${source}: ${word}, ${day(from)} ${clock(from).slice(0, 5)} – ${clock(new Date(end * 1000)).slice(0, 5)}`;
+  cell.title = text;
+  // Its own text is a sign. Of a single source the link in it has the focus.
+  (cell.querySelector("a") ?? cell).setAttribute("aria-label", text);
+}
+document.addEventListener("pointerover", describe);
+document.addEventListener("focusin", describe);
 
 // Arrows move between cells, Enter opens one.
 let current = { row: 0, column: 1 };

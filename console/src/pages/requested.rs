@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
 use crate::login::principal::{Actor, Principal};
+use crate::pages::parts::links::query_text;
 
 /// Where a batch is to be sent again.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +38,14 @@ pub(crate) async fn retry(
     headers: HeaderMap,
 ) -> Result<Redirect, Problem> {
     let batches = vec![name];
-    ask(&state, RequestedAction::Retry { batches }, principal, &headers).await
+    let asked = "Asked the forwarder to try it again";
+    ask(
+        &state,
+        RequestedAction::Retry { batches },
+        principal,
+        (&headers, asked),
+    )
+    .await
 }
 
 /// A delivered batch is sent once more.
@@ -52,10 +60,11 @@ pub(crate) async fn resend(
         batches: vec![name],
         destination: Some(form.destination).filter(|name| !name.is_empty()),
     };
-    ask(&state, new, principal, &headers).await
+    let asked = "Asked the forwarder to deliver it once more";
+    ask(&state, new, principal, (&headers, asked)).await
 }
 
-/// Nobody is told of a subject for a while.
+/// Nobody is told of a subject for a while; for no time: people are told again.
 pub(crate) async fn silence(
     State(state): State<AppState>,
     Actor(principal): Actor,
@@ -69,18 +78,39 @@ pub(crate) async fn silence(
         seconds: length.as_secs(),
         why: form.why,
     };
-    ask(&state, new, principal, &headers).await
+    let asked = if length.is_zero() {
+        "Asked the monitor to end the silence"
+    } else {
+        "Asked the monitor to silence it"
+    };
+    ask(&state, new, principal, (&headers, asked)).await
 }
 
 async fn ask(
     state: &AppState,
     new: RequestedAction,
     principal: Principal,
-    headers: &HeaderMap,
+    (headers, asked): (&HeaderMap, &str),
 ) -> Result<Redirect, Problem> {
     let action = state.checked(new).await?;
     state.ask(action, principal.name).await?;
-    Ok(Redirect::to(back(headers)))
+    Ok(Redirect::to(&with_answer(back(headers), asked)))
+}
+
+/// The address with what its page says for a moment, in place of what it said before.
+fn with_answer(path: &str, text: &str) -> String {
+    let (path, fragment) = path.split_once('#').unwrap_or((path, ""));
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let kept = query
+        .split('&')
+        .filter(|part| !part.is_empty() && !part.starts_with("done="));
+    let done = format!("done={}", query_text(text));
+    let query = kept.chain([done.as_str()]).collect::<Vec<_>>().join("&");
+    let fragment = match fragment {
+        "" => String::new(),
+        fragment => format!("#{fragment}"),
+    };
+    format!("{path}?{query}{fragment}")
 }
 
 /// The page of this console that the form was on; the start page if the browser does not say. Only its path counts.
@@ -113,5 +143,15 @@ mod tests {
             assert_eq!(back(&headers), to, "{from}");
         }
         assert_eq!(back(&HeaderMap::new()), "/");
+    }
+
+    #[test]
+    fn answer_stands_in_the_address_once() {
+        for (from, to) in [
+            ("/alerts", "/alerts?done=a%20b"),
+            ("/alerts?days=7&done=x#top", "/alerts?days=7&done=a%20b#top"),
+        ] {
+            assert_eq!(with_answer(from, "a b"), to);
+        }
     }
 }

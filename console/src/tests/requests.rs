@@ -71,6 +71,26 @@ async fn request_waits_as_a_file_until_a_role_has_carried_it_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn form_is_answered_and_its_request_is_shown_until_it_is_done() {
+    let mut host = RelayFixture::new();
+    host.write(b"one\n");
+    let console = host.open_console().await;
+    let name = host.batch.name();
+    let page = format!("/windows/{SOURCE}/{}", host.batch.window.start);
+    let shown = |text: &str| text.contains("has asked the forwarder to try it again");
+    assert!(!shown(&console.send(get(&page)).await.text()));
+    let asked = console
+        .send(post(&format!("/batches/{name}/retry")).with("referer", &format!("http://host{page}")))
+        .await;
+    assert_eq!(asked.status, 303, "{}", asked.text());
+    let location = asked.header("location");
+    let expected = format!("{page}?done=Asked%20the%20forwarder%20to%20try%20it%20again");
+    assert_eq!(location, Some(expected.as_str()));
+    assert!(shown(&console.send(get(&page)).await.text()));
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused_at_once() {
     let mut host = RelayFixture::new();
     host.make_contact();

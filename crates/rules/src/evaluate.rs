@@ -16,7 +16,7 @@ pub enum RuleState {
     Fires,
     /// It does not fire.
     Well,
-    /// There are no lines, or nothing to compare with: it does not fire.
+    /// There are no lines, or nothing to compare with: it does not fire, and an alert stays as it is.
     Unknown,
     /// There are too few, but some may still be on their way: an alert stays as it is.
     Waits,
@@ -65,6 +65,10 @@ pub(crate) fn evaluate_value(
     let is_counted = |from: i64| first_minute.is_some_and(|first| first <= from);
     let measured = measured(rule, sum, baseline);
     let state = match (measured, rule.threshold) {
+        // Whatever is there is not fewer than nothing.
+        (None, RuleThreshold::Below(_)) if back.is_some() && sum.count > 0 => {
+            state(is_counted(oldest), false)
+        }
         (None, _) => RuleState::Unknown,
         (Some(measured), RuleThreshold::Above(limit)) => {
             let is_known = back.is_none() || is_counted(oldest);

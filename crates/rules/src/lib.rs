@@ -9,7 +9,8 @@
 //!   incident stays as it is: missing numbers are no missing lines.
 //! - While lines may still be on their way, because a sender or the relay is down or behind, a rule does not say that there are too
 //!   few (`arrived_lines`).
-//! - With no lines, or with nothing to compare with, a share or a ratio is unknown, and the rule does not fire.
+//! - With no lines, or with nothing to compare with, a share or a ratio is unknown: the rule does not fire, and what fires already is
+//!   not over. Traffic that dies is no cure.
 //!
 //! Measures and texts can be changed here alone; a new setting comes from `crates/config/src/monitor/rules.rs`.
 

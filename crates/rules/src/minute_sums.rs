@@ -138,6 +138,11 @@ impl RuleNumbers {
         Self { arrived, ..self }
     }
 
+    /// Whether a value had lines within the last week.
+    pub fn had_lines_lately(&self, value: &str) -> bool {
+        self.sources.get(value).is_some_and(|sources| !sources.is_empty())
+    }
+
     /// Whether lines of a value may still come that belong before `until`.
     pub(crate) fn may_get_more(&self, value: &str, until: i64) -> bool {
         let sources = self.sources.get(value);

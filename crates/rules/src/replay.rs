@@ -60,6 +60,9 @@ impl FiringWatch {
         hold: AlertHold,
         minute: i64,
     ) -> Option<RuleFiring> {
+        if state.state == RuleState::Unknown {
+            return None;
+        }
         if state.state != RuleState::Fires {
             self.first = None;
             let gone = *self.gone.get_or_insert(minute);

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::RuleSettings;
-use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
-use logferry_numbers::{CounterId, IndexError, IndexReader, IndexState, SeriesKey};
+use logferry_inspection::status::has_all;
+use logferry_ledger::{Ledger, LedgerError};
+use logferry_numbers::{CounterId, IndexError, IndexReader, SeriesKey};
 
 use crate::arrived_lines::ArrivedLines;
 use crate::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
@@ -87,26 +88,4 @@ impl RuleReader {
         }
         Ok(Some(numbers))
     }
-}
-
-/// Whether the index has all that the ledger has.
-fn has_all(ledger: &Ledger, state: &IndexState) -> Result<bool, LedgerError> {
-    if state.lag.bytes > 0 || state.ledger.as_deref() != Some(ledger.id()?.to_string().as_str()) {
-        return Ok(false);
-    }
-    let is_read = |batch: &Batch| {
-        let read = state
-            .batches
-            .get(&batch.name())
-            .map_or(0, |progress| progress.bytes);
-        batch.contents.bytes <= read
-    };
-    // A batch that was sealed since the index was written is neither open nor newer than what the index knows.
-    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
-        if ledger.batch_named(name)?.is_some_and(|batch| !is_read(&batch)) {
-            return Ok(false);
-        }
-    }
-    let newest = state.newest_batch.map(BatchId::of_number);
-    Ok(ledger.live_batches(newest)?.iter().all(is_read))
 }

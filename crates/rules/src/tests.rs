@@ -164,6 +164,15 @@ fn ratios_compare_with_the_same_minutes_of_yesterday_or_of_a_week_ago() {
 }
 
 #[test]
+fn lines_where_yesterday_had_none_are_not_too_few() {
+    let ratio = "counter: lines, measure: ratio_to_yesterday, below: 50%";
+    let long_ago = -2 * DAY / MINUTE;
+    let minutes: Minutes<'_> = &[(long_ago, "a", 1, 0), (-1, "a", 10, 0)];
+    assert_eq!(states(ratio, minutes), [RuleState::Well]);
+    assert_eq!(states(ratio, &minutes[..1]), [RuleState::Unknown]);
+}
+
+#[test]
 fn what_is_not_known_does_not_fire() {
     let share = "counter: status_5xx, measure: share, below: 1%";
     assert_eq!(
@@ -241,8 +250,9 @@ fn replay_says_when_people_would_have_been_told() {
     assert_eq!(replayed(hold(5, 0)).0, [(-24, Some(-19))]);
     assert_eq!(replayed(hold(9, 0)).0, [(-20, Some(-19))]);
     assert_eq!(replayed(hold(10, 0)).0, []);
-    assert_eq!(replayed(hold(0, 17)).0, [(-29, Some(-2)), (-1, None)]);
-    assert_eq!(replayed(hold(0, 18)).0, [(-29, None)]);
+    assert_eq!(replayed(hold(0, 9)).0, [(-29, Some(-10)), (-1, None)]);
+    // From -8 to -2 there are no lines: a share of nothing is no end.
+    assert_eq!(replayed(hold(0, 17)).0, [(-29, None)]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use logferry_text::count;
 use super::condition::Observation;
 use super::observe::RuleFindings;
 use super::observe::finding::{Cause, unknown};
+use super::rules::RULES;
 use logferry_inspection::time::age;
 
 /// Subjects that the text of a cause names.
@@ -72,6 +73,9 @@ fn explains(incident: &Incident, grace: Duration, now: Timestamp) -> bool {
 /// `; with it 300 are stale (a, b, c, d, e and 295 more)`
 fn with_it(by_rule: &BTreeMap<String, Vec<String>>) -> String {
     let parts = by_rule.iter().map(|(rule, subjects)| {
+        if rule == RULES {
+            return "; the configured rules are not evaluated meanwhile".to_owned();
+        }
         let verb = if subjects.len() == 1 { "is" } else { "are" };
         let named: Vec<_> = subjects.iter().take(NAMED_MAX).map(String::as_str).collect();
         let more = match subjects.len().saturating_sub(NAMED_MAX) {

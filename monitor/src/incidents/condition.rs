@@ -43,11 +43,3 @@ pub struct Observation {
     /// What is neither known to be true nor known to be false.
     pub unjudged: Vec<Unjudged>,
 }
-
-impl Observation {
-    /// Adds what another judge has found.
-    pub fn extend(&mut self, other: Self) {
-        self.conditions.extend(other.conditions);
-        self.unjudged.extend(other.unjudged);
-    }
-}

@@ -44,10 +44,12 @@ pub const FILES: &str = "files";
 pub const CERTIFICATE: &str = "certificate";
 /// Two counts of lines differ.
 pub const AUDIT: &str = "audit";
-/// The indexer is behind, or has left something out.
+/// The indexer is behind, or has left something out. It is also the role's name.
 pub const INDEXER: &str = "indexer";
 /// The mail server refuses a recipient.
 pub const RECIPIENT: &str = "recipient";
+/// The configured rules are not evaluated.
+pub const RULES: &str = "rules";
 
 /// All of them.
 pub const BUILT_IN: [&str; 24] = [

@@ -1,7 +1,7 @@
 //! What people are told of a rule that fires. Pure.
 
 use logferry_config::{AlertHold, RuleCounter, RuleDimension, RuleSettings, RuleSeverity};
-use logferry_rules::{RuleState, ValueState, subject, text};
+use logferry_rules::{RuleNumbers, RuleState, ValueState, subject, text};
 
 use crate::incidents::condition::{Condition, Severity, Unjudged};
 
@@ -21,10 +21,16 @@ pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: Alert
         .collect()
 }
 
-/// What nothing is said of, as lines are still on their way.
-pub(crate) fn waiting(rule: &RuleSettings, states: &[ValueState]) -> Vec<Unjudged> {
-    let waiting = states.iter().filter(|state| state.state == RuleState::Waits);
-    waiting
+/// What nothing is said of: lines are still on their way, or there is nothing to measure. An alert stays as it is, until the value
+/// has had no lines for so long that it is given up.
+pub(crate) fn unjudged(rule: &RuleSettings, numbers: &RuleNumbers, states: &[ValueState]) -> Vec<Unjudged> {
+    let is_unjudged = |state: &&ValueState| match state.state {
+        RuleState::Waits => true,
+        RuleState::Unknown => numbers.had_lines_lately(&state.value),
+        RuleState::Fires | RuleState::Well => false,
+    };
+    let unjudged = states.iter().filter(is_unjudged);
+    unjudged
         .map(|state| Unjudged {
             rule: Some(rule.name.clone()),
             subject: Some(subject(&state.value).to_owned()),

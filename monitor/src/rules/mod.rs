@@ -10,4 +10,4 @@ mod tests;
 
 pub use commands::{RuleListing, RuleReplay, list_rules, replay_rules};
 pub use logferry_rules::RuleFiring;
-pub use observe::observe;
+pub(crate) use observe::observe;

@@ -8,24 +8,23 @@ use logferry_numbers::IndexError;
 use logferry_rules::{FinishedMinutes, RuleReadError, RuleReader, evaluate};
 use logferry_text::error_chain;
 
-use super::conditions::{conditions, waiting};
-use crate::incidents::condition::{Condition, Observation, Severity, Unjudged};
+use super::conditions::{conditions, unjudged};
+use crate::incidents::condition::Unjudged;
+use crate::incidents::observe::RuleFindings;
+use crate::incidents::observe::finding::{Cause, RuleFinding};
+use crate::incidents::rules::{INDEXER, ROLE, RULES};
 use crate::time::local_time;
 use logferry_inspection::time::clamped_timestamp;
 
-/// The rule of the alert that rules are not evaluated, and its subject.
-const RULES: &str = "rules";
-const INDEXER: &str = "indexer";
-
-/// The conditions of all rules. If the index cannot be used, or is behind, nothing is known of any rule, and one condition says so.
-pub fn observe(
+/// What all rules find. If the index cannot be used, or is behind, nothing is known of any rule, and one finding says so.
+pub(crate) fn observe(
     ledger: &Ledger,
     config: &MonitorSettings,
     zone: &TimeZone,
     now: Timestamp,
-) -> Result<Observation, LedgerError> {
+) -> Result<RuleFindings, LedgerError> {
     if config.rules.is_empty() {
-        return Ok(Observation::default());
+        return Ok(RuleFindings::default());
     }
     let reader = match RuleReader::open(&config.store_dir, ledger, now) {
         Ok(reader) => reader,
@@ -35,30 +34,33 @@ pub fn observe(
     let until = match reader.finished {
         FinishedMinutes::Until(until) => until,
         FinishedMinutes::Behind(until) => {
-            let mut observation = none_evaluated(&config.rules, &behind_reason(until, zone));
-            // Where it runs on this host, the alerts on the indexer itself say so.
+            let RuleFindings { mut found, unjudged } =
+                none_evaluated(&config.rules, &behind_reason(until, zone));
+            // The alerts on an indexer of this host say so first, and have a later limit.
             if config.host.roles.iter().any(|(role, _)| *role == INDEXER) {
-                observation.conditions.clear();
+                found = found
+                    .into_iter()
+                    .map(|it| it.lasting(config.limits.lag, config.hold))
+                    .collect();
             }
-            return Ok(observation);
+            return Ok(RuleFindings { found, unjudged });
         }
     };
-    let mut observation = Observation::default();
+    let mut findings = RuleFindings::default();
     for rule in &config.rules {
         match reader.numbers(rule, until, until) {
             Ok(Some(numbers)) => {
                 let states = evaluate(rule, &numbers, until);
-                observation.unjudged.extend(waiting(rule, &states));
-                observation
-                    .conditions
-                    .extend(conditions(rule, &states, config.hold));
+                findings.unjudged.extend(unjudged(rule, &numbers, &states));
+                let conditions = conditions(rule, &states, config.hold).into_iter();
+                findings.found.extend(conditions.map(RuleFinding::without_cause));
             }
             // The indexer counts it from its next start on.
-            Ok(None) => observation.unjudged.push(of_rule(rule)),
+            Ok(None) => findings.unjudged.push(of_rule(rule)),
             Err(error) => return Ok(none_evaluated(&config.rules, &index_reason(&error))),
         }
     }
-    Ok(observation)
+    Ok(findings)
 }
 
 /// Why no rule is evaluated while the index cannot be read.
@@ -90,19 +92,16 @@ fn of_rule(rule: &RuleSettings) -> Unjudged {
     }
 }
 
-fn none_evaluated(rules: &[RuleSettings], reason: &str) -> Observation {
-    let condition = Condition {
-        rule: RULES.to_owned(),
-        subject: INDEXER.to_owned(),
-        severity: Severity::Warning,
-        text: format!("the rules are not evaluated: {reason}"),
-        advice: "`logferry status` shows the indexer, and `logferry rules` what each rule waits for"
-            .to_owned(),
-        hold: None,
-        channels: Vec::new(),
-    };
-    Observation {
-        conditions: vec![condition],
+/// A rule that waits for the indexer is no incident beside the one of the indexer.
+fn none_evaluated(rules: &[RuleSettings], reason: &str) -> RuleFindings {
+    let finding = RuleFinding::warning(
+        RULES,
+        &INDEXER,
+        format!("the rules are not evaluated: {reason}"),
+        "`logferry status` shows the indexer, and `logferry rules` what each rule waits for".to_owned(),
+    );
+    RuleFindings {
+        found: vec![finding.because_of([ROLE, INDEXER].map(|rule| Cause::new(rule, &INDEXER)))],
         unjudged: rules.iter().map(of_rule).collect(),
     }
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::MonitorSettings;
 use logferry_ledger::{
-    Batch, BatchFilter, Ledger, LedgerError, SourceLineTotals, SourceProgress, SourceRecord, SourceWindowSum,
+    Batch, BatchFilter, Ledger, LedgerError, Silence, SourceLineTotals, SourceProgress, SourceRecord,
+    SourceWindowSum,
 };
 use logferry_protocol::names::SourceId;
 use logferry_text::error_chain;
@@ -23,6 +24,8 @@ const TREND_DAYS: usize = 8;
 pub(crate) struct OpenIncident {
     /// Since when, if that is known.
     pub(crate) since: Option<Timestamp>,
+    /// Whether somebody has said that it is no news.
+    pub(crate) is_silenced: bool,
     /// What, and what to do.
     pub(crate) text: String,
 }
@@ -58,6 +61,7 @@ pub(crate) struct SummaryFacts {
     pub(crate) index: IndexFacts,
     pub(crate) audit: AuditFacts,
     pub(crate) incidents: Vec<OpenIncident>,
+    pub(crate) silences: Vec<Silence>,
 }
 
 impl SummaryFacts {
@@ -101,6 +105,7 @@ impl SummaryFacts {
                 ..AuditFacts::default()
             }),
             incidents: open_incidents(ledger, now)?,
+            silences: ledger.silences(now)?,
         })
     }
 }
@@ -110,6 +115,7 @@ fn open_incidents(ledger: &Ledger, now: Timestamp) -> Result<Vec<OpenIncident>, 
     let open = status::open_incidents(ledger, now)?.into_iter();
     let told = open.map(|open| OpenIncident {
         since: Some(open.since),
+        is_silenced: open.silenced_until.is_some(),
         text: match open.silenced_until {
             Some(_) => format!("{} (silenced)", open.text),
             None => format!("{}; {}", open.text, open.advice),

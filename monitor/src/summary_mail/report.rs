@@ -106,10 +106,19 @@ fn problems(
         let all = count_of(windows.len() as u64, "window");
         format!("{} of {all} not whole", count(broken))
     });
-    add(facts.incidents.len(), &|open| {
-        format!("{} open now", count_of(open, "incident"))
+    let silenced = silenced_incidents(facts);
+    add(facts.incidents.len().saturating_sub(silenced), &|open| {
+        let note = match silenced as u64 {
+            0 => String::new(),
+            silenced => format!(" ({} silenced)", count(silenced)),
+        };
+        format!("{} open now{note}", count_of(open, "incident"))
     });
     problems
+}
+
+fn silenced_incidents(facts: &SummaryFacts) -> usize {
+    facts.incidents.iter().filter(|it| it.is_silenced).count()
 }
 
 fn total_rows(facts: &SummaryFacts, totals: &LineTotals) -> Vec<TotalRow> {
@@ -181,6 +190,11 @@ fn notices(
                 "Counts of {source} differ since the beginning: {sent} sent, {stored} stored."
             ));
         }
+    }
+    let silenced = silenced_incidents(facts);
+    if silenced > 0 && silenced == facts.incidents.len() {
+        let silenced = count_of(silenced as u64, "incident");
+        notices.push(format!("Open, and silenced: {silenced}."));
     }
     match &facts.index {
         IndexFacts::Absent => notices.push(

@@ -17,6 +17,8 @@ pub(crate) struct SummarySource {
     pub(crate) source: String,
     pub(crate) group: String,
     pub(crate) state: SourceState,
+    /// Whether somebody has said that its silence is no news.
+    pub(crate) is_silenced: bool,
     pub(crate) totals: LineTotals,
     /// Lines in the time that it is compared with.
     pub(crate) lines_before: u64,
@@ -34,8 +36,8 @@ impl SummarySource {
         !self.totals.is_delivered() || self.difference.is_some() || self.is_silent()
     }
 
-    pub(crate) const fn is_silent(&self) -> bool {
-        matches!(self.state, SourceState::Stale | SourceState::Missing)
+    const fn is_silent(&self) -> bool {
+        self.state.is_silent() && !self.is_silenced
     }
 
     /// What is to be looked at, in a few words.
@@ -48,6 +50,8 @@ impl SummarySource {
             self.state.as_str()
         } else if self.totals.waiting > 0 {
             "waiting"
+        } else if self.state.is_silent() {
+            "silenced"
         } else {
             ""
         }
@@ -101,6 +105,10 @@ fn row(facts: &SummaryFacts, source: &SourceId, record: Option<&SourceRecord>) -
         source: source.to_string(),
         group: record.map_or_else(String::new, |record| record.group.to_string()),
         state: SourceState::of(record, facts.stale_after, facts.now),
+        is_silenced: facts
+            .silences
+            .iter()
+            .any(|silence| silence.holds_for(source.as_str(), facts.now)),
         totals: LineTotals::default(),
         lines_before: 0,
         lag_bytes: record.and_then(SourceRecord::known_lag_bytes),

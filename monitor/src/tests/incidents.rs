@@ -276,6 +276,21 @@ fn sources_that_fall_silent_together_are_one_incident_of_their_group() {
 }
 
 #[test]
+fn sources_that_become_stale_one_after_the_other_are_one_incident_if_none_of_their_group_is_heard() {
+    let mut looking = Looking::new();
+    for number in 0..100 {
+        looking
+            .host
+            .make_contact(&format!("198.51.100.{number}"), Looking::time(number % 10));
+    }
+    assert_eq!(looking.subjects(299), [""; 0]);
+    // Half of them are stale, and the last was heard 296 s ago.
+    assert_eq!(looking.subjects(305), ["critical: all silent web-1"]);
+    assert_eq!(looking.subjects(365), [""; 0]);
+    assert_eq!(looking.open().len(), 1);
+}
+
+#[test]
 fn a_destination_is_down_then_full_and_its_waiting_batches_are_told_with_it() {
     let mut looking = Looking::new();
     looking.config.host.destinations = vec![subscriber("edw")];

@@ -10,4 +10,5 @@ mod mails;
 mod roles;
 mod senders;
 pub(crate) mod settings;
+mod silences;
 mod status;

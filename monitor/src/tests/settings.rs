@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logferry_config::{AlertHold, AlertLimits, MonitorSettings, Smtp, SmtpTls, SummarySettings, WatchedHost};
-use logferry_inspection::status::StatusScope;
+use logferry_inspection::status::{StatusProblem, StatusScope};
 use logferry_testkit::relay_host::RelayHost;
 
 /// A status of whoever is in the ledger: nothing is expected.
@@ -16,6 +16,11 @@ pub(crate) fn bare_scope() -> StatusScope<'static> {
         min_free_disk: 0,
         roles: &[],
     }
+}
+
+/// The sentences of problems.
+pub(crate) fn texts(problems: &[StatusProblem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.text.as_str()).collect()
 }
 
 pub(crate) trait MonitoredHost {

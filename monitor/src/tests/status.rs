@@ -19,7 +19,7 @@ use logferry_inspection::InspectionError;
 use logferry_inspection::status::{DiskState, RoleState, StatusReport, StatusScope, WatchedRole, status};
 use logferry_testkit::relay_host::{RelayHost, at, destination, source, subscriber};
 
-use super::settings::bare_scope;
+use super::settings::{bare_scope, texts};
 
 const NOW: &str = "2026-11-21T03:10:00Z";
 
@@ -423,7 +423,7 @@ fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
         "a role without a section that never ran is not shown"
     );
     assert_eq!(
-        problems,
+        texts(&problems),
         ["forwarder", "housekeeper"]
             .map(|name| format!("the {name} has a section and never ran here: start it"))
     );
@@ -440,7 +440,9 @@ fn a_destination_is_not_up_while_the_forwarder_does_not_run() {
     let (state, _, problems) = look();
     assert_eq!((state, problems.len()), (DestinationState::Unknown, 1));
     assert!(
-        problems[0].starts_with("the forwarder does not run, it was last seen "),
+        problems[0]
+            .text
+            .starts_with("the forwarder does not run, it was last seen "),
         "{problems:?}"
     );
 }
@@ -472,7 +474,7 @@ fn mails_that_were_not_sent_are_counted_with_the_reason() {
     let failing = look(&host);
     assert_eq!((failing.mails.waiting, failing.mails.failing), (2, 1));
     assert_eq!(
-        failing.problems,
+        texts(&failing.problems),
         [
             "1 mail not sent, tried again: mail server m:25 cannot be reached; `logferry test-mail` tries the mail server now"
         ]

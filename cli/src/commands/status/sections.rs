@@ -1,6 +1,7 @@
 //! Sections of the status: roles, mails, and the reasons for the exit code.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_config::Config;
@@ -11,6 +12,9 @@ use super::ago;
 use crate::output::list::list;
 use crate::roles::role::Role;
 use crate::service_user;
+
+/// An indexer reads within seconds what comes.
+const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 /// Incidents that are shown.
 const INCIDENTS_SHOWN: usize = 20;
@@ -85,11 +89,18 @@ pub(super) fn housekeeper(status: &StatusReport, now: Timestamp) -> String {
 }
 
 /// How far the indexer is; nothing without one.
-pub(super) fn index(status: &StatusReport, columns: usize) -> String {
+pub(super) fn index(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let Some(index) = &status.indexer else {
         return String::new();
     };
-    let behind = behind((index.lag_bytes, index.lag_lines, index.lag_seconds));
+    let behind = if index.lag_bytes == 0 && index.is_stuck(STUCK_AFTER, now) {
+        format!(
+            "lines wait for it; it recorded something last: {}",
+            ago(index.recorded_at, now)
+        )
+    } else {
+        behind((index.lag_bytes, index.lag_lines, index.lag_seconds))
+    };
     let gaps = match index.gaps {
         0 => String::new(),
         gaps => format!(
@@ -125,7 +136,7 @@ fn behind((bytes, lines, seconds): (u64, u64, u64)) -> String {
         "{} ({}) behind, for {}",
         count_of(lines, "line"),
         size(bytes),
-        duration(std::time::Duration::from_secs(seconds))
+        duration(Duration::from_secs(seconds))
     )
 }
 
@@ -135,7 +146,7 @@ pub(super) fn mails(status: &StatusReport) -> String {
     if mails.waiting == 0 {
         return String::new();
     }
-    let oldest = duration(std::time::Duration::from_secs(mails.oldest_waiting_seconds));
+    let oldest = duration(Duration::from_secs(mails.oldest_waiting_seconds));
     format!(
         "mails: {} not sent yet, the oldest for {oldest}\n",
         count_of(mails.waiting, "mail")
@@ -145,7 +156,7 @@ pub(super) fn mails(status: &StatusReport) -> String {
 /// What waits for the channels beside the mail; nothing if there is nothing.
 pub(super) fn channels(status: &StatusReport, columns: usize) -> String {
     let lines = status.channels.iter().map(|channel| {
-        let oldest = duration(std::time::Duration::from_secs(channel.oldest_waiting_seconds));
+        let oldest = duration(Duration::from_secs(channel.oldest_waiting_seconds));
         let waiting = count_of(channel.waiting, "alert");
         let error = channel.last_error.as_ref().map(|error| {
             let attempts = count_of(channel.attempts.into(), "attempt");
@@ -184,5 +195,6 @@ pub(super) fn incidents(status: &StatusReport, now: Timestamp, columns: usize) -
 
 /// Why the exit code is 1; nothing if it is not.
 pub(super) fn problems(status: &StatusReport, columns: usize) -> String {
-    list("exit code 1, because:", status.problems.iter().cloned(), columns)
+    let problems = status.problems.iter().map(|it| it.text.clone());
+    list("exit code 1, because:", problems, columns)
 }

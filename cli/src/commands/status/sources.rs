@@ -76,12 +76,21 @@ fn wide_table(status: &StatusReport, now: Timestamp) -> Table<13> {
     table
 }
 
+/// Of a source that is not heard and silenced, it is no news which of both it is.
+fn state(source: &SourceStatus) -> &'static str {
+    if source.is_silenced() {
+        "silenced"
+    } else {
+        source.state.as_str()
+    }
+}
+
 fn cells(source: &SourceStatus, now: Timestamp) -> [String; 8] {
     let group = source.group.as_ref().map_or("-", |group| group.as_str());
     [
         source.source.to_string(),
         group.to_owned(),
-        source.state.as_str().to_owned(),
+        state(source).to_owned(),
         short_age(source.last_line_at, now),
         short_age(source.last_contact_at, now),
         source.lag_bytes.map_or_else(|| "unknown".to_owned(), size),
@@ -92,7 +101,9 @@ fn cells(source: &SourceStatus, now: Timestamp) -> [String; 8] {
 
 /// The problems of roles, sources and mail recipients that an operator should look at.
 pub(super) fn problems(status: &StatusReport, now: Timestamp, columns: usize) -> String {
+    // What a host said last that is gone needs nobody.
     let sources = status.sources.iter();
+    let sources = sources.filter(|source| !source.is_silenced() || !source.gaps.is_empty());
     let lines = sources.flat_map(|source| {
         let problems = shorten(problems_of(source, now), PROBLEMS_SHOWN);
         let named = |problem| format!("{}: {problem}", source.source);

@@ -30,6 +30,17 @@ export function filter(name, value) {
   return `${name}:${isPlain ? value : quoted(value)}`;
 }
 
+/**
+ * A query with this condition as well, if it does not have it already.
+ * @param {string} query
+ * @param {string} part
+ */
+export function withCondition(query, part) {
+  // A word, or a quoted text with what stands before it; two quotes in it are one.
+  const words = query.match(/(?:[^\s"]|"(?:[^"]|"")*"?)+/g) ?? [];
+  return words.includes(part) ? query : `${query} ${part}`.trim();
+}
+
 /** @param {string} value */
 function quoted(value) {
   return `"${value.replaceAll('"', '""')}"`;

@@ -1,7 +1,8 @@
 //! `/alerts`: what is wrong, what was, and what is silenced.
 //!
-//! `rule_facts` reads the numbers of configured rules and keeps them; `rule_chart` is pure.
+//! `rule_facts` reads the numbers of configured rules and keeps them; `rule_chart` and `notice` are pure.
 
+mod notice;
 mod rule_chart;
 mod rule_facts;
 
@@ -18,6 +19,7 @@ use logferry_ledger::{Severity, Silence};
 use logferry_text::duration;
 use serde::Deserialize;
 
+use self::notice::{AlertsNotice, Watching};
 use self::rule_chart::RuleHour;
 pub(crate) use self::rule_facts::KeptCharts;
 use self::rule_facts::{RuleCharts, rule_charts};
@@ -59,6 +61,8 @@ struct IncidentMoment {
 /// An incident.
 #[derive(Debug, Clone, PartialEq)]
 struct IncidentView {
+    /// Its name among all of the page.
+    key: String,
     rule: String,
     subject: String,
     class: &'static str,
@@ -93,6 +97,8 @@ struct SilenceView {
 #[template(path = "alerts.html")]
 struct AlertsPage {
     frame: Frame,
+    /// What stands above the list.
+    notice: Option<AlertsNotice>,
     open: Vec<IncidentView>,
     closed: Vec<IncidentView>,
     silences: Vec<SilenceView>,
@@ -121,6 +127,8 @@ pub(crate) async fn show(
         .await;
     let (incidents, silences) = read?;
     let find = choice.find.trim().to_lowercase();
+    let open_in_all = incidents.iter().filter(|it| it.state != IncidentState::Closed);
+    let open_in_all = open_in_all.count();
     let views = incidents
         .iter()
         .filter(|it| {
@@ -136,23 +144,27 @@ pub(crate) async fn show(
     let keys = keys.map(|it| (it.incident.rule.clone(), it.incident.subject.clone()));
     let of_rules = rule_charts(&state, &pages.rule_charts, keys.collect()).await;
     add_charts(&state, &pages, &of_rules.unwrap_or_default(), &mut open).await;
+    let has_monitor = state
+        .settings
+        .shared
+        .host
+        .roles
+        .iter()
+        .any(|(role, _)| *role == "monitor");
+    let status = state.present_status().await.ok();
+    let watching = Watching::new(has_monitor, status.as_ref().map_or(&[], |status| &status.roles));
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await
             .refreshed_every(REFRESH_SECONDS),
+        notice: AlertsNotice::new(watching, (open_in_all, open.len())),
         open,
         closed,
         silences: silences.iter().map(SilenceView::new).collect(),
         days,
         find: choice.find,
         may_act: principal.may_act(),
-        has_monitor: state
-            .settings
-            .shared
-            .host
-            .roles
-            .iter()
-            .any(|(role, _)| *role == "monitor"),
+        has_monitor,
     })
 }
 
@@ -194,6 +206,7 @@ impl IncidentView {
             format!("silenced until {until:.0}: {why}")
         });
         Self {
+            key: format!("{} {} {}", incident.rule, incident.subject, incident.since),
             rule: incident.rule.clone(),
             subject: incident.subject.clone(),
             class,

@@ -1,12 +1,15 @@
 //! The pipeline as a picture: groups of sources, relay, windows, destinations, each with its numbers. Pure.
 
 use jiff::Timestamp;
-use logferry_inspection::status::{DestinationStatus, GroupStatus, RoleState, SourceState, StatusReport};
+use logferry_inspection::status::{DestinationStatus, GroupStatus, RoleState, StatusReport};
 use logferry_inspection::time::age;
 use logferry_ledger::{DestinationState, GroupState};
 use logferry_text::{about, count, count_of, duration, size};
 
 use std::time::Duration;
+
+/// An indexer reads within seconds what comes.
+const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 /// Groups and destinations that are shown by name.
 const NAMED_MAX: usize = 8;
@@ -78,7 +81,7 @@ impl PipelinePicture {
                 .iter()
                 .map(|it| destination_row(it, now))
                 .collect(),
-            roles: role_rows(status),
+            roles: role_rows(status, now),
             is_receiving: rate > 0.0,
             is_delivering: status
                 .destinations
@@ -125,7 +128,7 @@ fn group_row(group: &GroupStatus, status: &StatusReport) -> StageRow {
             .filter(|source| source.group.as_ref() == Some(&group.group))
     };
     let silent = of_group()
-        .filter(|source| matches!(source.state, SourceState::Stale | SourceState::Missing))
+        .filter(|source| source.is_silent() && !source.is_silenced())
         .count() as u64;
     let (class, state) = match (group.state, silent) {
         (None, _) => ("calm", "unknown".to_owned()),
@@ -207,11 +210,12 @@ fn destination_row(destination: &DestinationStatus, now: Timestamp) -> StageRow 
     }
 }
 
-fn role_rows(status: &StatusReport) -> Vec<StageRow> {
+fn role_rows(status: &StatusReport, now: Timestamp) -> Vec<StageRow> {
     let roles = status.roles.iter().map(|role| {
         let (class, state) = match role.state {
             RoleState::Running => ("well", "running"),
             RoleState::Stopped if !role.is_missing => ("well", "by cron"),
+            RoleState::Stopped if role.silenced_until.is_some() => ("calm", "silenced"),
             RoleState::Stopped => ("bad", "stopped"),
             RoleState::Unknown => ("calm", "unknown"),
         };
@@ -224,6 +228,8 @@ fn role_rows(status: &StatusReport) -> Vec<StageRow> {
                 "calm",
                 format!("{} behind, {late}", count_of(index.lag_lines, "line")),
             )
+        } else if index.is_stuck(STUCK_AFTER, now) {
+            ("warn", "stands still".to_owned())
         } else {
             ("well", "has all lines".to_owned())
         };

@@ -153,6 +153,7 @@ fn sort(sources: &mut [&SourceStatus], by: &str, rate: impl Fn(&SourceStatus) ->
 
 fn urgency(source: &SourceStatus) -> u8 {
     match source.state {
+        _ if source.is_silenced() => 0,
         SourceState::Missing => 3,
         SourceState::Stale => 2,
         SourceState::Quiet | SourceState::Active => u8::from(is_troubled(source)),
@@ -172,6 +173,7 @@ fn rate_of(source: &SourceStatus, counts: Option<&DayCounts>) -> f64 {
 
 fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceTableRow {
     let (class, state) = match source.state {
+        _ if source.is_silenced() => ("calm", "silenced"),
         SourceState::Active => ("well", "active"),
         SourceState::Quiet => ("calm", "quiet"),
         SourceState::Stale => ("bad", "stale"),

@@ -1,7 +1,7 @@
 //! The sentence at the top: is all well, and if not, what and since when. Pure.
 
 use jiff::Timestamp;
-use logferry_inspection::status::{IncidentStatus, SourceState, StatusReport};
+use logferry_inspection::status::{SourceState, StatusReport};
 use logferry_inspection::time::age;
 use logferry_ledger::Severity;
 use logferry_text::{about, count_of};
@@ -119,24 +119,23 @@ impl Verdict {
             .iter()
             .filter(|incident| incident.silenced_until.is_none())
             .collect();
-        // A problem says how it is now. An incident of the same subject knows since when.
         let many = silent_sources(status);
-        if many.is_some() {
-            open.retain(|incident| !SILENT_RULES.contains(&incident.rule.as_str()));
-        }
-        let is_of_many = |problem: &&String| {
-            many.is_some() && problem.starts_with("source ") && problem.contains(" is silent, ")
-        };
-        let mut entries: Vec<_> = status
-            .problems
+        let problems = status.problems.iter();
+        let problems: Vec<_> = problems
+            .filter(|problem| many.is_none() || !SILENT_RULES.contains(&problem.rule.as_str()))
+            .collect();
+        // A problem says how it is now. The incidents that tell the same know since when.
+        let mut entries: Vec<_> = problems
             .iter()
-            .filter(|problem| !is_of_many(problem))
             .map(|problem| {
-                let known = incident_of(problem, &open);
-                let since = known.map(|index| open.remove(index).since);
-                VerdictEntry::new(problem, since)
+                let told = open.iter().filter(|incident| problem.is_told_by(incident));
+                VerdictEntry::new(&problem.text, told.map(|incident| incident.since).min())
             })
             .collect();
+        open.retain(|incident| {
+            let is_of_many = many.is_some() && SILENT_RULES.contains(&incident.rule.as_str());
+            !is_of_many && !problems.iter().any(|problem| problem.is_told_by(incident))
+        });
         entries.extend(many);
         entries.extend(open.iter().map(|incident| VerdictEntry {
             text: incident.text.clone(),
@@ -183,7 +182,7 @@ fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
     let silent = status
         .sources
         .iter()
-        .filter(|source| source.state == SourceState::Stale);
+        .filter(|source| source.state == SourceState::Stale && !source.is_silenced());
     let silent: Vec<_> = silent.collect();
     if silent.len() < MANY_SILENT {
         return None;
@@ -209,42 +208,10 @@ fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
     })
 }
 
-/// What problems say, and the rules whose incidents tell the same of the same subject.
-const RULES_OF: [(&str, &[&str]); 13] = [
-    (" is silent, ", &SILENT_RULES),
-    (" was never heard", &["missing"]),
-    (" has lost bytes ", &["losing"]),
-    (" does not ship", &["held"]),
-    (" cannot ship", &["held"]),
-    (" has several senders ", &["two senders"]),
-    (" cannot save its checkpoint ", &["checkpoint"]),
-    (" is down, ", &["down"]),
-    (" accepts no lines, ", &["group"]),
-    ("the disk of data_dir ", &["disk full"]),
-    (" does not run, ", &["role"]),
-    (" never ran here", &["role"]),
-    ("the last pass of the ", &["role"]),
-];
-
-/// The incident that tells what a problem tells: the one with the same text, else one of a rule for such problems.
-fn incident_of(problem: &str, open: &[&IncidentStatus]) -> Option<usize> {
-    let has_same_text = |incident: &&IncidentStatus| {
-        let rest = problem.strip_prefix(&incident.text);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
-    };
-    let is_same_fact = |incident: &&IncidentStatus| {
-        let mut told = RULES_OF.iter().filter(|(text, _)| problem.contains(text));
-        let mut words = problem.split([' ', ',', ':', ';']);
-        told.any(|(_, rules)| rules.contains(&incident.rule.as_str()))
-            && words.any(|word| word == incident.subject)
-    };
-    let same_text = open.iter().position(has_same_text);
-    same_text.or_else(|| open.iter().position(is_same_fact))
-}
-
 fn all_well(status: &StatusReport, now: Timestamp) -> String {
-    let sources = status.sources.len() as u64;
-    if sources == 0 {
+    let heard = status.sources.iter().filter(|source| !source.is_silent());
+    let sources = heard.count() as u64;
+    if status.sources.is_empty() {
         return "All is well. No source has sent anything yet.".to_owned();
     }
     let waiting = status.batches.ready;
@@ -291,35 +258,32 @@ fn capitalized(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use logferry_inspection::status::{IncidentStatus, StatusProblem};
+
     use super::*;
 
     #[test]
-    fn problem_takes_only_the_incident_that_tells_the_same() {
-        let incident = |rule: &str, subject: &str, text: &str| IncidentStatus {
+    fn problem_takes_all_incidents_that_tell_the_same() {
+        let incident = |rule: &str, subject: &str| IncidentStatus {
             rule: rule.to_owned(),
             subject: subject.to_owned(),
             severity: Severity::Critical,
             since: Timestamp::UNIX_EPOCH,
-            text: text.to_owned(),
-            advice: "look".to_owned(),
+            text: String::new(),
+            advice: String::new(),
             silenced_until: None,
             silenced_why: None,
         };
-        let incidents = [
-            incident("server errors", "web-1", "server errors of web-1"),
-            incident("two senders", "web-1", "source web-1 has two senders"),
-            incident("stale", "web-1", "source web-1 is silent: since 08:20"),
-            incident("5xx", "web-1", "server errors of web-10"),
-        ];
-        let open: Vec<_> = incidents.iter().collect();
-        let silent = "source web-1 is silent, its sender was last heard 2 h ago: look at its host";
-        assert_eq!(incident_of(silent, &open), Some(2));
-        assert_eq!(incident_of(silent, &open[..2]), None);
-        assert_eq!(
-            incident_of("source web-1 has several senders at the same time", &open),
-            Some(1)
-        );
-        assert_eq!(incident_of("server errors of web-10; look", &open), Some(3));
-        assert_eq!(incident_of("source web-10 is silent, its sender", &open), None);
+        let problem = |rule: &str| StatusProblem {
+            rule: rule.to_owned(),
+            subject: "web-1".to_owned(),
+            text: String::new(),
+        };
+        let is_told = |rule, subject| problem("losing").is_told_by(&incident(rule, subject));
+        assert!(is_told("losing", "web-1:/log/access.log.1@12:ab34ef67"));
+        assert!(is_told("losing", "web-1"));
+        assert!(!is_told("losing", "web-10"));
+        assert!(!is_told("stale", "web-1"));
+        assert!(!problem("").is_told_by(&incident("stale", "web-1")));
     }
 }

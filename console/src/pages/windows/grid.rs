@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use logferry_ledger::{BatchOutline, GapRecord, SourceReach};
 
 use super::cell::{CellState, cell_state};
+use super::silent_times::SilentTime;
 use crate::pages::parts::links::query_text;
 
 /// Windows of a day are at least so long in the grid: shorter ones share a column.
@@ -23,21 +24,11 @@ pub(crate) struct DayFacts {
     pub(crate) gaps: Vec<GapRecord>,
     /// Each source with its group, and how far it is.
     pub(crate) sources: Vec<(String, String, SourceReach)>,
-    /// Sources that were not heard of for a time, as the monitor saw it: from when, until when, in seconds since 1970.
-    pub(crate) silences: BTreeMap<String, Vec<(i64, i64)>>,
+    /// When sources were not heard of.
+    pub(crate) silent_times: Vec<SilentTime>,
 }
 
 impl DayFacts {
-    /// Quiet is only a source that was heard of in that window.
-    fn unless_silent(&self, source: &str, (start, end): (i64, i64), state: CellState) -> CellState {
-        let mut silences = self.silences.get(source).into_iter().flatten();
-        let was_silent = silences.any(|(from, until)| *from < end && start < *until);
-        if state == CellState::Quiet && was_silent {
-            return CellState::Missing;
-        }
-        state
-    }
-
     /// Leaves only the source of this name, if there is one.
     pub(crate) fn keep_source(&mut self, name: &str) {
         if self.sources.iter().any(|(source, ..)| source == name) {
@@ -160,6 +151,8 @@ impl WindowGrid {
             if !source.to_lowercase().contains(&find) && !group.to_lowercase().contains(&find) {
                 continue;
             }
+            let silent = facts.silent_times.iter();
+            let silent: Vec<_> = silent.filter(|time| time.is_of(source, group)).collect();
             let cells: Vec<_> = (0..columns)
                 .map(|index| {
                     let start = from + i64::try_from(index).unwrap_or(0) * step;
@@ -168,7 +161,7 @@ impl WindowGrid {
                         .map_or(&[][..], Vec::as_slice);
                     let has_gap = gaps.contains(&(source.as_str(), index));
                     let state = cell_state(of_cell, (start, start + step), reach, has_gap, now);
-                    facts.unless_silent(source, (start, start + step), state)
+                    unless_silent(&silent, (start, start + step), state)
                 })
                 .collect();
             if !only.is_empty() && !cells.iter().any(|cell| cell.word() == only) {
@@ -197,6 +190,14 @@ impl WindowGrid {
             all: facts.sources.len(),
         }
     }
+}
+
+/// Quiet is only a source that was heard of in that window.
+fn unless_silent(silent: &[&SilentTime], window: (i64, i64), state: CellState) -> CellState {
+    if state == CellState::Quiet && silent.iter().any(|time| time.hides(window)) {
+        return CellState::Missing;
+    }
+    state
 }
 
 /// The most usual length of a window, and how far its start is from a multiple of it.
@@ -231,6 +232,7 @@ mod tests {
     use jiff::tz::Offset;
     use logferry_ledger::{BatchState, Window};
 
+    use super::super::silent_times::silent_time;
     use super::*;
 
     #[test]
@@ -268,7 +270,9 @@ mod tests {
                 ("a".to_owned(), "g".to_owned(), seen),
                 ("b".to_owned(), "g".to_owned(), seen),
             ],
-            silences: [("a".to_owned(), vec![(midnight + 1300, midnight + 3600)])].into(),
+            silent_times: silent_time("stale", "a", (midnight + 1300, midnight + 3600))
+                .into_iter()
+                .collect(),
             ..DayFacts::default()
         };
         let now = Timestamp::from_second(midnight + 7200).unwrap();
@@ -280,6 +284,26 @@ mod tests {
         let (quiet, missing) = (CellState::Quiet, CellState::Missing);
         assert_eq!(a.cells[..5], [quiet, missing, missing, quiet, quiet]);
         assert_eq!(b.cells[..5], [quiet; 5]);
+
+        // What silences more than one source is no incident of each.
+        for (rule, subject, expected) in [
+            ("all silent", "g", [quiet, missing, missing, quiet, quiet]),
+            ("group", "g", [quiet, quiet, missing, quiet, quiet]),
+            ("role", "relay", [quiet, quiet, missing, quiet, quiet]),
+            ("disk full", "disk", [quiet, quiet, missing, quiet, quiet]),
+            ("role", "forwarder", [quiet; 5]),
+            ("group", "other", [quiet; 5]),
+        ] {
+            let silent = silent_time(rule, subject, (midnight + 1300, midnight + 3600));
+            let facts = DayFacts {
+                silent_times: silent.into_iter().collect(),
+                ..facts.clone()
+            };
+            let grid = WindowGrid::new(&facts, &day, &TimeZone::UTC, ("", ""), now.as_second());
+            for row in &grid.groups[0].1 {
+                assert_eq!(row.cells[..5], expected, "{rule} {subject}");
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `/windows`: a day's windows of each source, and what is known of one: batches, checksums, deliveries, manifest, proof.
 //!
-//! `read` reads; `cell`, `grid` and `window_view` are pure. A new state of a window needs `cell`, the style sheet and the docs.
+//! `read` reads; `cell`, `grid`, `silent_times` and `window_view` are pure. A new state of a window needs `cell`, the style sheet and the docs.
 
 pub(crate) mod cell;
 pub(crate) mod grid;
 pub(crate) mod read;
+mod silent_times;
 mod window_view;
 
 use askama::Template;
@@ -18,12 +19,13 @@ use logferry_config::Subscriber;
 use serde::Deserialize;
 
 use self::grid::{GridDay, WindowGrid};
-use self::window_view::{ListedBatch, WindowView};
+use self::window_view::{AskedView, ListedBatch, WindowView};
 use super::html;
 use super::parts::frame::{Frame, Tab};
 use super::parts::{links, reader_zone};
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
+use crate::host::blocking;
 use crate::login::principal::Reader;
 
 const REFRESH_SECONDS: u32 = 30;
@@ -67,6 +69,8 @@ struct WindowsPage {
 struct WindowPage {
     frame: Frame,
     window: WindowView,
+    /// What people have asked for its batches, and nobody has done yet.
+    asked: Vec<AskedView>,
     destinations: Vec<String>,
     may_act: bool,
 }
@@ -138,9 +142,13 @@ pub(crate) async fn show_window(
 ) -> Result<Response, Problem> {
     let seconds = span.seconds.unwrap_or(1).clamp(1, CELL_SECONDS_MAX);
     let (facts, end) = read::window(&state, &source, start, seconds).await?;
+    let open = state.clone();
+    let open = blocking(move || Ok(open.database.run_here(|db| db.open_requests())?)).await?;
+    let asked = open.iter().filter_map(|row| AskedView::new(&row.request, &facts));
     let destinations = state.settings.shared.host.destinations.iter();
     html(&WindowPage {
         frame: Frame::of(&state, &principal, Tab::Windows).await,
+        asked: asked.collect(),
         window: WindowView::new(&source, (start, end), &facts),
         destinations: destinations.map(|it: &Subscriber| it.name.to_string()).collect(),
         may_act: principal.may_act(),

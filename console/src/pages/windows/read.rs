@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::grid::{DayFacts, GridDay};
+use super::silent_times::SilentTime;
 use super::window_view::WindowFacts;
 use crate::answer::problem::Problem;
 use crate::app::state::AppState;
@@ -61,20 +62,9 @@ pub(crate) async fn day(state: &AppState, day: &GridDay) -> Result<DayFacts, Pro
             let (name, group) = (name.to_string(), "expected, never seen".to_owned());
             (name, group, SourceReach::default())
         }));
-        let mut silences: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
-        for incident in ledger.incidents(of_second(from))? {
-            // One that is not over yet is seen by the source's last contact.
-            if let Some(until) = incident
-                .gone_since
-                .or(incident.closed_at)
-                .filter(|_| incident.rule == "stale")
-            {
-                let of_source = silences.entry(incident.subject).or_default();
-                of_source.push((incident.since.as_second(), until.as_second()));
-            }
-        }
+        let incidents = ledger.incidents(of_second(from))?.into_iter();
         Ok(DayFacts {
-            silences,
+            silent_times: incidents.filter_map(SilentTime::of).collect(),
             batches: ledger.outlines(&filter)?,
             gaps,
             sources,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use logferry_inspection::time::age;
 use logferry_ledger::{Batch, BatchState, Delivery, SignedRecord};
+use logferry_requests::{ConsoleRequest, RequestedAction};
 use logferry_text::{about, count, size};
 
 use std::time::Duration;
@@ -92,6 +93,33 @@ impl ListedBatch {
             short_sha256: sha256.chars().take(12).collect(),
             sha256,
         }
+    }
+}
+
+/// Something that was asked for batches of the window, and is not done yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AskedView {
+    pub(crate) text: String,
+    pub(crate) batches: String,
+    pub(crate) at: String,
+}
+
+impl AskedView {
+    /// `None`: it is about nothing of this window.
+    pub(crate) fn new(request: &ConsoleRequest, facts: &WindowFacts) -> Option<Self> {
+        let (action, batches) = match &request.action {
+            RequestedAction::Retry { batches } => ("to try it again", batches),
+            RequestedAction::Resend { batches, .. } => ("to deliver it once more", batches),
+            RequestedAction::Silence { .. } => return None,
+        };
+        let names: Vec<_> = facts.batches.iter().map(|(batch, ..)| batch.name()).collect();
+        let of_window = batches.iter().filter(|name| names.contains(name));
+        let of_window: Vec<_> = of_window.map(String::as_str).collect();
+        (!of_window.is_empty()).then(|| Self {
+            text: format!("{} has asked the forwarder {action}", request.who),
+            batches: of_window.join(", "),
+            at: times::full(request.at),
+        })
     }
 }
 

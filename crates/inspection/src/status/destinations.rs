@@ -228,7 +228,7 @@ mod tests {
         added.expect("added");
         let problem = |host: &RelayHost, now| {
             let statuses = statuses(&host.ledger, std::slice::from_ref(&edw), &[], now).expect("read");
-            of_destination(&statuses[0])
+            of_destination(&statuses[0]).map(|it| it.text)
         };
         assert_eq!(problem(&host, now), None, "it was written just now");
         let later = now + SignedDuration::from_hours(1);

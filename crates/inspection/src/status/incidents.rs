@@ -155,10 +155,13 @@ fn listed(
     })
 }
 
+/// The silence of a subject, if there is one.
+pub(super) fn silence_of<'a>(silences: &'a [Silence], subject: &str, now: Timestamp) -> Option<&'a Silence> {
+    silences.iter().find(|silence| silence.holds_for(subject, now))
+}
+
 fn status(it: Incident, silences: &[Silence], now: Timestamp) -> IncidentStatus {
-    let silence = silences
-        .iter()
-        .find(|silence| silence.holds_for(&it.subject, now));
+    let silence = silence_of(silences, &it.subject, now);
     IncidentStatus {
         silenced_until: silence.map(|silence| silence.until),
         silenced_why: silence.map(|silence| silence.why.clone()),

@@ -34,9 +34,9 @@ pub use self::incidents::statuses as open_incidents;
 pub use self::incidents::{
     IncidentState, IncidentStatus, ListedIncident, incident_list, incidents_since, known_subjects,
 };
-pub use self::indexer::{IndexerStatus, SinkStatus};
+pub use self::indexer::{IndexerStatus, SinkStatus, has_all};
 pub use self::log_problem::LogPathProblem;
-pub use self::problems::TOLD_ANYWAY;
+pub use self::problems::{StatusProblem, TOLD_ANYWAY};
 pub use self::roles::is_forwarder_down;
 pub use self::roles::{RoleState, RoleStatus, WatchedRole};
 pub use self::senders::SenderStatus;
@@ -96,7 +96,7 @@ pub struct StatusReport {
     /// What the monitor has found wrong and not found right again, the worst first.
     pub incidents: Vec<IncidentStatus>,
     /// Why an operator has to act, one sentence each; empty if nobody has to.
-    pub problems: Vec<String>,
+    pub problems: Vec<StatusProblem>,
 }
 
 /// The mails that are not sent.
@@ -202,12 +202,13 @@ pub fn read(
     } else {
         DiskState::Ok
     };
-    let sources = sources::statuses(ledger, scope, now)?;
+    let silences = ledger.silences(now)?;
+    let sources = sources::statuses(ledger, scope, &silences, now)?;
     let undelivered = destinations::undelivered(ledger)?;
     let unwanted = undelivered
         .iter()
         .filter(|batch| is_unwanted(batch, scope.destinations));
-    let roles = roles::statuses(scope.roles, now);
+    let roles = roles::statuses(scope.roles, &silences, now);
     let mut destinations = destinations::statuses(ledger, scope.destinations, &undelivered, now)?;
     if is_forwarder_down(&roles) {
         destinations.iter_mut().for_each(DestinationStatus::forget_state);
@@ -234,7 +235,7 @@ pub fn read(
         mails: mails(ledger, now)?,
         housekeeper: housekeeper::status(ledger)?,
         channels: channels::statuses(ledger, now)?,
-        indexer: indexer::status(scope.roles),
+        indexer: indexer::status(ledger, scope.roles, now)?,
         incidents: incidents::statuses(ledger, now)?,
         problems: Vec::new(),
     };

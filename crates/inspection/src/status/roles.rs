@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use logferry_ledger::Silence;
 use logferry_telemetry::{PresenceState, presence};
 use logferry_text::{count_of, duration};
 use serde::Serialize;
 
+use super::incidents::silence_of;
 use crate::time::age;
 
 /// The name of the role whose record of the destinations counts only while it runs.
@@ -65,6 +67,9 @@ pub struct RoleStatus {
     pub since: Option<Timestamp>,
     /// Its last sign.
     pub last_seen_at: Option<Timestamp>,
+    /// Until when nobody is told of it, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_until: Option<Timestamp>,
     /// Whether its last run was a single pass, as cron makes them.
     pub once: bool,
     /// Whether somebody has to act, as it does not run and made no pass lately.
@@ -94,6 +99,7 @@ impl RoleStatus {
             state,
             since: sign.as_ref().map(|sign| sign.since),
             last_seen_at,
+            silenced_until: None,
             once,
             is_missing: state != RoleState::Running && !is_passed,
             problems: match &sign {
@@ -104,14 +110,19 @@ impl RoleStatus {
         })
     }
 
-    /// Why an operator has to act, if so.
-    pub(super) fn problems(&self, now: Timestamp) -> impl Iterator<Item = String> {
+    /// Why an operator has to act, if so: each sentence behind the rule whose incidents tell the same.
+    pub(super) fn problems(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, String)> {
         let (name, files) = (self.name, self.problems.len() as u64);
         let files = (files > 0).then(|| {
             let files = count_of(files, "path");
-            format!("the {name} cannot use {files} of its configuration: see above, and run `logferry check`")
+            let text = format!(
+                "the {name} cannot use {files} of its configuration: see above, and run `logferry check`"
+            );
+            ("files", text)
         });
-        self.absence(now).into_iter().chain(files)
+        let absence = self.absence(now).filter(|_| self.silenced_until.is_none());
+        let absence = absence.map(|text| ("role", text));
+        absence.into_iter().chain(files)
     }
 
     /// That the role does not run though it should.
@@ -133,11 +144,13 @@ impl RoleStatus {
 }
 
 /// The roles that are configured or ever ran here.
-pub(super) fn statuses(roles: &[WatchedRole<'_>], now: Timestamp) -> Vec<RoleStatus> {
-    roles
-        .iter()
-        .filter_map(|role| RoleStatus::of(role, now))
-        .collect()
+pub(super) fn statuses(roles: &[WatchedRole<'_>], silences: &[Silence], now: Timestamp) -> Vec<RoleStatus> {
+    let statuses = roles.iter().filter_map(|role| RoleStatus::of(role, now));
+    let with_silence = statuses.map(|role| RoleStatus {
+        silenced_until: silence_of(silences, role.name, now).map(|silence| silence.until),
+        ..role
+    });
+    with_silence.collect()
 }
 
 /// Whether what the forwarder last said of its destinations may be out of date, as it does not run.

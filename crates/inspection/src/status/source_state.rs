@@ -35,6 +35,11 @@ impl SourceState {
         }
     }
 
+    /// Whether it is one of a source that is not heard, or never was.
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Self::Stale | Self::Missing)
+    }
+
     /// The state of a source with this record in the ledger, or with none.
     pub fn of(record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
         let is_fresh = |at| age(at, now) < stale_after;

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{BatchFilter, Ledger, LedgerError, ReportedStream, SourceRecord};
+use logferry_ledger::{BatchFilter, Ledger, LedgerError, ReportedStream, Silence, SourceRecord};
 use logferry_protocol::heartbeat::{HeldFile, HostTime, LogProblemKind};
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::stream::{Offset, StreamId};
 use serde::Serialize;
 
 use super::StatusScope;
+use super::incidents::silence_of;
 use super::log_problem::{LogPathProblem, log_problems};
 use super::senders::{self, SenderStatus};
 use super::source_state::{SourceState, watched_sources};
@@ -36,6 +37,9 @@ pub struct SourceStatus {
     pub senders: Vec<SenderStatus>,
     /// Its state.
     pub state: SourceState,
+    /// Until when nobody is told of it, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_until: Option<Timestamp>,
     /// When its last lines came.
     pub last_line_at: Option<Timestamp>,
     /// When it last made contact.
@@ -109,6 +113,16 @@ pub struct StreamStatus {
 }
 
 impl SourceStatus {
+    /// Whether it is not heard, or never was.
+    pub const fn is_silent(&self) -> bool {
+        self.state.is_silent()
+    }
+
+    /// Whether it is not heard, and somebody has said that this is no news: a host that is gone, for instance.
+    pub const fn is_silenced(&self) -> bool {
+        self.is_silent() && self.silenced_until.is_some()
+    }
+
     fn new(source: &SourceId, record: Option<&SourceRecord>, stale_after: Duration, now: Timestamp) -> Self {
         let heartbeat = record.and_then(|record| record.heartbeat.as_ref());
         let reported = record.and_then(|record| record.heartbeat_at);
@@ -124,6 +138,7 @@ impl SourceStatus {
             address: None,
             senders: Vec::new(),
             state: SourceState::of(record, stale_after, now),
+            silenced_until: None,
             last_line_at: record.and_then(|record| record.last_lines),
             last_contact_at: record.map(|record| record.last_contact),
             lag_bytes: record.and_then(SourceRecord::known_lag_bytes),
@@ -215,6 +230,7 @@ pub(super) fn held_files(sources: &[SourceStatus]) -> Vec<HeldLogFile> {
 pub(super) fn statuses(
     ledger: &Ledger,
     scope: &StatusScope<'_>,
+    silences: &[Silence],
     now: Timestamp,
 ) -> Result<Vec<SourceStatus>, LedgerError> {
     let batches = ledger.batches(&BatchFilter {
@@ -245,6 +261,7 @@ pub(super) fn statuses(
                 lag_bytes: status.lag_bytes.filter(|_| is_reported),
                 lines_last_hour: lines.get(source).copied().unwrap_or(0),
                 gaps: gaps.remove(source).unwrap_or_default(),
+                silenced_until: silence_of(silences, source.as_str(), now).map(|silence| silence.until),
                 address,
                 senders: senders::together(&senders, source, now),
                 ..status

@@ -38,19 +38,23 @@ impl RuleFinding {
         Self::new(rule, subject.to_string(), Severity::Warning, text, advice)
     }
 
-    fn new(rule: &str, subject: String, severity: Severity, text: String, advice: String) -> Self {
+    pub(crate) const fn without_cause(condition: Condition) -> Self {
         Self {
-            condition: Condition {
-                rule: rule.to_owned(),
-                subject,
-                severity,
-                text,
-                advice,
-                hold: None,
-                channels: Vec::new(),
-            },
+            condition,
             causes: Vec::new(),
         }
+    }
+
+    fn new(rule: &str, subject: String, severity: Severity, text: String, advice: String) -> Self {
+        Self::without_cause(Condition {
+            rule: rule.to_owned(),
+            subject,
+            severity,
+            text,
+            advice,
+            hold: None,
+            channels: Vec::new(),
+        })
     }
 
     pub(crate) fn because_of(mut self, causes: impl IntoIterator<Item = Cause>) -> Self {

@@ -17,6 +17,12 @@ use logferry_inspection::status::{DiskState, GroupStatus, RoleState};
 /// A relay reports on its groups at once when it starts, and every 30 s.
 const UNREPORTED_HOLD: Duration = Duration::from_mins(1);
 
+/// A line that has come just now, after a long quiet, is read within seconds.
+const UNREAD_HOLD: Duration = Duration::from_mins(1);
+
+/// The subject of gaps in the index: a part of the indexer, so who silences that one silences them too.
+const INDEX_GAP: &str = "indexer:gap";
+
 /// A certificate that expires within this time is critical.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 
@@ -42,6 +48,7 @@ pub(super) fn observe(facts: &Facts<'_>, findings: &mut RuleFindings) {
     }
     counts(facts, findings);
     findings.found.extend(indexer(facts));
+    findings.found.extend(index_gaps(facts));
     findings.found.extend(recipients(facts));
 }
 
@@ -144,23 +151,42 @@ fn counts(facts: &Facts<'_>, findings: &mut RuleFindings) {
     }));
 }
 
+/// How far the indexer is.
 fn indexer(facts: &Facts<'_>) -> Option<RuleFinding> {
     let index = facts.status.indexer.as_ref()?;
-    let lag = Duration::from_secs(index.lag_seconds);
     let limit = facts.limits.lag;
-    let causes = [Cause::new(ROLE, &INDEXER)];
-    if index.lag_lines > 0 && lag >= limit {
+    let finding = |text: String, advice: &str| {
+        let finding = RuleFinding::warning(INDEXER, &INDEXER, text, advice.to_owned());
+        finding.because_of([Cause::new(ROLE, &INDEXER)])
+    };
+    if index.lag_lines > 0 && Duration::from_secs(index.lag_seconds) >= limit {
         let limit = duration(limit);
-        let text = format!("the indexer is behind: lines wait for it for more than {limit}");
-        let advice = "search, numbers and the rules on them are late, no line is; look at `journalctl -u logferry-indexer` and at \
-                      the host's load";
-        return Some(RuleFinding::warning(INDEXER, &INDEXER, text, advice.to_owned()).because_of(causes));
+        return Some(finding(
+            format!("the indexer is behind: lines wait for it for more than {limit}"),
+            "search, numbers and the rules on them are late, no line is; look at `journalctl -u logferry-indexer` and at the host's load",
+        ));
     }
-    (index.gaps > 0).then(|| {
-        let (gaps, bytes) = (count_of(index.gaps, "stretch"), size(index.gap_bytes));
+    index.is_stuck(limit, facts.now).then(|| {
+        let since = index.recorded_at.map_or_else(String::new, |at| {
+            format!(" since {}", local_time(at, facts.zone))
+        });
+        let finding = finding(
+            format!("the indexer is behind: lines wait for it, and it has recorded nothing{since}"),
+            "search, numbers and the rules on them stand still, no line is late; `journalctl -u logferry-indexer` says why: its disk may \
+             be full",
+        );
+        finding.lasting(UNREAD_HOLD, facts.hold)
+    })
+}
+
+/// Stretches that the index does not have. They are told for a day; the index keeps them.
+fn index_gaps(facts: &Facts<'_>) -> Option<RuleFinding> {
+    let index = facts.status.indexer.as_ref()?;
+    (index.recent_gaps > 0).then(|| {
+        let (gaps, bytes) = (count_of(index.recent_gaps, "stretch"), size(index.recent_gap_bytes));
         RuleFinding::warning(
             INDEXER,
-            &INDEXER,
+            &INDEX_GAP,
             format!("{gaps} of batches ({bytes}) are in neither numbers nor search: they were gone before the indexer read them"),
             "the lines were delivered; keep batches for longer (housekeeper.delete_after), or give the indexer more time".to_owned(),
         )

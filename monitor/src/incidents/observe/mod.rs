@@ -46,6 +46,14 @@ pub(crate) struct RuleFindings {
     pub(crate) unjudged: Vec<Unjudged>,
 }
 
+impl RuleFindings {
+    /// Adds what others have found.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.found.extend(other.found);
+        self.unjudged.extend(other.unjudged);
+    }
+}
+
 /// Applies all rules.
 pub(crate) fn observe(facts: &Facts<'_>) -> RuleFindings {
     let mut findings = RuleFindings::default();

@@ -39,6 +39,10 @@ const FUTURE_CONTACT: Duration = Duration::from_mins(1);
 /// So many sources of a group that fell silent together are one incident. Fewer are named one by one.
 const TOGETHER_MIN: usize = 10;
 
+/// The last reports of sources that fall silent together are an interval of 10 s apart, and a margin: so much later the last of
+/// them is stale too.
+const REPORTS_APART: Duration = Duration::from_secs(20);
+
 /// Incidents of one source by one rule. A sender with thousands of logs can have as many problems.
 const PARTS_MAX: usize = 50;
 
@@ -271,10 +275,11 @@ fn silent_groups(facts: &Facts<'_>) -> Vec<RuleFinding> {
     }
     let silent = groups.into_iter().filter_map(|(group, contacts)| {
         let last = contacts.iter().max().copied()?;
-        let is_silent = age(last, facts.now) >= facts.stale_after;
+        let is_silent = age(last, facts.now) >= facts.stale_after.saturating_sub(REPORTS_APART);
         // Sources that were given up long ago do not count.
         let together = contacts.iter().filter(|at| age(**at, last) < facts.stale_after);
-        let is_one = is_silent && together.count() >= TOGETHER_MIN;
+        let stale = together.filter(|at| age(**at, facts.now) >= facts.stale_after);
+        let is_one = is_silent && stale.count() >= TOGETHER_MIN;
         is_one.then(|| silent_group(group, last, facts))
     });
     silent.collect()

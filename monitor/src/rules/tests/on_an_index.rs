@@ -6,15 +6,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::{ChannelKind, ChannelSettings, MonitorSettings};
 use logferry_ledger::Batch;
-use logferry_numbers::{IndexChange, IndexDb, IndexLag, IndexedBatch, NumbersKept};
+use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexedBatch, NumbersKept};
 use logferry_protocol::heartbeat::Heartbeat;
-use logferry_telemetry::Metrics;
+use logferry_telemetry::{Metrics, PresenceState, give_sign};
 
 use super::super::observe::observe;
 use super::super::{list_rules, replay_rules};
 use super::{NOW, key, line, settings};
 use crate::incident_look::{LookScope, look};
-use crate::incidents::condition::Observation;
+use crate::incidents::observe::RuleFindings;
 use logferry_testkit::relay_host::RelayHost;
 
 const RULES: &str = "    - {name: errors, counter: status_5xx, measure: share, above: 5%, by: source, severity: critical, hold: 2m, channels: [mail]}\n    \
@@ -81,14 +81,15 @@ impl CountedHost {
         db.record(&mut change, KEPT, recorded_at).expect("recorded");
     }
 
-    fn observe(&self, now: i64) -> Observation {
+    fn observe(&self, now: i64) -> RuleFindings {
         observe(&self.host.ledger, &self.settings, &TimeZone::UTC, time(now)).expect("the ledger is read")
     }
 
     /// The conditions as `rule subject: text`.
     fn conditions(&self, now: i64) -> Vec<String> {
-        let conditions = self.observe(now).conditions.into_iter();
-        conditions
+        let found = self.observe(now).found.into_iter();
+        found
+            .map(|it| it.condition)
             .map(|it| format!("{} {}: {}", it.rule, it.subject, it.text))
             .collect()
     }
@@ -106,7 +107,7 @@ fn rules_fire_on_what_is_counted_with_their_severity_hold_and_channels() {
         ]
     );
     let observed = host.observe(NOW + 20);
-    let errors = &observed.conditions[0];
+    let errors = &observed.found[0].condition;
     let hold = errors.hold.expect("its own");
     assert_eq!(
         (hold.firing, hold.clear),
@@ -139,10 +140,11 @@ fn too_few_lines_are_not_told_while_their_sender_is_silent() {
             .note_heartbeat(&source, &group, &report, time(reported));
         noted.expect("noted");
         let observed = host.observe(NOW + 20);
-        assert_eq!(observed.conditions.len(), told, "{:?}", observed.conditions);
+        assert_eq!(observed.found.len(), told, "{:?}", observed.found);
         let waiting: Vec<_> = observed
             .unjudged
             .iter()
+            .filter(|it| it.rule.as_deref() != Some("errors"))
             .map(|it| (it.rule.as_deref(), it.subject.as_deref()))
             .collect();
         let expected = [(Some("orders"), Some("all")), (Some("silence"), Some("all"))];
@@ -164,20 +166,21 @@ fn a_log_without_lines_is_told_from_an_indexer_that_is_behind() {
     host.count(&[(-60, 200), (-20, 200)], 8, NOW, IndexLag::default());
     host.host
         .take("b", "2026-11-21T02:20:00Z", "three\n", time(NOW + 60));
+    let told = [
+        "rules indexer: the rules are not evaluated: the indexer is behind: it has finished the minutes until 2026-11-21 02:19:00 +00:00",
+    ];
+    assert_eq!(host.conditions(NOW + 7200), told);
+    let hold = |observed: &RuleFindings| observed.found.first().and_then(|it| it.condition.hold);
+    let firing = hold(&host.observe(NOW + 7200)).map(|hold| hold.firing);
     assert_eq!(
-        host.conditions(NOW + 7200),
-        [] as [&str; 0],
-        "the alerts on the indexer say so"
+        firing,
+        Some(Duration::from_mins(10)),
+        "the alerts on the indexer come first"
     );
     host.settings.host.roles.clear();
+    assert_eq!(host.conditions(NOW + 7200), told);
     let observed = host.observe(NOW + 7200);
-    let texts: Vec<_> = observed.conditions.iter().map(|it| &*it.text).collect();
-    assert_eq!(
-        texts,
-        [
-            "the rules are not evaluated: the indexer is behind: it has finished the minutes until 2026-11-21 02:19:00 +00:00"
-        ]
-    );
+    assert_eq!(hold(&observed), None, "nobody else says so");
     let rules: Vec<_> = observed.unjudged.iter().map(|it| it.rule.as_deref()).collect();
     assert_eq!(
         rules,
@@ -195,12 +198,107 @@ fn a_log_without_lines_is_told_from_an_indexer_that_is_behind() {
     assert_eq!(host.observe(NOW).unjudged.len(), 3);
 }
 
+/// The incidents that are open after a look, with their texts.
+fn open(host: &mut CountedHost, now: i64) -> Vec<(String, String, String)> {
+    let scope = LookScope {
+        config: &host.settings,
+        zone: &TimeZone::UTC,
+        watched_for: Duration::ZERO,
+        counts_lines: false,
+        now: time(now),
+    };
+    look(&mut host.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
+    let incidents = host.host.ledger.incidents(Timestamp::MAX).expect("read");
+    let open = incidents.into_iter().filter(logferry_ledger::Incident::is_open);
+    open.map(|it| (it.rule, it.subject, it.text)).collect()
+}
+
+#[test]
+fn an_indexer_that_runs_and_records_nothing_is_one_incident_with_its_rules() {
+    let mut host = CountedHost::new();
+    let store_dir = host.settings.store_dir.clone();
+    host.settings.host.roles = vec![("indexer", store_dir.clone())];
+    // This one has nothing to measure.
+    host.settings.rules.truncate(1);
+    host.count(&[(-60, 200)], 8, NOW, IndexLag::default());
+    give_sign(
+        &store_dir,
+        "indexer",
+        PresenceState::Running,
+        Timestamp::now(),
+        &[],
+    )
+    .expect("written");
+    assert_eq!(
+        open(&mut host, NOW + 590),
+        [],
+        "it has all, and nothing more came"
+    );
+    host.host
+        .take("b", "2026-11-21T02:20:00Z", "three\n", time(NOW + 595));
+    assert_eq!(open(&mut host, NOW + 600), [], "it may read it just now");
+    let told = "the indexer is behind: lines wait for it, and it has recorded nothing since 2026-11-21 02:20:00 +00:00; the configured \
+                rules are not evaluated meanwhile";
+    let incident = ("indexer".to_owned(), "indexer".to_owned(), told.to_owned());
+    let expected = [incident];
+    assert_eq!(open(&mut host, NOW + 660), expected);
+    assert_eq!(open(&mut host, NOW + 7_200), expected);
+}
+
+#[test]
+fn a_gap_of_the_index_is_told_for_a_day_and_hides_no_other_alert_on_the_indexer() {
+    let mut host = CountedHost::new();
+    let store_dir = host.settings.store_dir.clone();
+    host.settings.rules.clear();
+    host.settings.host.roles = vec![("indexer", store_dir.clone())];
+    let lag = IndexLag {
+        bytes: 4,
+        lines: 1,
+        seconds: 4_000,
+    };
+    host.count(&[(-60, 200)], 4, NOW, lag);
+    give_sign(
+        &store_dir,
+        "indexer",
+        PresenceState::Running,
+        Timestamp::now(),
+        &[],
+    )
+    .expect("written");
+    let mut db = IndexDb::open_or_create(&store_dir).expect("an index");
+    let mut change = IndexChange {
+        ledger: host.host.ledger.id().expect("an id").to_string(),
+        newest_batch: Some(host.batch.id.number()),
+        store_position: "1:2:3:4:5:6".to_owned(),
+        lag,
+        gaps: vec![IndexGap {
+            batch: "gone".to_owned(),
+            from: 0,
+            bytes: 10,
+            source: "a".to_owned(),
+            group: "web-1".to_owned(),
+            window_start: NOW - 7_200,
+            window_end: NOW - 6_000,
+            reason: "its file was deleted".to_owned(),
+            noticed_at: NOW,
+        }],
+        ..IndexChange::default()
+    };
+    db.record(&mut change, KEPT, NOW).expect("recorded");
+    let subjects = |host: &mut CountedHost, now| -> Vec<String> {
+        let open = open(host, now).into_iter();
+        open.map(|(_, subject, _)| subject).collect()
+    };
+    assert_eq!(subjects(&mut host, NOW + 60), ["indexer", "indexer:gap"]);
+    assert_eq!(subjects(&mut host, NOW + 86_460), ["indexer"]);
+}
+
 #[test]
 fn without_an_index_it_is_told_that_rules_are_not_evaluated() {
     let host = CountedHost::new();
     let observed = host.observe(NOW);
-    assert_eq!((observed.conditions.len(), observed.unjudged.len()), (1, 3));
-    let text = &observed.conditions[0].text;
+    assert_eq!((observed.found.len(), observed.unjudged.len()), (1, 3));
+    let text = &observed.found[0].condition.text;
     assert!(
         text.starts_with("the rules are not evaluated: there are no numbers, as "),
         "{text}"
@@ -288,7 +386,10 @@ fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
     let texts: String = mails.iter().map(|mail| mail.content.text.as_str()).collect();
     assert!(texts.contains("orders: 0 in 15 min, below 1"), "{texts}");
     assert!(!texts.contains("status_5xx"), "this rule has no mail: {texts}");
-    // The bad minute leaves the five minutes.
+    // The bad minute leaves the five minutes. Without a line nobody knows whether it is over.
+    look(&mut host, NOW + 320);
+    assert_eq!(events(&host, "chat"), ["errors: Began"]);
+    host.count(&[(4, 200)], 8, NOW + 310, IndexLag::default());
     look(&mut host, NOW + 320);
     assert_eq!(events(&host, "chat"), ["errors: Began", "errors: Over"]);
 }

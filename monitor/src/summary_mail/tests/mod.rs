@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests lay out files")]
 
 mod losses;
+mod silences;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -164,6 +165,7 @@ fn facts(period: SummaryPeriod, sources: usize) -> SummaryFacts {
         days: days(period),
         index: IndexFacts::Numbers(Box::new(numbers)),
         incidents: Vec::new(),
+        silences: Vec::new(),
     }
 }
 
@@ -222,11 +224,13 @@ fn troubled(sources: usize) -> SummaryFacts {
     facts.incidents = vec![
         OpenIncident {
             since: Some(at("2026-11-21T08:48+06:00")),
+            is_silenced: false,
             text: "source 198.51.100.3 is silent, its sender was last heard 27 min ago: look at its host and its sender"
                 .to_owned(),
         },
         OpenIncident {
             since: None,
+            is_silenced: false,
             text: "batches in failed/: 1; they are tried again by themselves, `logferry retry` tries them now".to_owned(),
         },
     ];
@@ -431,6 +435,7 @@ fn no_text_of_a_host_becomes_markup() {
     let hostile = "<img src=x onerror=alert(1)>\"'&";
     facts.incidents = vec![OpenIncident {
         since: None,
+        is_silenced: false,
         text: hostile.to_owned(),
     }];
     facts.audit.discrepancies = vec![hostile.to_owned()];
