@@ -175,12 +175,14 @@ impl<D: Disk, R> Committer<D, R> {
                         None
                     };
                     let holder = holder.map(|record| (record.source, record.stream));
-                    // Lines that came later may be in a part that is sealed.
-                    let has_later_part = self.ledger.has_later_part(&batch)?;
+                    // Lines that came later may be in a part that is sealed. A window whose length is not that of the rules
+                    // has another name.
+                    let takes_no_more = self.ledger.has_later_part(&batch)?
+                        || batch.window.seconds != self.rules.window.seconds();
                     let id = batch.id;
                     self.open
                         .restore(batch, ends_inside_line, holder, &self.ledger, now)?;
-                    if has_later_part {
+                    if takes_no_more {
                         self.open.set_full(id);
                     }
                 }
@@ -397,12 +399,9 @@ impl<D: Disk, R> Committer<D, R> {
         // After a step back of the clock the line counts as late, not as long ago.
         let age = Duration::try_from(now.duration_since(record.timed_at)).unwrap_or_default();
         let follows = self.rules.timestamp != TimestampFormat::Arrival && age < self.rules.seal_after;
-        let (start, utc_offset) = record.last_window.filter(|_| follows)?;
-        Some(Window {
-            start,
-            seconds: self.rules.window.seconds(),
-            utc_offset,
-        })
+        let (unix, utc_offset) = record.last_window.filter(|_| follows)?;
+        // It may have had another length.
+        Some(window_of(LineTime { unix, utc_offset }, self.rules.window))
     }
 
     fn arrival_window(&self, now: Timestamp) -> Window {
