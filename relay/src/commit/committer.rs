@@ -145,6 +145,7 @@ impl<D: Disk, R> Committer<D, R> {
 
     /// Starts over after an error, as after a crash. Not while a round is being written.
     pub(crate) fn recover(&mut self, now: Moment) -> Result<(), CommitError> {
+        debug_assert!(!self.is_writing(), "it cuts files that are written");
         self.ledger.overwrite_stale_wal()?;
         self.load_ledger(now)
     }
