@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_config::MonitorSettings;
-use logferry_ledger::{Ledger, NewMail};
+use logferry_ledger::{Ledger, NewMail, SummaryKey};
 use logferry_monitor::{once, probe_mail, test_mail};
 use logferry_test_servers::{Postfix, ran_as_root};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -44,7 +44,9 @@ impl Host {
             html: Some("<p>198.51.100.1 is silent: häßlich</p>\n".to_owned()),
         };
         let mut ledger = Ledger::open_or_create(&data_dir).unwrap();
-        ledger.queue_summary(now, &mail, now).unwrap();
+        ledger
+            .queue_summary_mail(SummaryKey::Hour(now), &mail, &[], now)
+            .unwrap();
         Self { _dir: dir, config }
     }
 

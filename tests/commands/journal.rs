@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use logferry_durable::RealDisk;
 use logferry_ledger::{
-    BatchState, Incident, IncidentMail, IncidentUpdate, Ledger, NewBatch, NewMail, Severity,
+    BatchState, Incident, IncidentMail, IncidentUpdate, Ledger, NewBatch, NewMail, Severity, SummaryKey,
 };
 use logferry_testkit::batches::{add_batch, new_batch, put_file};
 use nix::sys::signal::Signal;
@@ -106,7 +106,11 @@ fn lay_out_troubles(folder: &TestFolder) {
         html: None,
     };
     let now = Timestamp::now();
-    assert!(ledger.queue_summary(now, &mail, now).unwrap());
+    assert!(
+        ledger
+            .queue_summary_mail(SummaryKey::Hour(now), &mail, &[], now)
+            .unwrap()
+    );
     let (back, group) = ("198.51.100.9".parse().unwrap(), "web".parse().unwrap());
     let missing = IncidentUpdate {
         incident: Incident {

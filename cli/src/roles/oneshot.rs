@@ -208,8 +208,9 @@ mod tests {
                 text: "t".to_owned(),
                 html: None,
             };
+            let hour = logferry_ledger::SummaryKey::Hour(Timestamp::UNIX_EPOCH);
             ledger
-                .queue_summary(Timestamp::UNIX_EPOCH, &mail, Timestamp::now())
+                .queue_summary_mail(hour, &mail, &[], Timestamp::now())
                 .unwrap();
         }
         assert!(matches!(monitor(&file), Err(Failure::Work(_))));

@@ -169,11 +169,6 @@ impl RealDisk {
         Ok(outcomes)
     }
 
-    /// As [`Disk::replace`], with a file that only its owner may read.
-    pub fn replace_secret(self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        self.replace_as(path, contents, 0o600)
-    }
-
     /// Writes a new file that only its owner may read. False if there is a file, be it another process's of this moment: that file
     /// stays.
     pub fn create_secret(self, path: &Path, contents: &[u8]) -> Result<bool, DiskError> {
@@ -225,15 +220,6 @@ impl RealDisk {
         fs::hard_link(path, second).map_err(at(DiskOperation::Rename, path))?;
         // A crash before this leaves the file with one name or two.
         sync_dir(parent(second))
-    }
-
-    /// `mode`: of the new file, less the umask.
-    fn replace_as(self, path: &Path, contents: &[u8], mode: u32) -> Result<(), DiskError> {
-        let temporary = temporary_of(path);
-        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
-        write_synced(&temporary, contents, mode, |file| new_owner::like(file, path))?;
-        // 2. The switch; a crash leaves the old file or the new one.
-        self.rename(&temporary, path)
     }
 }
 
@@ -335,7 +321,11 @@ impl Disk for RealDisk {
     }
 
     fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), DiskError> {
-        self.replace_as(path, contents, 0o666)
+        let temporary = temporary_of(path);
+        // 1. The new contents under another name; a crash leaves the old file and a stale temporary one.
+        write_synced(&temporary, contents, 0o666, |file| new_owner::like(file, path))?;
+        // 2. The switch; a crash leaves the old file or the new one.
+        self.rename(&temporary, path)
     }
 
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {

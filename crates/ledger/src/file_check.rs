@@ -11,7 +11,7 @@ use crate::{Ledger, LedgerError};
 pub(crate) const WHOLE_AT_START_MAX: u64 = 32 << 20;
 
 /// The tables that say how far streams are durable. With wrong rows there, the relay would accept lines twice, or not at all.
-/// They are small.
+/// `streams` has a row of some 360 bytes for each log file that was ever shipped. None is deleted.
 const STREAM_TABLES: [&str; 4] = ["sources", "streams", "senders", "uploads"];
 
 /// The table of tables. With it, SQLite checks the list of free pages.

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
-use logferry_ledger::{IncidentMail, NewMail};
+use logferry_ledger::{IncidentMail, NewMail, SummaryKey};
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,9 @@ impl Mailing {
 
     fn queue(&mut self, hour: i64) {
         let mail = new_mail(&format!("hour {hour}"));
-        let hour = Timestamp::from_second(hour * 3600).expect("in range");
-        let queued = self.host.ledger.queue_summary(hour, &mail, Timestamp::now());
+        let hour = SummaryKey::Hour(Timestamp::from_second(hour * 3600).expect("in range"));
+        let ledger = &mut self.host.ledger;
+        let queued = ledger.queue_summary_mail(hour, &mail, &[], Timestamp::now());
         assert!(queued.expect("queued"));
     }
 
@@ -190,11 +191,9 @@ async fn a_recipient_that_is_to_be_tried_later_for_days_is_given_up_and_counts_a
         .sink
         .set_script(|script| script.refuse_recipient("c@example.com", "450 4.1.2 domain not found", 1000));
     let (mail, days) = (new_mail("old"), SignedDuration::from_hours(6 * 24));
-    let hour = Timestamp::from_second(3600).expect("in range");
-    let queued = mailing
-        .host
-        .ledger
-        .queue_summary(hour, &mail, Timestamp::now() - days);
+    let hour = SummaryKey::Hour(Timestamp::from_second(3600).expect("in range"));
+    let ledger = &mut mailing.host.ledger;
+    let queued = ledger.queue_summary_mail(hour, &mail, &[], Timestamp::now() - days);
     assert!(queued.expect("queued"));
     mailing.send().await;
     mailing.send().await;

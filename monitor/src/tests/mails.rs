@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use logferry_config::{MonitorSettings, SummarySettings};
 use logferry_embedded_servers::{MailRefusal, MailSink, ReceivedMail};
-use logferry_ledger::{Ledger, NewMail};
+use logferry_ledger::{Ledger, NewMail, SummaryKey};
 use logferry_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -45,10 +45,10 @@ fn queue(host: &mut RelayHost, subjects: &[&str]) {
             text: "text\n".to_owned(),
             html: Some("<p>html</p>\n".to_owned()),
         };
-        let hour = Timestamp::from_second(index * 3600).expect("in range");
+        let hour = SummaryKey::Hour(Timestamp::from_second(index * 3600).expect("in range"));
         assert!(
             host.ledger
-                .queue_summary(hour, &mail, Timestamp::now())
+                .queue_summary_mail(hour, &mail, &[], Timestamp::now())
                 .expect("queued")
         );
     }

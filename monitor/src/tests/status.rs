@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::{
-    Batch, DestinationState, FailureKind, GroupReport, GroupState, Ledger, NewMail, TransferRecord,
+    Batch, DestinationState, FailureKind, GroupReport, GroupState, Ledger, NewMail, SummaryKey,
+    TransferRecord,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{
@@ -457,7 +458,7 @@ fn mails_that_were_not_sent_are_counted_with_the_reason() {
     };
     for hour in ["2026-11-21T01:00:00Z", "2026-11-21T02:00:00Z"] {
         host.ledger
-            .queue_summary(at(hour), &mail(hour), at(hour))
+            .queue_summary_mail(SummaryKey::Hour(at(hour)), &mail(hour), &[], at(hour))
             .expect("queued");
     }
     let scope = bare_scope();

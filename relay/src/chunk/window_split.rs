@@ -36,18 +36,6 @@ pub(crate) struct WindowSplit {
     pub runs: Vec<LineRun>,
     /// The latest time of a line, in seconds since 1970.
     pub latest: Option<i64>,
-    first_line: FirstLine,
-}
-
-/// What [`WindowSplit::without_first_line`] has to know of the first line, if it has a time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct FirstLine {
-    /// End and number of the lines without a time after it. They are in its window.
-    followers: (usize, u64),
-    /// The window of the first line with a time after them, with that line's zone.
-    next: Option<Window>,
-    /// The latest time of the other lines.
-    latest_of_others: Option<i64>,
 }
 
 impl WindowSplit {
@@ -59,53 +47,6 @@ impl WindowSplit {
     pub(crate) fn starts_with_time(&self) -> bool {
         let first = self.runs.first();
         first.is_some_and(|run| run.target != WindowTarget::Previous)
-    }
-
-    /// The split of the same body without its first line, which ends at `end` and is the rest of an earlier line. Lines
-    /// without a time that follow it are not in its window.
-    pub(crate) fn without_first_line(&self, end: usize) -> Self {
-        let mut split = Self {
-            runs: self.runs.clone(),
-            latest: self.latest,
-            first_line: FirstLine::default(),
-        };
-        let starts_with_time = self.starts_with_time();
-        let Some(first) = split.runs.first_mut() else {
-            return split;
-        };
-        first.bytes.start = end;
-        first.lines = first.lines.saturating_sub(1);
-        if starts_with_time {
-            let (followers_end, followers) = self.first_line.followers;
-            first.bytes.start = end.max(followers_end);
-            first.lines = first.lines.saturating_sub(followers);
-            if let Some(next) = self.first_line.next.filter(|_| !first.bytes.is_empty()) {
-                first.target = WindowTarget::Window(next);
-            }
-            split.latest = self.first_line.latest_of_others;
-            let orphaned = LineRun {
-                target: WindowTarget::Previous,
-                bytes: end..followers_end,
-                lines: followers,
-            };
-            split.runs.insert(0, orphaned);
-        }
-        split.runs.retain(|run| !run.bytes.is_empty());
-        split
-    }
-
-    /// Notes a line, from `start` to `end`, for [`Self::without_first_line`].
-    fn note_line(&mut self, start: usize, end: usize, lines: u64, time: Option<(i64, Window)>) {
-        let first = &mut self.first_line;
-        match time {
-            _ if start == 0 => first.followers = (end, 0),
-            Some((unix, window)) => {
-                first.next = first.next.or(Some(window));
-                first.latest_of_others = first.latest_of_others.max(Some(unix));
-            }
-            None if first.next.is_none() => first.followers = (end, first.followers.1 + lines),
-            None => {}
-        }
     }
 }
 
@@ -161,7 +102,6 @@ impl<'f> WindowSplitter<'f> {
         let target = time.map(|(_, window)| WindowTarget::Window(window));
         let split = &mut self.split;
         split.latest = split.latest.max(time.map(|(unix, _)| unix));
-        split.note_line(start, end, lines, time);
         match split.runs.last_mut() {
             // Targets are not compared with `==`: the zone matters for the label only, and the first line's zone counts.
             Some(run) if target.is_none_or(|target| is_same_window(run.target, target)) => {
@@ -286,25 +226,6 @@ mod tests {
             let newlines = memchr::memchr_iter(b'\n', &body).count();
             prop_assert_eq!(split.lines(), u64::try_from(newlines).expect("small"));
             prop_assert!(split.runs.windows(2).all(|pair| !is_same_window(pair[0].target, pair[1].target)));
-        }
-
-        /// A split without its first line is the split of the other lines.
-        #[test]
-        fn a_split_without_the_first_line_equals_a_new_one(
-            lines in prop::collection::vec((prop::option::of(0_u32..60), "[a-z]{0,5}"), 1..8),
-            is_open: bool,
-        ) {
-            let body = body(&lines, is_open);
-            let end = memchr(b'\n', &body).map_or(body.len(), |at| at + 1);
-            let expected = split(&body[end..]);
-            let split = split(&body).without_first_line(end);
-            prop_assert_eq!(split.latest, expected.latest);
-            let moved: Vec<_> = expected
-                .runs
-                .into_iter()
-                .map(|run| LineRun { bytes: run.bytes.start + end..run.bytes.end + end, ..run })
-                .collect();
-            prop_assert_eq!(split.runs, moved);
         }
     }
 }

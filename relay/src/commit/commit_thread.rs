@@ -49,8 +49,13 @@ pub(crate) enum CommitJob {
     Store(Box<ReceivedChunk<RequestBody>>, oneshot::Sender<ChunkReply>),
     /// For each file: the streams that it may be. `None`: the ledger could not be read.
     Resolve(ReportKey, ResolveRequest, oneshot::Sender<Option<FoundStreams>>),
-    /// Record a heartbeat. The reply says whether that succeeded.
-    Heartbeat(ReportKey, Box<Heartbeat>, oneshot::Sender<bool>),
+    /// Record a heartbeat, with its sender. The reply says whether that succeeded.
+    Heartbeat(
+        ReportKey,
+        Box<Heartbeat>,
+        Option<Box<SenderRecord>>,
+        oneshot::Sender<bool>,
+    ),
     /// Record a sender. The reply says whether that succeeded.
     NoteSender(Box<SenderRecord>, oneshot::Sender<bool>),
     /// The response to a legacy upload was received.

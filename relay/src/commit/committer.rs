@@ -44,7 +44,7 @@ use logferry_spool::{OpenFile, Spool};
 use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
-use crate::chunk::{Moment, WindowTarget};
+use crate::chunk::{Moment, WindowTarget, split_by_window};
 use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
 use crate::commit::spool_recovery::{CommitError, discard_empty, finish_seals, log_short_file};
@@ -145,6 +145,7 @@ impl<D: Disk, R> Committer<D, R> {
 
     /// Starts over after an error, as after a crash. Not while a round is being written.
     pub(crate) fn recover(&mut self, now: Moment) -> Result<(), CommitError> {
+        debug_assert!(!self.is_writing(), "it cuts files that are written");
         self.ledger.overwrite_stale_wal()?;
         self.load_ledger(now)
     }
@@ -175,12 +176,14 @@ impl<D: Disk, R> Committer<D, R> {
                         None
                     };
                     let holder = holder.map(|record| (record.source, record.stream));
-                    // Lines that came later may be in a part that is sealed.
-                    let has_later_part = self.ledger.has_later_part(&batch)?;
+                    // Lines that came later may be in a part that is sealed. A window whose length is not that of the rules
+                    // has another name.
+                    let takes_no_more = self.ledger.has_later_part(&batch)?
+                        || batch.window.seconds != self.rules.window.seconds();
                     let id = batch.id;
                     self.open
                         .restore(batch, ends_inside_line, holder, &self.ledger, now)?;
-                    if has_later_part {
+                    if takes_no_more {
                         self.open.set_full(id);
                     }
                 }
@@ -305,25 +308,23 @@ impl<D: Disk, R> Committer<D, R> {
     fn append<B: AsRef<[u8]>>(&mut self, placed: &PlacedChunk<B, R>) -> Result<(), CommitError> {
         let (chunk, key) = (placed.chunk(), &placed.stream);
         let (arrived, now) = (chunk.arrived, chunk.arrived.wall);
-        let (header, body) = (&chunk.header, chunk.body.as_ref());
+        let (header, mut body) = (&chunk.header, chunk.body.as_ref());
         let mut state = match self.streams.get(key) {
             Some(stream) => stream.clone(),
             None => self.new_stream(&key.0, header, arrived)?,
         };
         let rest = self.finish_open_line(&mut state.record, body, arrived)?;
         let had_no_time = state.record.last_window.is_none();
-        let mut batch_keys = placed.batch_keys.iter();
-        let without_line;
-        let mut split = &chunk.split;
+        let (mut split, mut batch_keys) = (&chunk.split, placed.batch_keys.iter());
+        let split_of_rest;
         if rest > 0 {
             // The last line still arrives.
             state.record.timed_at = now;
-            if split.starts_with_time() {
-                // The other lines may have other windows.
-                batch_keys = [].iter();
-            }
-            without_line = split.without_first_line(rest);
-            split = &without_line;
+            // Its end was taken for a line with a time of its own. Lines without a time after it follow the line's beginning.
+            body = body.get(rest..).unwrap_or_default();
+            let clock = self.rules.clock(&header.log, now);
+            split_of_rest = split_by_window(body, clock, self.rules.window);
+            (split, batch_keys) = (&split_of_rest, [].iter());
         }
         let whole_crc = (rest == 0 && split.runs.len() == 1).then_some(header.crc32c);
         let mut last_batch = None;
@@ -366,7 +367,7 @@ impl<D: Disk, R> Committer<D, R> {
         state.record.writer = chunk.sender;
         state.set_line_time(split.latest, had_no_time, now);
         state.advance(header, self.round_number, arrived);
-        self.round.bytes += counted_bytes(body.len());
+        self.round.bytes += counted_bytes(chunk.body.as_ref().len());
         self.round.streams.insert(key.clone());
         self.streams.insert(key.clone(), state);
         Ok(())
@@ -399,12 +400,9 @@ impl<D: Disk, R> Committer<D, R> {
         // After a step back of the clock the line counts as late, not as long ago.
         let age = Duration::try_from(now.duration_since(record.timed_at)).unwrap_or_default();
         let follows = self.rules.timestamp != TimestampFormat::Arrival && age < self.rules.seal_after;
-        let (start, utc_offset) = record.last_window.filter(|_| follows)?;
-        Some(Window {
-            start,
-            seconds: self.rules.window.seconds(),
-            utc_offset,
-        })
+        let (unix, utc_offset) = record.last_window.filter(|_| follows)?;
+        // It may have had another length.
+        Some(window_of(LineTime { unix, utc_offset }, self.rules.window))
     }
 
     fn arrival_window(&self, now: Timestamp) -> Window {

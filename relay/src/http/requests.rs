@@ -96,7 +96,9 @@ pub(super) async fn handle_request(
     if let Some(name) = header(SENDER_HEADER) {
         let by_address = is_by_address(&context.group, client, claimed);
         requester = identify_sender(context, peer, &requester.source, by_address, name)?;
-        save_sender(context, &requester, path == HEARTBEAT_PATH).await?;
+        if path != HEARTBEAT_PATH {
+            save_sender(context, &requester).await?;
+        }
     }
     match path {
         CHUNKS_PATH => store_chunk(context, requester, request).await,
@@ -139,28 +141,24 @@ fn identify_sender(
 }
 
 /// Makes durable what the ledger does not know of a sender, before a line is stored under its source: after a crash it
-/// must have the same source. With a heartbeat also the time of its contact.
-async fn save_sender(
-    context: &HttpContext,
-    requester: &Requester,
-    is_heartbeat: bool,
-) -> Result<(), ErrorResponse> {
-    let group = &context.group.name;
-    let unsaved = |id| context.senders.unsaved(id, group, is_heartbeat);
+/// must have the same source.
+async fn save_sender(context: &HttpContext, requester: &Requester) -> Result<(), ErrorResponse> {
+    let unsaved = |id| context.senders.unsaved(id, &context.group.name, false);
     let Some(record) = requester.sender.and_then(unsaved) else {
         return Ok(());
     };
-    if is_heartbeat {
-        context.senders.log_together(&requester.source);
-    }
     let saved = context
         .submit(|reply| CommitJob::NoteSender(Box::new(record.clone()), reply))
         .await?;
     if !saved {
-        return Err(ErrorResponse::wait("the relay cannot write to its ledger now"));
+        return Err(not_recorded());
     }
     context.senders.saved(&record);
     Ok(())
+}
+
+fn not_recorded() -> ErrorResponse {
+    ErrorResponse::wait("the relay cannot write to its ledger now")
 }
 
 impl ConnectedPeer {
@@ -289,12 +287,21 @@ async fn record_heartbeat(
     request: Request<Incoming>,
 ) -> HttpResult {
     let heartbeat: Heartbeat = read_json(context, request.into_body()).await?;
-    let heartbeat = without_control_characters(heartbeat);
-    if !context
-        .submit(|reply| CommitJob::Heartbeat((source, sender), Box::new(heartbeat), reply))
-        .await?
-    {
-        return Err(ErrorResponse::wait("the relay cannot write to its ledger now"));
+    let heartbeat = Box::new(without_control_characters(heartbeat));
+    // Always, for the time of its contact.
+    let record = sender.and_then(|id| context.senders.unsaved(id, &context.group.name, true));
+    if record.is_some() {
+        context.senders.log_together(&source);
+    }
+    let noted = record.clone().map(Box::new);
+    let recorded = context
+        .submit(|reply| CommitJob::Heartbeat((source, sender), heartbeat, noted, reply))
+        .await?;
+    if !recorded {
+        return Err(not_recorded());
+    }
+    if let Some(record) = record {
+        context.senders.saved(&record);
     }
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -155,9 +155,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NewMail;
     use crate::outbox::DUE_MAILS;
     use crate::tests::{TestResult, ledger, now};
+    use crate::{NewMail, SummaryKey};
 
     #[test]
     fn the_trusted_time_outlives_a_restart_and_unreal_hours_are_due_again() -> TestResult {
@@ -177,11 +177,11 @@ mod tests {
         assert_eq!(ledger.clock()?, Some(clock.clone()));
         let hours = [-3600, 0, 3600].map(|second| now() + jiff::SignedDuration::from_secs(second));
         for hour in hours {
-            assert!(ledger.queue_summary(hour, &mail(), now())?);
+            assert!(ledger.queue_summary_mail(SummaryKey::Hour(hour), &mail(), &[], now())?);
         }
         ledger.note_clock(&clock, Some(now()))?;
         assert_eq!(ledger.last_summary()?, Some(hours[0]));
-        assert!(ledger.queue_summary(hours[1], &mail(), now())?);
+        assert!(ledger.queue_summary_mail(SummaryKey::Hour(hours[1]), &mail(), &[], now())?);
         Ok(())
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let (_dir, mut ledger) = ledger()?;
         for hour in 0..10 {
             let hour = Timestamp::from_second(hour * 3600)?;
-            ledger.queue_summary(hour, &mail(), hour)?;
+            ledger.queue_summary_mail(SummaryKey::Hour(hour), &mail(), &[], hour)?;
         }
         for due in ledger.due_mails(Timestamp::MAX)?.iter().take(7) {
             ledger.mail_presumed_sent(due.id, "sent", due.created_at)?;

@@ -37,25 +37,6 @@ impl Ledger {
             })
         })
     }
-
-    /// Queues the summary of the hour that begins at `hour`. False, without a change, if it was queued before.
-    pub fn queue_summary(
-        &mut self,
-        hour: Timestamp,
-        mail: &NewMail,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        self.write("queue a summary", |sql| {
-            let is_new = sql.execute(
-                "INSERT OR IGNORE INTO summaries (hour, queued_at) VALUES (?1, ?2)",
-                (millis(hour), millis(now)),
-            )? == 1;
-            if is_new {
-                queue(sql, mail, now)?;
-            }
-            Ok(is_new)
-        })
-    }
 }
 
 /// Puts a mail into the outbox. Returns its number.

@@ -1,12 +1,14 @@
 //! The relay's commit: streams advance and open batches grow, in one transaction.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::names::{GroupName, LogName, SourceId};
 use logferry_protocol::resolve::LedgerId;
 use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
-use rusqlite::{Connection, Error, Result as SqlResult, Row, named_params};
+use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
 
 use super::uploads::{self, UploadChanges};
 use crate::batches::{self, BatchContents, BatchId};
@@ -79,7 +81,7 @@ impl StreamRecord {
     }
 
     /// Replaces the record whose committed offset is `from`, or inserts a new one. False if the known record has another
-    /// offset.
+    /// offset. The log's name is left as it was.
     pub(crate) fn move_on(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
         sql.prepare_cached(
             "INSERT INTO streams (source, stream, log, dev, inode, head, committed, tail, lines_sent,
@@ -88,7 +90,7 @@ impl StreamRecord {
              VALUES (:source, :stream, :log, :dev, :inode, :head, :committed, :tail, :sent,
                  :excluded, :last_window, :last_offset, :last_line_time, :timed_at,
                  :open_line_in, :finished, :writer, :updated_at)
-             ON CONFLICT (source, stream) DO UPDATE SET log = excluded.log, dev = excluded.dev,
+             ON CONFLICT (source, stream) DO UPDATE SET dev = excluded.dev,
                  inode = excluded.inode, committed = excluded.committed, tail = excluded.tail,
                  lines_sent = excluded.lines_sent, lines_excluded = excluded.lines_excluded,
                  last_window = excluded.last_window, last_offset = excluded.last_offset,
@@ -119,6 +121,30 @@ impl StreamRecord {
         })
         .map(|changed| changed == 1)
     }
+
+    /// Its log and its number of lines in the ledger, if it is known there.
+    fn known(&self, sql: &Connection) -> SqlResult<Option<(String, u64)>> {
+        sql.prepare_cached("SELECT log, lines_sent FROM streams WHERE source = ?1 AND stream = ?2")?
+            .query_row((self.source.as_str(), to_text(&self.stream)), |row| {
+                Ok((row.get("log")?, row.get("lines_sent")?))
+            })
+            .optional()
+    }
+
+    /// Moves as [`Self::move_on`], and gives the stream its present log. Returns whether lines came.
+    fn commit(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
+        let known = self.known(sql)?;
+        if !self.move_on(sql, from)? {
+            return Err(Error::StatementChangedRows(0));
+        }
+        let (log, lines) = known.unwrap_or_else(|| (self.log.as_str().to_owned(), 0));
+        if log != self.log.as_str() {
+            // By itself: SQLite writes the index of logs anew with each statement that can change a log.
+            sql.prepare_cached("UPDATE streams SET log = ?3 WHERE source = ?1 AND stream = ?2")?
+                .execute((self.source.as_str(), to_text(&self.stream), self.log.as_str()))?;
+        }
+        Ok(self.lines.sent > lines)
+    }
 }
 
 /// Size and checksum of an open batch after a commit.
@@ -148,6 +174,28 @@ pub struct Commit {
     pub batches: Vec<BatchGrowth>,
 }
 
+/// What the chunks of a commit say of their source.
+#[derive(Debug, Default)]
+struct LastContact {
+    at: Timestamp,
+    with_lines: Option<Timestamp>,
+}
+
+impl LastContact {
+    fn add(&mut self, at: Timestamp, has_lines: bool) {
+        self.at = self.at.max(at);
+        self.with_lines = self.with_lines.max(has_lines.then_some(at));
+    }
+
+    fn note(&self, sql: &Connection, source: &SourceId) -> SqlResult<()> {
+        sql.prepare_cached(
+            "UPDATE sources SET last_contact = ?2, last_lines = coalesce(?3, last_lines) WHERE source = ?1",
+        )?
+        .execute((source.as_str(), millis(self.at), self.with_lines.map(millis)))
+        .map(drop)
+    }
+}
+
 impl Ledger {
     /// Records a commit. The files of `commit.batches` must have been synced before.
     ///
@@ -172,24 +220,18 @@ impl Ledger {
                     return Err(Error::StatementChangedRows(0));
                 }
             }
-            for StreamMove { from, record: stream } in &commit.streams {
-                // Before the stream itself is updated: a higher count than the recorded one shows that lines came.
-                sql.prepare_cached(
-                    "UPDATE sources SET last_contact = ?2, last_lines = CASE WHEN ?4 > coalesce(
-                         (SELECT lines_sent FROM streams WHERE source = ?1 AND stream = ?3), 0)
-                     THEN ?2 ELSE last_lines END WHERE source = ?1",
-                )?
-                .execute((
-                    stream.source.as_str(),
-                    millis(stream.updated_at),
-                    to_text(&stream.stream),
-                    signed(stream.lines.sent),
-                ))?;
-                if !stream.move_on(sql, *from)? {
-                    return Err(Error::StatementChangedRows(0));
+            let mut contacts: BTreeMap<&SourceId, LastContact> = BTreeMap::new();
+            for StreamMove { from, record } in &commit.streams {
+                let has_lines = record.commit(sql, *from)?;
+                // The end that the relay gives to a line does not come from the source.
+                if record.committed > *from {
+                    let contact = contacts.entry(&record.source).or_default();
+                    contact.add(record.updated_at, has_lines);
                 }
             }
-            Ok(())
+            contacts
+                .into_iter()
+                .try_for_each(|(source, contact)| contact.note(sql, source))
         })
     }
 
@@ -252,5 +294,111 @@ impl Ledger {
         let query = "SELECT streams.* FROM streams JOIN sources USING (source) WHERE sources.grp = ?1 AND NOT finished";
         let values = [group.as_str()];
         self.list("list live streams", query, values, StreamRecord::from_row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as StdError;
+
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::tests::{TestResult, advance, ledger, now, stream_record};
+
+    #[test]
+    fn a_stream_is_found_by_the_present_name_of_its_log() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        let first = stream_record(100, 1);
+        ledger.commit(&advance(0, first.clone()))?;
+        let renamed = StreamRecord {
+            log: "shop".parse()?,
+            ..stream_record(200, 2)
+        };
+        ledger.commit(&advance(100, renamed.clone()))?;
+        let of = |log| ledger.streams_with_head(&renamed.source, log, renamed.head, 9);
+        assert_eq!(of(&first.log)?, []);
+        assert_eq!(of(&renamed.log)?, std::slice::from_ref(&renamed));
+        Ok(())
+    }
+
+    /// The pages in the write-ahead log (<https://sqlite.org/fileformat2.html#walformat>).
+    fn pages_written(ledger: &Ledger) -> Result<Vec<u32>, Box<dyn StdError>> {
+        const HEADER: usize = 32;
+        const FRAME: usize = 24 + 4096;
+        let log = std::fs::read(ledger.path().with_extension("db-wal"))?;
+        let frames = log.get(HEADER..).unwrap_or_default().chunks_exact(FRAME);
+        frames
+            .map(|frame| Ok(u32::from_be_bytes(frame[..4].try_into()?)))
+            .collect()
+    }
+
+    #[test]
+    fn a_commit_writes_the_index_of_logs_only_if_a_log_has_a_new_name() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        ledger.commit(&advance(0, stream_record(100, 1)))?;
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'streams_by_head'";
+        let index: u32 = ledger.connection.query_row(root, [], |row| row.get(0))?;
+        let mut record = stream_record(200, 2);
+        for (from, log, is_written) in [(100, "access", false), (200, "shop", true)] {
+            ledger
+                .connection
+                .pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
+            (record.committed, record.log) = (Offset::new(from + 100), log.parse()?);
+            ledger.commit(&advance(from, record.clone()))?;
+            let pages = pages_written(&ledger)?;
+            assert!(!pages.is_empty());
+            assert_eq!(pages.contains(&index), is_written, "{log}: {index} in {pages:?}");
+        }
+        Ok(())
+    }
+
+    /// When a source last made contact, and when lines of it came.
+    fn contact(ledger: &Ledger) -> Result<(Timestamp, Option<Timestamp>), Box<dyn StdError>> {
+        let source = ledger.sources()?.pop().ok_or("no source")?;
+        Ok((source.last_contact, source.last_lines))
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        now() + SignedDuration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_last_chunk_of_any_stream_is_the_contact_of_its_source() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        ledger.note_contact(&stream_record(0, 0).source, &"web-1".parse()?, now())?;
+        let stream = |generation, lines, seconds| {
+            let record = stream_record(100, lines);
+            let record = StreamRecord {
+                stream: StreamId::derive(record.file, record.head, generation),
+                updated_at: after(seconds),
+                ..record
+            };
+            advance(0, record).streams
+        };
+        // The last one has excluded lines only.
+        let streams = [stream(0, 3, 20), stream(1, 3, 10), stream(2, 0, 30)].concat();
+        ledger.commit(&Commit {
+            streams,
+            batches: Vec::new(),
+        })?;
+        assert_eq!(contact(&ledger)?, (after(30), Some(after(20))));
+        Ok(())
+    }
+
+    #[test]
+    fn the_end_that_the_relay_gives_to_a_line_is_no_contact_of_its_source() -> TestResult {
+        let (_dir, mut ledger) = ledger()?;
+        let mut record = stream_record(100, 3);
+        let group = "web-1".parse()?;
+        ledger.note_contact(&record.source, &group, now())?;
+        ledger.commit(&advance(0, record.clone()))?;
+        ledger.note_contact(&record.source, &group, after(1800))?;
+        record.lines.sent += 1;
+        ledger.commit(&advance(100, record.clone()))?;
+        assert_eq!(contact(&ledger)?, (after(1800), Some(now())));
+        let stored = ledger.stream(&record.source, record.stream)?;
+        assert_eq!(stored, Some(record));
+        Ok(())
     }
 }

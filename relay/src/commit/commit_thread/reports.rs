@@ -28,22 +28,19 @@ enum NotedReport {
 }
 
 impl<D: Disk> CommitThread<D> {
-    /// Does these jobs, their changes in one transaction if there are several, and answers them.
+    /// Does these jobs, their changes in one transaction, and answers them.
     pub(super) fn record_reports(&mut self, jobs: Vec<CommitJob>) {
-        let are_together = jobs.len() > 1;
-        if are_together {
-            let begun = self.committer.ledger.begin_together();
-            if self.log_error(begun).is_none() {
-                // Each by itself would wait as long for the ledger, and lines would wait for all of them.
-                return jobs.into_iter().for_each(refuse);
-            }
+        if jobs.is_empty() {
+            return;
+        }
+        let begun = self.committer.ledger.begin_together();
+        if self.log_error(begun).is_none() {
+            // Each by itself would wait as long for the ledger, and lines would wait for all of them.
+            return jobs.into_iter().for_each(refuse);
         }
         let noted: Vec<_> = jobs.into_iter().filter_map(|job| self.note(job)).collect();
-        let mut are_durable = true;
-        if are_together {
-            let ended = self.committer.ledger.end_together();
-            are_durable = self.log_error(ended).is_some();
-        }
+        let ended = self.committer.ledger.end_together();
+        let are_durable = self.log_error(ended).is_some();
         if !are_durable {
             self.committer.forget_known_sources();
         }
@@ -68,9 +65,12 @@ impl<D: Disk> CommitThread<D> {
                 let noted = self.committer.note_query(&sender.0, Timestamp::now());
                 NotedReport::Resolve(sender, request, reply, self.log_error(noted).is_some())
             }
-            CommitJob::Heartbeat(sender, heartbeat, reply) => {
+            CommitJob::Heartbeat(sender, heartbeat, record, reply) => {
                 log_gaps(&sender.0, &heartbeat.gaps);
-                let recorded = self.committer.heartbeat(sender, *heartbeat, Moment::now());
+                let ledger = &mut self.committer.ledger;
+                let recorded = record.map_or(Ok(()), |record| ledger.note_sender(&record));
+                let recorded =
+                    recorded.and_then(|()| self.committer.heartbeat(sender, *heartbeat, Moment::now()));
                 NotedReport::Recorded(reply, self.log_error(recorded).is_some())
             }
             CommitJob::NoteSender(sender, reply) => {
@@ -86,7 +86,7 @@ impl<D: Disk> CommitThread<D> {
 fn refuse(job: CommitJob) {
     match job {
         CommitJob::Resolve(_, _, reply) => drop(reply.send(None)),
-        CommitJob::Heartbeat(_, _, reply) | CommitJob::NoteSender(_, reply) => drop(reply.send(false)),
+        CommitJob::Heartbeat(.., reply) | CommitJob::NoteSender(_, reply) => drop(reply.send(false)),
         CommitJob::Store(..) | CommitJob::Acknowledged(_) | CommitJob::RoundStep => {}
     }
 }

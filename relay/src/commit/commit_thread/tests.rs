@@ -295,6 +295,43 @@ async fn queries_are_answered_from_what_is_durable_after_the_transaction() {
     assert_eq!(outcome, Some(ChunkOutcome::Stored));
 }
 
+/// The first sender of `198.51.100.1`.
+fn first_sender() -> SenderRecord {
+    SenderRecord {
+        id: SenderId::new(1),
+        group: "web-1".parse().expect("valid"),
+        source: "198.51.100.1".parse().expect("valid"),
+        by_address: true,
+        address: [198, 51, 100, 1].into(),
+        runs: Vec::new(),
+        first_seen: Timestamp::UNIX_EPOCH,
+        run_since: Timestamp::UNIX_EPOCH,
+        last_contact: Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn a_heartbeat_and_its_sender_are_one_transaction() {
+    let (mut thread, dir) = resting_thread();
+    let mut report = |record: Option<SenderRecord>| {
+        let sender = ("198.51.100.1".parse().expect("valid"), Some(SenderId::new(1)));
+        let (reply, mut received) = oneshot::channel();
+        let job = CommitJob::Heartbeat(sender, Box::default(), record.map(Box::new), reply);
+        thread.record_reports(vec![job]);
+        received.try_recv().expect("answered")
+    };
+    let ledger = Ledger::open(dir.path()).expect("a ledger");
+    let senders = || ledger.senders().expect("listed");
+    assert!(report(None));
+    let sql = rusqlite::Connection::open(ledger.path()).expect("a ledger");
+    sql.execute_batch(REFUSE_COMMITS).expect("a trigger");
+    assert!(!report(Some(first_sender())));
+    assert_eq!(senders(), []);
+    sql.execute_batch("DROP TRIGGER refuse_commit").expect("gone");
+    assert!(report(Some(first_sender())));
+    assert_eq!(senders(), [first_sender()]);
+}
+
 #[tokio::test]
 async fn while_the_ledger_is_locked_several_queries_wait_for_it_once() {
     let (mut thread, dir) = resting_thread();

@@ -37,6 +37,8 @@ impl<D: Disk, R> Committer<D, R> {
             let (stream, range) = (&placed.stream, placed.chunk().header.range);
             let committed = || self.streams.get(stream).map(|known| known.record.committed);
             let end = ends.get(stream).copied().or_else(committed);
+            // An upload has no offset, and is always next.
+            let end = end.filter(|_| placed.chunk().upload.is_none());
             // A chunk that comes early opens nothing.
             if end.is_some_and(|end| end != range.start()) || self.limit_at(placed)?.is_some() {
                 continue;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use logferry_config::TimestampFormat;
+use logferry_config::{BatchSettings as Rules, TimestampFormat, WindowLength};
 use logferry_durable::{Disk, DiskError, DiskFile, DiskSpace};
 use logferry_ledger::{Batch, BatchFilter, BatchState, Ledger};
+use logferry_protocol::chunk::{LineEnd, StreamEnd};
 use logferry_spool::Spool;
 use logferry_testkit::SimDisk;
 
-use super::{CommitterFixture, Tested, chunk, line, now, rules, split};
-use crate::chunk::ChunkReply;
+use super::{CommitterFixture, Tested, chunk, chunk_ending, line, now, rules, split};
+use crate::chunk::{ChunkReply, ReceivedChunk};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -33,12 +34,18 @@ fn names(fixture: &CommitterFixture) -> Vec<String> {
 
 /// Sends one chunk that begins where the stream ends.
 fn send(fixture: &mut CommitterFixture, sent: &mut u64, body: &[u8]) {
-    let answers = fixture.send(vec![chunk(1, *sent, body)]);
+    send_chunk(fixture, sent, chunk(1, *sent, body));
+}
+
+fn send_chunk(fixture: &mut CommitterFixture, sent: &mut u64, mut chunk: ReceivedChunk<Vec<u8>>) {
+    chunk.split = split(&chunk.body, &fixture.committer().rules);
+    let end = chunk.header.range.end().get();
+    let answers = fixture.send(vec![chunk]);
     assert!(
         matches!(answers.get(&0), Some(ChunkReply::Receipt(_))),
         "{answers:?}"
     );
-    *sent += u64::try_from(body.len()).expect("small");
+    *sent = end;
 }
 
 #[test]
@@ -60,6 +67,56 @@ fn a_line_without_time_goes_to_the_window_of_the_line_before_also_after_a_restar
         [
             ("a_26112108_20-20_198-51-100-1".to_owned(), BatchState::Open, 5),
             ("a_26112108_21-21_198-51-100-1".to_owned(), BatchState::Open, 2),
+        ]
+    );
+}
+
+#[test]
+fn lines_after_the_rest_of_a_line_follow_its_beginning_though_the_rest_looks_like_a_line_with_a_time() {
+    let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
+    let mut begin = line(20, "a long line");
+    begin.pop();
+    let begin = chunk_ending(1, 0, &begin, LineEnd::Open, StreamEnd::Live);
+    send_chunk(&mut fixture, &mut sent, begin);
+    let no_time = b"  at some.Class\n".to_vec();
+    send(
+        &mut fixture,
+        &mut sent,
+        &[line(25, "its rest"), no_time, line(21, "b")].concat(),
+    );
+    assert_eq!(
+        batches(&fixture),
+        [
+            ("a_26112108_20-20_198-51-100-1".to_owned(), BatchState::Open, 2),
+            ("a_26112108_21-21_198-51-100-1".to_owned(), BatchState::Open, 1),
+        ]
+    );
+}
+
+#[test]
+fn after_a_change_of_the_windows_length_lines_go_to_files_whose_names_say_so() {
+    let (mut fixture, mut sent) = (CommitterFixture::new(1 << 30), 0);
+    send(&mut fixture, &mut sent, &[line(20, "a"), line(21, "b")].concat());
+    let rules = Rules {
+        window: WindowLength::try_from(Duration::from_mins(20)).expect("divides an hour"),
+        ..rules(1 << 30)
+    };
+    let changed = Tested::start("web-1", rules, fixture.spool(), fixture.ledger());
+    fixture.committer = Some(changed.expect("the disk works"));
+    send(&mut fixture, &mut sent, b"  of b\n");
+    send(&mut fixture, &mut sent, &line(25, "c"));
+    let sealed: Vec<_> = fixture.seal_due(now()).iter().map(Batch::name).collect();
+    assert_eq!(
+        sealed,
+        ["a_26112108_20-20_198-51-100-1", "a_26112108_21-21_198-51-100-1"]
+    );
+    send(&mut fixture, &mut sent, &line(30, "d"));
+    assert_eq!(
+        batches(&fixture),
+        [
+            ("a_26112108_20-20_198-51-100-1".to_owned(), BatchState::Ready, 1),
+            ("a_26112108_20-39_198-51-100-1".to_owned(), BatchState::Open, 3),
+            ("a_26112108_21-21_198-51-100-1".to_owned(), BatchState::Ready, 1),
         ]
     );
 }
@@ -220,7 +277,7 @@ fn steps_of_the_wall_clock_lose_no_line_and_repeat_no_name() {
 fn lines_that_arrive_while_the_clock_is_set_back_open_the_next_part() {
     let ledger_dir = tempfile::tempdir().expect("a folder");
     let disk = SimDisk::new();
-    let rules = logferry_config::BatchSettings {
+    let rules = Rules {
         timestamp: TimestampFormat::Arrival,
         ..rules(1 << 30)
     };

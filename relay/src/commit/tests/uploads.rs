@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logferry_ledger::UploadedBody;
+use logferry_ledger::{Ledger, UploadedBody};
 use logferry_protocol::chunk::ChunkOutcome;
 use logferry_protocol::stream::Hash16;
 use proptest::prelude::*;
@@ -129,6 +129,31 @@ fn uploads_and_chunks_of_a_source_share_its_batches_and_are_counted_alike() {
     assert_eq!(fixture.stored().len(), a.len() + b.len());
     let totals = fixture.ledger().source_line_totals().expect("a ledger");
     assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (2, 2));
+}
+
+/// How many transactions the ledger's write-ahead log has (<https://sqlite.org/fileformat2.html#walformat>).
+fn transactions(ledger: &Ledger) -> usize {
+    const HEADER: usize = 32;
+    const FRAME: usize = 24 + 4096;
+    let log = std::fs::read(ledger.path().with_extension("db-wal")).expect("a log");
+    // The last frame of a transaction has the size of the file after it.
+    let is_last = |frame: &&[u8]| frame[4..8] != [0; 4];
+    log[HEADER..].chunks_exact(FRAME).filter(is_last).count()
+}
+
+#[test]
+fn uploads_of_new_windows_open_their_batches_in_one_transaction() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    outcomes(&mut fixture, &[&line(20, "the source is known")]);
+    let ledger = fixture.ledger();
+    rusqlite::Connection::open(ledger.path())
+        .and_then(|sql| sql.pragma_update(None, "wal_checkpoint", "TRUNCATE"))
+        .expect("a ledger");
+    let bodies = [lines_of(0..3), lines_of(2..6), lines_of(6..9)];
+    let bodies = bodies.each_ref().map(Vec::as_slice);
+    assert_eq!(outcomes(&mut fixture, &bodies), [Some(ChunkOutcome::Stored); 3]);
+    assert_eq!(transactions(&ledger), 2, "that one, and the commit");
+    assert_eq!(fixture.committer().open.len(), 10);
 }
 
 /// One event of a generated history of one shipper, which posts a body until it receives the response.
