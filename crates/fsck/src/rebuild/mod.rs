@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use logferry_config::{Destination, RelaySettings};
 use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, RealDisk};
-use logferry_ledger::{BatchState, FILE_NAME, FoundSource, Ledger, LedgerError};
+use logferry_ledger::{BatchState, FILE_NAME, FoundSource, LAST_RECORD_FILE, Ledger, LedgerError};
 use logferry_spool::{CopyError, FileForm, LEDGER_ROLES, Spool, copy};
 use serde::Serialize;
 
@@ -98,6 +98,8 @@ fn rebuild_on(
     for suffix in SQLITE_SUFFIXES {
         move_aside(disk, &data_dir.join(format!("{FILE_NAME}{suffix}")), &kept)?;
     }
+    // Its signed records went with it, and so does the file that says how far they went.
+    move_aside(disk, &data_dir.join(LAST_RECORD_FILE), &kept)?;
     // 3. The new one is moved into place.
     disk.rename(&work_folder.join(FILE_NAME), &ledger)?;
     clear(disk, &work_folder)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use logferry_durable::{Disk, DiskError, RealDisk};
+use logferry_ledger::LAST_RECORD_FILE;
 use logferry_text::hex;
 
 /// The secret key's file in the data folder.
@@ -21,8 +22,8 @@ pub enum KeyError {
     Disk(#[from] DiskError),
     /// The file is something else.
     #[error(
-        "{} is no key: one line of 64 hexadecimal digits is expected. Restore it from a backup; or move it and {PUBLIC_KEY_FILE} \
-         away, and the monitor makes a new key, with which old records do not verify", .0.display()
+        "{} is no key: one line of 64 hexadecimal digits is expected. Restore it from a backup; or move it, {PUBLIC_KEY_FILE} and \
+         {LAST_RECORD_FILE} away, and the monitor makes a new key, with which old records do not verify", .0.display()
     )]
     NoKey(PathBuf),
 }
