@@ -93,7 +93,11 @@ fn is_refused(error: &io::Error) -> bool {
 
 /// Only these flags of an open file can be changed, and `O_APPEND` has to stay (fcntl(2)).
 fn set_direct(file: &File, is_direct: bool) -> io::Result<()> {
-    let direct = if is_direct { OFlag::O_DIRECT } else { OFlag::empty() };
+    let direct = if is_direct {
+        OFlag::O_DIRECT
+    } else {
+        OFlag::empty()
+    };
     fcntl(file, FcntlArg::F_SETFL(OFlag::O_APPEND | direct))?;
     Ok(())
 }
@@ -111,8 +115,21 @@ mod tests {
         let mut options = OpenOptions::new();
         let file = options.append(true).create(true).open(&path).expect("made");
         let mut expected = Vec::new();
-        for (number, size) in (0_u8..).zip([0, 1, BLOCK, 5, PIECE + 7, 4091, 3 * PIECE, BLOCK - 1, 2, 2 * PIECE + 1]) {
-            let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).expect("small") ^ number).collect();
+        for (number, size) in (0_u8..).zip([
+            0,
+            1,
+            BLOCK,
+            5,
+            PIECE + 7,
+            4091,
+            3 * PIECE,
+            BLOCK - 1,
+            2,
+            2 * PIECE + 1,
+        ]) {
+            let bytes: Vec<u8> = (0..size)
+                .map(|at| u8::try_from(at % 251).expect("small") ^ number)
+                .collect();
             append(&file, &bytes).expect("appended");
             (&file).write_all(b"line\n").expect("appended");
             expected.extend_from_slice(&bytes);
@@ -127,7 +144,10 @@ mod tests {
         let mut options = OpenOptions::new();
         let file = options.append(true).open("/dev/null").expect("opened");
         let appended = append(&file, &[7; 3 * BLOCK + 5]).expect("appended");
-        let all = Appended { cached: 3 * BLOCK + 5, is_possible: false };
+        let all = Appended {
+            cached: 3 * BLOCK + 5,
+            is_possible: false,
+        };
         assert_eq!(appended, all);
     }
 }

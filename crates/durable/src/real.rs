@@ -416,7 +416,8 @@ impl DiskFile for RealFile {
         if self.only_cached || added < BACKLOG_BYTES {
             return self.append(bytes);
         }
-        let appended = past_cache::append(&self.file, bytes).map_err(at(DiskOperation::Append, &self.path))?;
+        let appended =
+            past_cache::append(&self.file, bytes).map_err(at(DiskOperation::Append, &self.path))?;
         let cached = u64::try_from(appended.cached).unwrap_or(u64::MAX);
         self.unsynced.fetch_add(cached, Ordering::Relaxed);
         self.only_cached = !appended.is_possible;

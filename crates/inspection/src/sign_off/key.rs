@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::LAST_RECORD_FILE;
-use logferry_text::hex;
+use logferry_text::{bytes_of_hex, hex};
 
 /// The secret key's file in the data folder.
 pub const KEY_FILE: &str = "audit.key";
@@ -101,15 +101,7 @@ impl fmt::Display for PublicKey {
 
 /// The bytes of a text of hexadecimal digits, which may end with spaces or a newline.
 fn bytes_of<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let digits = str::from_utf8(text).ok()?.trim_end();
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (number, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    bytes_of_hex(str::from_utf8(text).ok()?.trim_end())
 }
 
 #[cfg(test)]
