@@ -14,7 +14,7 @@ use super::earlier_note::EarlierNote;
 use super::publish_steps::{PublishMethod, PublishOutcome, PublishStep, PublishSteps};
 use super::remote_paths::RemotePaths;
 use super::step_results::{
-    FileBeginning, FileComparison, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
+    FileComparison, FileStart, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
 };
 use super::task::{DeliveryId, DeliveryTask};
 use crate::error::DeliveryError;
@@ -383,16 +383,16 @@ impl PublishAttempt {
 
     fn on_beginning_read(&mut self, result: &Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
         let beginning = match result {
-            Ok(_) => FileBeginning::Same(self.file.position()),
-            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => FileBeginning::Absent,
+            Ok(_) => FileStart::Same(self.file.position()),
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => FileStart::Absent,
             Err(JobError::Refused {
                 step: RequestKind::Open,
                 ..
-            }) => FileBeginning::NotOpened,
+            }) => FileStart::NotOpened,
             // A file that cannot be read back is sent again from its beginning.
-            Err(_) => FileBeginning::Same(0),
+            Err(_) => FileStart::Same(0),
         };
-        if beginning == FileBeginning::Same(self.file.len()) {
+        if beginning == FileStart::Same(self.file.len()) {
             self.hash = Some(self.file.finish()?);
         }
         self.steps.on_verify_beginning(beginning);

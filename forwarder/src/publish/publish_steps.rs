@@ -57,7 +57,7 @@ use logferry_config::VerifyMode;
 
 pub(crate) use super::step::{EarlierAttempts, PublishMethod, PublishOutcome, PublishStep};
 use super::step::{NoteState, UploadState};
-use super::step_results::{FileBeginning, FileComparison, NameStatus, RenameOutcome, UploadOutcome};
+use super::step_results::{FileComparison, FileStart, NameStatus, RenameOutcome, UploadOutcome};
 
 /// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
 /// read back.
@@ -248,8 +248,8 @@ impl PublishSteps {
         }
     }
 
-    pub(crate) fn on_verify_beginning(&mut self, beginning: FileBeginning) {
-        use FileBeginning::{Absent, NotOpened, Same};
+    pub(crate) fn on_verify_beginning(&mut self, beginning: FileStart) {
+        use FileStart::{Absent, NotOpened, Same};
         let noted_before = self.note == NoteState::Before;
         match (beginning, self.upload_state) {
             (Absent, UploadState::Gone) if !noted_before => self.clear(PublishOutcome::RenameRefused),

@@ -33,7 +33,7 @@ pub(crate) enum FileComparison {
 
 /// How the file under a temporary name begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileBeginning {
+pub(crate) enum FileStart {
     /// So many bytes from its beginning are ours.
     Same(u64),
     /// There is no file.

@@ -39,7 +39,7 @@ pub(crate) enum ChainEndFile {
     Missing,
     /// Something else than was written.
     Changed,
-    Signed(ChainEnd, PublicKey),
+    Signed(ChainEnd, Box<PublicKey>),
 }
 
 /// What the ledger has of the chain.
@@ -67,7 +67,7 @@ impl ChainEndFile {
         let end: ChainEnd = serde_json::from_str(&signed.content).ok()?;
         let key = PublicKey::of_text(end.key.as_bytes())?;
         key.has_signed(signed.content.as_bytes(), &signed.signature)
-            .then_some(Self::Signed(end, key))
+            .then(|| Self::Signed(end, Box::new(key)))
     }
 
     fn number(&self) -> u64 {
@@ -101,7 +101,7 @@ impl ChainEndFile {
                     )
                 })
             }
-            Self::Signed(_, own) if key.is_some_and(|key| key != own) => Some(format!(
+            Self::Signed(_, own) if key.is_some_and(|key| *key != **own) => Some(format!(
                 "{LAST_RECORD_FILE} is signed by another key than this host's: if the key was made anew, move that file away"
             )),
             Self::Signed(end, _) if is_explained(end.signed_at) => None,

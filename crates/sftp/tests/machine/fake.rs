@@ -43,6 +43,7 @@ pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
 
 /// Differences from a correct server without extensions.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(crate) struct ServerBehaviour {
     /// The offered extensions, with their revisions.
     pub(crate) extensions: Vec<(&'static str, &'static str)>,

@@ -140,12 +140,12 @@ impl Folder {
         })
     }
 
-    fn beginning(&self, number: u8) -> FileBeginning {
+    fn beginning(&self, number: u8) -> FileStart {
         match self.verified(number) {
-            _ if self.conditions.hides_files => FileBeginning::NotOpened,
-            None if self.conditions.missing_fails => FileBeginning::NotOpened,
-            None => FileBeginning::Absent,
-            Some(same) => FileBeginning::Same(same),
+            _ if self.conditions.hides_files => FileStart::NotOpened,
+            None if self.conditions.missing_fails => FileStart::NotOpened,
+            None => FileStart::Absent,
+            Some(same) => FileStart::Same(same),
         }
     }
 
@@ -402,7 +402,7 @@ fn failed_upload_leaves_no_temporary_file() {
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
-    publication.on_verify_beginning(FileBeginning::Same(0));
+    publication.on_verify_beginning(FileStart::Same(0));
     publication.on_upload(UploadOutcome::Failed);
     assert_eq!(publication.step(), Step::GiveUp(End::NotUploaded));
     publication.on_give_up(End::NotUploaded);

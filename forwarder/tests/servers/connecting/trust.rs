@@ -113,7 +113,8 @@ fn key_other_than_the_configured_one_is_refused() {
 fn one_key(file: &str) -> Sshd {
     let mut sshd = Sshd::prepare("");
     let config = fs::read_to_string(sshd.path("sshd_config")).unwrap();
-    let keys = config.replace("host_ed25519", file);
+    let path = |name| sshd.path(name).display().to_string();
+    let keys = config.replace(&path("host_ed25519"), &path(file));
     assert_ne!(keys, config);
     fs::write(sshd.path("sshd_config"), keys).unwrap();
     sshd.launch();

@@ -1,4 +1,5 @@
 use jiff::SignedDuration;
+use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::{BatchFilter, LAST_RECORD_FILE, Ledger};
 use rusqlite::Connection;
 
@@ -293,7 +294,7 @@ fn file_of_the_last_record_is_missed_and_its_changes_are_noticed() {
     let text = std::fs::read_to_string(&file).expect("read");
     let changed = text.replace("\\\"number\\\":3", "\\\"number\\\":2");
     assert_ne!(changed, text);
-    std::fs::write(&file, changed).expect("written");
+    RealDisk.replace(&file, changed.as_bytes()).expect("written");
     assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);

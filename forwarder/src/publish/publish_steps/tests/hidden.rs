@@ -58,7 +58,7 @@ fn noted_and_hidden() -> PublishSteps {
     steps.on_look(NameStatus::Unknown);
     steps.on_compare(FileComparison::Unreadable);
     steps.on_look_temporary(NameStatus::Unknown);
-    steps.on_verify_beginning(FileBeginning::NotOpened);
+    steps.on_verify_beginning(FileStart::NotOpened);
     steps.on_look(NameStatus::Unknown);
     steps.on_compare(FileComparison::Unreadable);
     assert_eq!(steps.step(), Step::Publish(Method::Rename));
@@ -79,7 +79,7 @@ fn noted_rename_is_requested_again_where_neither_name_is_shown() {
         refused.on_look(NameStatus::Unknown);
         refused.on_compare(FileComparison::Unreadable);
         refused.on_look_temporary(NameStatus::Unknown);
-        refused.on_verify_beginning(FileBeginning::NotOpened);
+        refused.on_verify_beginning(FileStart::NotOpened);
         assert_eq!(refused.step(), Step::LookFolder);
         refused.on_look_folder(folder);
         assert_eq!(refused.step(), expected, "{folder:?}");
