@@ -27,6 +27,7 @@ use crate::schedule::plan_throttle::PlanThrottle;
 use crate::schedule::queue::DeliveryQueue;
 use crate::schedule::retry::{Admission, CircuitBreaker};
 use crate::schedule::spool_watch::SpoolWatch;
+use crate::schedule::suspects::SuspectBatches;
 use crate::session::bandwidth::Bandwidth;
 use crate::session::progress::{PROGRESS_EVERY, TransferProgressTable};
 use crate::session::session_thread::{Session, SessionReport, SessionShared};
@@ -59,6 +60,7 @@ pub(crate) struct DestinationWorker {
     stop: CancellationToken,
     metrics: ForwarderMetrics,
     circuit: CircuitBreaker,
+    suspects: SuspectBatches,
     throttle: PlanThrottle,
     /// Since when the oldest batch of the last plan waits.
     waits_since: Option<Timestamp>,
@@ -90,6 +92,7 @@ impl DestinationWorker {
         Self {
             metrics,
             circuit: CircuitBreaker::new(destination.retry),
+            suspects: SuspectBatches::default(),
             watch: SpoolWatch::new(data_dir),
             data_dir: data_dir.to_owned(),
             store: Arc::clone(store),
@@ -185,19 +188,14 @@ impl DestinationWorker {
             self.note_oldest(now);
             return Ok(pause);
         }
-        let (
-            Plan {
-                mut due, next_due, ..
-            },
-            interval,
-        ) = self.read_plan(now)?;
+        let (Plan { due, next_due, .. }, interval) = self.read_plan(now)?;
         match admission {
             Admission::All => self.queue.replace(due),
-            Admission::Probe if due.is_empty() => {}
             Admission::Probe => {
-                due.truncate(1);
-                self.circuit.probe();
-                self.queue.replace(due);
+                if let Some(probe) = self.suspects.probe(due) {
+                    self.circuit.probe();
+                    self.queue.replace(vec![probe]);
+                }
             }
             Admission::Wait(wait) => return Ok(wait.min(interval)),
             Admission::Probing => return Ok(interval),

@@ -26,7 +26,6 @@ mod sent_files;
 mod work_share;
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -84,8 +83,6 @@ pub enum StepKind {
 /// So long [`once`] waits for a backup or another run to end. Runs of cron that wait for one that hangs stay few.
 const LOCK_WAIT: Duration = Duration::from_hours(1);
 
-const LOCK_INTERVAL: Duration = Duration::from_millis(200);
-
 /// Compresses and deletes the batches that are due at `now`. After one fails, the others are still done.
 ///
 /// Waits until a backup or another run is done.
@@ -98,21 +95,16 @@ fn once_within(
     now: Timestamp,
     limit: Duration,
 ) -> Result<HousekeeperReport, HousekeeperError> {
-    let began = Instant::now();
-    let mut is_told = false;
-    loop {
-        let held = match once_on(&RealDisk, config, now, &CancellationToken::new()) {
-            Err(HousekeeperError::Lock(held @ LockError::Held { .. })) => held,
-            done => return done,
-        };
-        if began.elapsed() >= limit {
-            return Err(HousekeeperError::Busy(limit, held));
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            tracing::info!("waiting until a backup or another housekeeper is done");
-        }
-        thread::sleep(LOCK_INTERVAL);
-    }
+    let data_dir: &Path = &config.data_dir;
+    // A folder without a ledger gets no lock file. During the wait the ledger may be replaced: it is opened again after it.
+    drop(Ledger::open(data_dir)?);
+    let on_wait = || tracing::info!("waiting until a backup or another housekeeper is done");
+    let locked = LockFile::acquire_within(&data_dir.join(HOUSEKEEPER_LOCK), limit, on_wait);
+    let _lock = locked.map_err(|error| match error {
+        held @ LockError::Held { .. } => HousekeeperError::Busy(limit, held),
+        other => other.into(),
+    })?;
+    run_locked(&RealDisk, config, now, &CancellationToken::new())
 }
 
 /// What a run at `now` would do, in its order. Changes nothing.
@@ -155,9 +147,20 @@ fn once_on<D: Disk>(
     stop: &CancellationToken,
 ) -> Result<HousekeeperReport, HousekeeperError> {
     let data_dir: &Path = &config.data_dir;
-    let ledger = Ledger::open(data_dir)?;
+    drop(Ledger::open(data_dir)?);
     let _lock = LockFile::acquire(&data_dir.join(HOUSEKEEPER_LOCK))?;
-    let began = Instant::now();
+    run_locked(disk, config, now, stop)
+}
+
+/// One run. Its caller has the lock.
+fn run_locked<D: Disk>(
+    disk: &D,
+    config: &HousekeeperSettings,
+    now: Timestamp,
+    stop: &CancellationToken,
+) -> Result<HousekeeperReport, HousekeeperError> {
+    let (data_dir, began): (&Path, _) = (&config.data_dir, Instant::now());
+    let ledger = Ledger::open(data_dir)?;
     let mut record = ledger.reopen()?;
     let mut run = HousekeeperRun::new(
         ActionExecutor::new(Spool::new(disk.clone(), data_dir), ledger, now, stop),

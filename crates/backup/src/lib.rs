@@ -13,7 +13,7 @@
 //! - `backup.json` is written last. A folder without it is no backup, and is not restored.
 //! - `ledger.db` is the last file that a restore gives its name. Before that the relay refuses to start there.
 //!
-//! `make` makes a backup, `restore` restores one, `manifest` is `backup.json`, `file_copy` copies a batch's file.
+//! `make` makes a backup, `restore` restores one, `manifest` is `backup.json`, `file_copy` copies a file.
 
 mod error;
 mod file_copy;

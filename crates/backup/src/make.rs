@@ -3,22 +3,19 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_durable::{Disk, DiskFile, LinkOutcome, LockError, LockFile, RealDisk, real_path};
+use logferry_durable::{Disk, DiskFile, LinkOutcome, LockFile, RealDisk, real_path};
 use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
-use logferry_spool::{FileForm, HOUSEKEEPER_LOCK, Measure, Spool, SpoolFile};
+use logferry_spool::{FileForm, HOUSEKEEPER_LOCK, Measure, Spool, SpoolFile, copy_to_file};
 use serde::Serialize;
 
-use crate::file_copy::{copy_bytes, copy_file};
+use crate::file_copy::copy_file;
 use crate::{BackupError, BackupManifest};
 
 /// So long a backup waits for a run of the housekeeper to end.
 const LOCK_WAIT: Duration = Duration::from_mins(5);
-
-const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a file that is moved again and again is looked for.
 const LOOKS_MAX: u32 = 10;
@@ -92,13 +89,8 @@ pub fn refuse_inside(data_dir: &Path, target: &Path) -> Result<(), BackupError> 
 }
 
 fn lock_out_housekeeper(data_dir: &Path) -> Result<LockFile, BackupError> {
-    let (path, began) = (data_dir.join(HOUSEKEEPER_LOCK), Instant::now());
-    loop {
-        match LockFile::acquire(&path) {
-            Err(LockError::Held { .. }) if began.elapsed() < LOCK_WAIT => thread::sleep(LOCK_INTERVAL),
-            locked => return locked.map_err(BackupError::HousekeeperBusy),
-        }
-    }
+    let locked = LockFile::acquire_within(&data_dir.join(HOUSEKEEPER_LOCK), LOCK_WAIT, || {});
+    locked.map_err(BackupError::HousekeeperBusy)
 }
 
 /// Saves batches.
@@ -198,7 +190,7 @@ impl BatchSaving {
                 // An open batch may have grown, been sealed and even been delivered since.
                 let (mut measure, to) = (Measure::default(), self.target_path(batch, FileForm::Plain));
                 let input = input.take(batch.contents.bytes);
-                let bytes = copy_bytes(input, &file.path, &to, |block| measure.add(block))?;
+                let bytes = copy_to_file(&RealDisk, input, &file.path, &to, |block| measure.add(block))?;
                 if !measure.matches(batch.contents) {
                     self.note_fault(
                         batch,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use logferry_durable::{Disk, LockFile, RealDisk};
+use logferry_durable::{Disk, RealDisk};
 use logferry_ledger::{Batch, BatchFilter, BatchState, FILE_NAME, Ledger};
-use logferry_spool::{FileFault, LEDGER_ROLES, Spool, SpoolFile};
+use logferry_spool::{FileFault, LEDGER_ROLES, Spool, SpoolFile, lock_roles};
 use serde::Serialize;
 
 use crate::file_copy::copy_file;
@@ -35,11 +35,7 @@ pub fn restore(backup: &Path, data_dir: &Path, now: Timestamp) -> Result<Restore
     let spool = Spool::new(RealDisk, data_dir);
     require_empty(&spool)?;
     RealDisk.create_dir_all(data_dir)?;
-    let lock = |name| LockFile::acquire(&data_dir.join(name)).map_err(BackupError::RoleRunning);
-    let _locks = LEDGER_ROLES
-        .into_iter()
-        .map(lock)
-        .collect::<Result<Vec<_>, _>>()?;
+    let _locks = lock_roles(data_dir, &LEDGER_ROLES).map_err(BackupError::RoleRunning)?;
     // 1. The ledger, in a folder of its own. A crash from here on leaves a folder in which the relay does not start.
     let waiting = data_dir.join(WAITING);
     RealDisk.create_dir_all(&waiting)?;

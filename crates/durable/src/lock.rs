@@ -4,8 +4,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::new_owner;
+
+/// How often [`LockFile::acquire_within`] tries.
+const TRY_EVERY: Duration = Duration::from_millis(200);
 
 /// An exclusive lock on a file (`flock(2)`), held until dropped.
 #[derive(Debug)]
@@ -85,6 +90,22 @@ impl LockFile {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
+    }
+
+    /// Acquires the lock, and waits as long as `limit` for its holder. `on_wait` is called once, before a wait.
+    pub fn acquire_within(path: &Path, limit: Duration, on_wait: impl FnOnce()) -> Result<Self, LockError> {
+        let began = Instant::now();
+        let mut on_wait = Some(on_wait);
+        loop {
+            match Self::acquire(path) {
+                Err(LockError::Held { .. }) if began.elapsed() < limit => {}
+                ended => return ended,
+            }
+            if let Some(on_wait) = on_wait.take() {
+                on_wait();
+            }
+            thread::sleep(TRY_EVERY);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use logferry_invariants::{
     invariant_no_name_is_given_twice, invariant_only_delivered_is_compressed_or_deleted,
 };
 use logferry_ledger::{Batch, BatchFilter, Ledger, LedgerError};
-use logferry_spool::{FileFault, MOVING_ROLES, Spool, SpoolFile};
+use logferry_spool::{FileFault, MOVING_ROLES, Spool, SpoolFile, lock_roles};
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind};
@@ -152,7 +152,7 @@ fn check_suspects(data_dir: &Path, ledger: &Ledger, suspects: &Suspects) -> Resu
 
 /// Checks the data folder, and moves the files that are whole and only in the wrong folder. No role may run.
 pub fn repair(data_dir: &Path) -> Result<CheckReport, FsckError> {
-    let _locks = repair::lock_roles(data_dir, &MOVING_ROLES)?;
+    let _locks = lock_roles(data_dir, &MOVING_ROLES)?;
     let spool = Spool::new(RealDisk, data_dir);
     let mut report = check_again(data_dir, &[], drop)?;
     for finding in &mut report.findings {

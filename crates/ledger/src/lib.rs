@@ -46,8 +46,8 @@ pub use alert_events::{
 };
 pub use batches::{
     Batch, BatchContents, BatchFilter, BatchId, BatchKey, BatchOutline, BatchState, FORGOTTEN_PARTS,
-    LiveBatches, NewBatch, PARTS_MAX, Scanned, ScannedBatch, ScannedDelivery, SignedRecord, SpooledSize,
-    WindowPart, is_last_part,
+    LAST_RECORD_FILE, LiveBatches, NewBatch, PARTS_MAX, Scanned, ScannedBatch, ScannedDelivery, SignedRecord,
+    SpooledSize, WindowPart, is_last_part,
 };
 pub use copy::RestoreRecord;
 pub use deliveries::{

@@ -1,9 +1,11 @@
 //! The one gzip encoder for batch files, and the one loop that copies them. Memory is a fixed buffer.
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::read::GzEncoder;
+use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation};
 
 use crate::measure::Measure;
 
@@ -47,6 +49,31 @@ pub fn copy<E>(
             Err(error) => return Err(CopyError::Read(error)),
         }
     }
+}
+
+/// Adds all bytes of `input`, which is read from `from`, to the file `to`. `see` gets each block. Returns the number of bytes, which
+/// are on stable storage then. The error says which of the two files it is about.
+pub fn copy_to_file(
+    disk: &impl Disk,
+    input: impl Read,
+    from: &Path,
+    to: &Path,
+    mut see: impl FnMut(&[u8]),
+) -> Result<u64, DiskError> {
+    let mut file = disk.open_append(to)?;
+    let mut bytes = 0;
+    let append = |block: &[u8]| {
+        see(block);
+        bytes += block.len() as u64;
+        file.append(block)
+    };
+    match copy(input, || false, append) {
+        Ok(()) | Err(CopyError::Stopped) => {}
+        Err(CopyError::Read(error)) => return Err(DiskError::new(DiskOperation::Read, from, error)),
+        Err(CopyError::Write(error)) => return Err(error),
+    }
+    file.sync()?;
+    Ok(bytes)
 }
 
 impl Measure {

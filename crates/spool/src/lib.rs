@@ -23,11 +23,11 @@ mod transitions;
 
 pub use compare::FileFault;
 pub use find::OpenedFile;
-pub use gzip::{CopyError, copy, gzip_encoder};
+pub use gzip::{CopyError, copy, copy_to_file, gzip_encoder};
 pub use layout::{FileForm, Spool, SpoolFile};
 pub use measure::{FileHash, Measure, MeasuredReader};
 pub use reader::BatchReader;
 pub use role_locks::{
-    FORWARDER_LOCK, HOUSEKEEPER_LOCK, LEDGER_ROLES, MONITOR_LOCK, MOVING_ROLES, RELAY_LOCK,
+    FORWARDER_LOCK, HOUSEKEEPER_LOCK, LEDGER_ROLES, MONITOR_LOCK, MOVING_ROLES, RELAY_LOCK, lock_roles,
 };
 pub use transitions::OpenFile;

@@ -1,6 +1,10 @@
 //! The locks in the data folder: a role that runs holds its own. Whoever must know that a role does not run takes its lock; so the
 //! names are the same for all.
 
+use std::path::Path;
+
+use logferry_durable::{LockError, LockFile};
+
 /// Of the relay.
 pub const RELAY_LOCK: &str = "relay.lock";
 /// Of the forwarder.
@@ -14,3 +18,9 @@ pub const MONITOR_LOCK: &str = "monitor.lock";
 pub const MOVING_ROLES: [&str; 3] = [RELAY_LOCK, FORWARDER_LOCK, HOUSEKEEPER_LOCK];
 /// The roles that use the ledger.
 pub const LEDGER_ROLES: [&str; 4] = [RELAY_LOCK, FORWARDER_LOCK, HOUSEKEEPER_LOCK, MONITOR_LOCK];
+
+/// Keeps these roles from starting.
+pub fn lock_roles(data_dir: &Path, roles: &[&str]) -> Result<Vec<LockFile>, LockError> {
+    let lock = |name| LockFile::acquire(&data_dir.join(name));
+    roles.iter().map(lock).collect()
+}

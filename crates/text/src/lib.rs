@@ -41,6 +41,18 @@ pub fn hex(bytes: &[u8]) -> String {
         })
 }
 
+/// The bytes of hexadecimal digits, in upper or lower case; `None` unless there are exactly two for each byte.
+pub fn bytes_of_hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Text for HTML, between tags or in a quoted attribute: it cannot become markup.
 pub fn escape_html(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
@@ -99,6 +111,16 @@ mod tests {
             assert_eq!(slip_of(other, keys()), None, "{other}");
         }
         assert!(nearest("x", keys()).is_some());
+    }
+
+    #[test]
+    fn hexadecimal_digits_become_bytes_only_if_there_are_two_for_each() {
+        let bytes = [0x00, 0x7f, 0xff];
+        assert_eq!(bytes_of_hex(&hex(&bytes)), Some(bytes));
+        assert_eq!(bytes_of_hex("007FFF"), Some(bytes));
+        for wrong in ["", "007ff", "007fff0", "+07fff", "00 7ff", "007f\u{e9}"] {
+            assert_eq!(bytes_of_hex::<3>(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

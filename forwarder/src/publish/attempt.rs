@@ -6,7 +6,7 @@ use std::{io, mem};
 
 use logferry_config::Publishing;
 use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
-use logferry_sftp::{Extension, JobError, JobId, JobOutcome, SftpClient, SizeCheck, StatusCode};
+use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
 
 use super::batch_manifest;
@@ -14,7 +14,7 @@ use super::earlier_note::EarlierNote;
 use super::publish_steps::{PublishMethod, PublishOutcome, PublishStep, PublishSteps};
 use super::remote_paths::RemotePaths;
 use super::step_results::{
-    FileComparison, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
+    FileComparison, FileStart, RenameOutcome, UploadOutcome, create_failed, name_status, removal_may_fail,
 };
 use super::task::{DeliveryId, DeliveryTask};
 use crate::error::DeliveryError;
@@ -26,10 +26,11 @@ pub(crate) struct Delivered {
     pub(crate) published: PublishedBatch,
     /// Whether this attempt published it or found it there.
     pub(crate) outcome: PublishOutcome,
+    /// The files beside a batch that were presumed published, although none is there: as remote paths.
+    pub(crate) presumed_sidecars: Vec<String>,
     /// How its last file got its name, if this attempt published it.
     pub(crate) method: PublishMethod,
     /// Keeps a compressed file on disk until the delivery is recorded.
-    #[expect(dead_code, reason = "only the moment of its drop counts")]
     pub(crate) staged: Option<StagedFile>,
 }
 
@@ -74,6 +75,7 @@ pub(crate) struct PublishAttempt {
     hash: Option<FileHash>,
     /// The first file, once it is published.
     published: Option<(PublishedBatch, PublishOutcome)>,
+    presumed_sidecars: Vec<String>,
     /// Of a compressed batch.
     staged: Option<StagedFile>,
     /// All files are published.
@@ -107,6 +109,7 @@ impl PublishAttempt {
             file,
             hash: None,
             published: None,
+            presumed_sidecars: Vec::new(),
             staged: None,
             done: false,
             refusal: None,
@@ -133,6 +136,10 @@ impl PublishAttempt {
         if let Err(error) = self.record_first_file(outcome) {
             self.failure = Some(error);
             return false;
+        }
+        if self.file_kind != PublishedFile::Batch && outcome == PublishOutcome::TakenAway {
+            let path = self.paths.of_file(self.file_kind).to_owned();
+            self.presumed_sidecars.push(path);
         }
         let Some((file_kind, file)) = self.file_after_this() else {
             self.done = true;
@@ -209,6 +216,7 @@ impl PublishAttempt {
         Some(match self.steps.step() {
             PublishStep::Look => client.stat(published),
             PublishStep::LookTemporary => client.stat(temporary),
+            PublishStep::LookFolder => client.stat(folder_of(&published)),
             PublishStep::Compare { .. } => self.read_back(client, published),
             PublishStep::ReadBack => self.read_back(client, temporary),
             PublishStep::VerifyBeginning { len } => {
@@ -306,6 +314,7 @@ impl PublishAttempt {
         match self.steps.step() {
             PublishStep::Look => self.steps.on_look(name_status(result)),
             PublishStep::LookTemporary => self.steps.on_look_temporary(name_status(result)),
+            PublishStep::LookFolder => self.steps.on_look_folder(name_status(result)),
             PublishStep::Compare { .. } => {
                 let comparison = self.comparison(result)?;
                 self.steps.on_compare(comparison);
@@ -337,7 +346,7 @@ impl PublishAttempt {
                 self.steps.on_publish(renamed);
             }
             PublishStep::RemoveTemporary(outcome) => match result {
-                Err(error) if !removal_may_fail(&error, outcome.is_published()) => {
+                Err(error) if !removal_may_fail(&error, outcome.is_published(), self.steps.is_known()) => {
                     // The failure before says more than the failed removal.
                     let failure = self.failure.take().unwrap_or(error.into());
                     if outcome.is_published() {
@@ -373,16 +382,20 @@ impl PublishAttempt {
     }
 
     fn on_beginning_read(&mut self, result: &Result<JobOutcome, JobError>) -> Result<(), DeliveryError> {
-        let same = match result {
-            Ok(_) => Some(self.file.position()),
-            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => None,
+        let beginning = match result {
+            Ok(_) => FileStart::Same(self.file.position()),
+            Err(error) if error.code() == Some(StatusCode::NoSuchFile) => FileStart::Absent,
+            Err(JobError::Refused {
+                step: RequestKind::Open,
+                ..
+            }) => FileStart::NotOpened,
             // A file that cannot be read back is sent again from its beginning.
-            Err(_) => Some(0),
+            Err(_) => FileStart::Same(0),
         };
-        if same == Some(self.file.len()) {
+        if beginning == FileStart::Same(self.file.len()) {
             self.hash = Some(self.file.finish()?);
         }
-        self.steps.on_verify_beginning(same);
+        self.steps.on_verify_beginning(beginning);
         Ok(())
     }
 
@@ -429,6 +442,14 @@ impl PublishAttempt {
         })
     }
 
+    /// The item of an attempt that was cut off. Its compressed file stays for the next one.
+    pub(crate) fn into_task(self) -> DeliveryTask {
+        if let Some(staged) = self.staged.or(self.file.into_staged()) {
+            staged.keep();
+        }
+        self.task
+    }
+
     /// The result of the attempt, when it is over.
     pub(crate) fn end(mut self) -> (DeliveryTask, Result<Delivered, DeliveryError>) {
         let rename_refusal = self.rename_refusal();
@@ -437,6 +458,7 @@ impl PublishAttempt {
             (_, Some((published, outcome))) if self.done => Ok(Delivered {
                 published,
                 outcome,
+                presumed_sidecars: self.presumed_sidecars,
                 method,
                 staged: self.staged.or(self.file.into_staged()),
             }),
@@ -453,5 +475,14 @@ impl PublishAttempt {
             }
         };
         (self.task, result)
+    }
+}
+
+/// The folder of a remote file.
+fn folder_of(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some(("", _)) => "/".to_owned(),
+        Some((folder, _)) => folder.to_owned(),
+        None => ".".to_owned(),
     }
 }

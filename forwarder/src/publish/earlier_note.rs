@@ -31,7 +31,12 @@ impl EarlierNote {
     ) -> PublishSteps {
         let earlier = match &self.0 {
             Some((note, _)) if is_published(note, file_kind) => {
-                return PublishSteps::over(len, outcome_before(note));
+                let outcome = match file_kind {
+                    PublishedFile::Batch => outcome_before(note),
+                    // The attempt that went on from it has told the rest.
+                    PublishedFile::Manifest | PublishedFile::Marker => PublishOutcome::Published,
+                };
+                return PublishSteps::over(len, outcome);
             }
             Some((note, number)) => earlier_attempts(note, *number, file_kind),
             None => EarlierAttempts::None,

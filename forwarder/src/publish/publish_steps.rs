@@ -9,7 +9,9 @@
 //!    *Compare* decides by its size and all its bytes. Where the server forbids stat, comparing shows whether it exists.
 //! 2. For a large file, or one whose rename was noted, *look* at the temporary name. A file that a crash left there is
 //!    *verified*, byte for byte from its beginning. Nothing changes. If the rename was noted and neither name exists, the
-//!    file was published and its receiver has removed it: it is not sent again.
+//!    file was published and its receiver has removed it: it is not sent again. Some servers say of a missing file only that
+//!    they failed, or let the account neither stat nor read. There the rename is requested again: the file was whole when it
+//!    was noted. If that is refused too, and the server shows the folder but neither name, the file was published and removed.
 //! 3. *Upload* under the temporary name, after the verified bytes, or as a new file. If the name is taken, the next one is
 //!    used, such as `NAME.2.part`. A crash leaves a temporary file, complete or not; receivers ignore temporary names.
 //! 4. Check the upload by *hash* or *read-back*, as the destination is configured. A crash is as in 3.
@@ -31,7 +33,8 @@
 //!
 //! Invariants: a rename is requested only right after the final name was seen to be free, as far as the server shows it; a
 //! file under the final name is never written to or removed; an attempt that ends without a rename leaves no temporary
-//! file; no byte of an older temporary file is used unless it was read back and is right.
+//! file; no byte of an older temporary file is used unless it was read back and is right, or its rename was noted and the
+//! server opens it to nobody.
 //!
 //! A request of a dead session may be carried out long after, beside the next session: the server's process hung or was
 //! slow. A late *open* creates no file where one exists and does not truncate it, because it requests a new file. So only
@@ -46,12 +49,15 @@
 //! Known gaps: nine sessions that die one after the other while they remove the same file use up its temporary names. The last
 //! one is then used again, and proves nothing: a file that was published from it and removed is sent twice. A connection that
 //! breaks between a link and the removal, at a server other than OpenSSH, while the receiver removes the published file, makes
-//! the file be sent twice.
+//! the file be sent twice. So does a rename that was done and answered with an error, where the server shows neither name. There
+//! a server's machine that crashes after the note may have lost bytes of the noted file, and nobody can see that before its
+//! rename.
 
 use logferry_config::VerifyMode;
 
 pub(crate) use super::step::{EarlierAttempts, PublishMethod, PublishOutcome, PublishStep};
-use super::step_results::{FileComparison, NameStatus, RenameOutcome, UploadOutcome};
+use super::step::{NoteState, UploadState};
+use super::step_results::{FileComparison, FileStart, NameStatus, RenameOutcome, UploadOutcome};
 
 /// The least number of bytes at the destination that an upload is resumed after: fewer are cheaper to send again than to
 /// read back.
@@ -59,35 +65,6 @@ const RESUME_MIN: u64 = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 
 /// The most temporary names of a file.
 pub(crate) const TEMPORARY_NAMES_MAX: u8 = 9;
-
-/// The state of the temporary file in this attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UploadState {
-    /// Nothing was written.
-    Fresh,
-    /// No file could be created under the temporary name.
-    NotCreated,
-    /// The temporary file is complete.
-    Uploaded,
-    /// The server refused the rename.
-    Refused,
-    /// The server refused the rename because the file does not exist.
-    Gone,
-}
-
-/// The note in the ledger that the file may have been published. No temporary file is removed before the ledger says that the
-/// attempt gives up, unless the file is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoteState {
-    /// There is none.
-    None,
-    /// An earlier attempt made it, about this temporary name.
-    Before,
-    /// This attempt made it, about this temporary name.
-    Now,
-    /// It is about an earlier temporary name, whose file is still there.
-    OtherName,
-}
 
 /// One attempt to publish one file.
 #[derive(Debug)]
@@ -102,6 +79,8 @@ pub(crate) struct PublishSteps {
     first_temporary: u8,
     /// The last one that this attempt, or the one that noted, has used.
     last_temporary: u8,
+    /// The temporary names up to this one were seen, or this attempt has linked the last of them.
+    known: u8,
     /// Requests of dead sessions about the temporary names up to this one may still be carried out, whatever this attempt does.
     in_doubt: u8,
     /// Set while the temporary names are only looked up to be removed.
@@ -139,6 +118,7 @@ impl PublishSteps {
             temporary,
             first_temporary: temporary,
             last_temporary: temporary,
+            known: 0,
             in_doubt,
             clearing: None,
             to_remove: 0,
@@ -187,6 +167,11 @@ impl PublishSteps {
         self.in_doubt
     }
 
+    /// Whether the temporary name is known to exist.
+    pub(crate) fn is_known(&self) -> bool {
+        self.temporary <= self.known
+    }
+
     /// Whether the temporary file is complete, or was.
     pub(crate) fn is_uploaded(&self) -> bool {
         !matches!(self.upload_state, UploadState::Fresh | UploadState::NotCreated)
@@ -223,6 +208,9 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_look_temporary(&mut self, status: NameStatus) {
+        if let NameStatus::Present { .. } = status {
+            self.known = self.known.max(self.temporary);
+        }
         if let Some(outcome) = self.clearing {
             return self.on_look_for_clearing(status, outcome);
         }
@@ -230,9 +218,7 @@ impl PublishSteps {
             (NameStatus::Absent, UploadState::Gone) if self.note != NoteState::Before => {
                 self.clear(PublishOutcome::RenameRefused);
             }
-            (NameStatus::Absent, _) if self.is_noted() => {
-                self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway);
-            }
+            (NameStatus::Absent, _) if self.is_noted() => self.was_taken_away(),
             (NameStatus::Unknown, _) if self.is_noted() => {
                 self.step = PublishStep::VerifyBeginning { len: self.len };
             }
@@ -262,33 +248,35 @@ impl PublishSteps {
         }
     }
 
-    /// `same`: the number of bytes from the beginning that are equal; `None` if there is no file.
-    pub(crate) fn on_verify_beginning(&mut self, same: Option<u64>) {
-        match same {
-            None if self.upload_state == UploadState::Gone && self.note != NoteState::Before => {
-                self.clear(PublishOutcome::RenameRefused);
-            }
-            None if self.is_noted() => self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway),
-            _ if matches!(self.upload_state, UploadState::Refused | UploadState::Gone) => self.was_refused(),
+    pub(crate) fn on_verify_beginning(&mut self, beginning: FileStart) {
+        use FileStart::{Absent, NotOpened, Same};
+        let noted_before = self.note == NoteState::Before;
+        match (beginning, self.upload_state) {
+            (Absent, UploadState::Gone) if !noted_before => self.clear(PublishOutcome::RenameRefused),
+            (Absent, _) if self.is_noted() => self.was_taken_away(),
+            (NotOpened, UploadState::Gone) if noted_before => self.was_taken_away(),
+            (NotOpened, UploadState::Refused) if noted_before => self.step = PublishStep::LookFolder,
+            (_, UploadState::Refused | UploadState::Gone) => self.was_refused(),
             // A hanging server may still carry out the rename: a correct file is not opened for writing again.
-            Some(same) if self.is_noted() && same == self.len => {
-                self.upload_state = UploadState::Uploaded;
-                self.step = PublishStep::Look;
-            }
-            Some(0) => self.take_next_name(),
+            (Same(same), _) if self.is_noted() && same == self.len => self.publish_noted(),
+            // It was whole when its rename was noted. The answer to another rename tells more than the server shows.
+            (NotOpened, _) if noted_before => self.publish_noted(),
+            (Same(0) | NotOpened, _) => self.take_next_name(),
             // Too small to be worth a resumption.
-            Some(same)
-                if self.upload_state == UploadState::NotCreated
-                    && same < self.len
-                    && self.len < RESUME_MIN =>
-            {
+            (Same(same), UploadState::NotCreated) if same < self.len && self.len < RESUME_MIN => {
                 self.take_next_name();
             }
-            same => {
-                self.step = PublishStep::Upload {
-                    from: same.unwrap_or(0),
-                };
-            }
+            (Same(from), _) => self.step = PublishStep::Upload { from },
+            (Absent, _) => self.step = PublishStep::Upload { from: 0 },
+        }
+    }
+
+    /// The server refused to rename a noted file again, and shows neither name. If it shows their folder, it has them not: a server
+    /// that has lost its files shows nothing.
+    pub(crate) fn on_look_folder(&mut self, status: NameStatus) {
+        match status {
+            NameStatus::Present { .. } => self.was_taken_away(),
+            NameStatus::Absent | NameStatus::Unknown => self.was_refused(),
         }
     }
 
@@ -336,6 +324,10 @@ impl PublishSteps {
     }
 
     pub(crate) fn on_publish(&mut self, renamed: RenameOutcome) {
+        self.known = match self.method {
+            PublishMethod::Link => self.last_temporary,
+            PublishMethod::Rename | PublishMethod::PosixRename => self.known.min(self.temporary - 1),
+        };
         self.upload_state = match renamed {
             RenameOutcome::Done => {
                 let left = self.last_temporary - u8::from(self.method != PublishMethod::Link);
@@ -384,6 +376,17 @@ impl PublishSteps {
             // The server may have renamed the file and reported an error.
             UploadState::NotCreated | UploadState::Refused | UploadState::Gone => PublishStep::LookTemporary,
         };
+    }
+
+    /// The noted file is published, or may be: its name is looked at again before.
+    fn publish_noted(&mut self) {
+        self.upload_state = UploadState::Uploaded;
+        self.step = PublishStep::Look;
+    }
+
+    /// The noted file was renamed, and its receiver has removed it.
+    fn was_taken_away(&mut self) {
+        self.remove_up_to(self.last_temporary - 1, PublishOutcome::TakenAway);
     }
 
     /// The server refused the rename and did not do it.

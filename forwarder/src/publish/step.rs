@@ -1,4 +1,4 @@
-//! The words of [`super::publish_steps`]: its steps, how it may publish, and how an attempt begins and ends.
+//! The words of [`super::publish_steps`]: its steps, its states, how it may publish, and how an attempt begins and ends.
 
 /// The next step at the destination. It applies to the temporary name
 /// [`temporary`](super::publish_steps::PublishSteps::temporary).
@@ -23,6 +23,8 @@ pub(crate) enum PublishStep {
         /// The bytes that are there and verified. If 0, the file must be a new one.
         from: u64,
     },
+    /// Get the status of the folder that the file goes into: a server that shows it answers for the names in it.
+    LookFolder,
     /// Have the server hash the temporary file.
     Hash,
     /// Compare the temporary file with ours, byte for byte.
@@ -91,4 +93,33 @@ pub(crate) enum EarlierAttempts {
     /// One gave up. Its requests to remove the temporary names up to this one, and renames from them, may still be carried
     /// out.
     GaveUp(u8),
+}
+
+/// The state of the temporary file in this attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UploadState {
+    /// Nothing was written.
+    Fresh,
+    /// No file could be created under the temporary name.
+    NotCreated,
+    /// The temporary file is complete.
+    Uploaded,
+    /// The server refused the rename.
+    Refused,
+    /// The server refused the rename because the file does not exist.
+    Gone,
+}
+
+/// The note in the ledger that the file may have been published. No temporary file is removed before the ledger says that the
+/// attempt gives up, unless the file is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoteState {
+    /// There is none.
+    None,
+    /// An earlier attempt made it, about this temporary name.
+    Before,
+    /// This attempt made it, about this temporary name.
+    Now,
+    /// It is about an earlier temporary name, whose file is still there.
+    OtherName,
 }

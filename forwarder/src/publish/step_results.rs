@@ -31,6 +31,17 @@ pub(crate) enum FileComparison {
     Unreadable,
 }
 
+/// How the file under a temporary name begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileStart {
+    /// So many bytes from its beginning are ours.
+    Same(u64),
+    /// There is no file.
+    Absent,
+    /// The server does not open it: it does not allow reading, or it says of a missing file only that it failed.
+    NotOpened,
+}
+
 /// The result of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UploadOutcome {
@@ -68,12 +79,14 @@ pub(super) fn create_failed(error: &DeliveryError, is_resumed: bool) -> bool {
 }
 
 /// Whether a failed removal of a temporary name can be ignored: the name is gone, or the file is published and the server
-/// lets no client remove anything.
-pub(super) fn removal_may_fail(error: &JobError, is_published: bool) -> bool {
+/// lets no client remove anything. Some servers say of a missing file only that they failed: so that is no failure of a name that
+/// is not known to exist (`is_known`).
+pub(super) fn removal_may_fail(error: &JobError, is_published: bool, is_known: bool) -> bool {
     match error.code() {
         Some(StatusCode::NoSuchFile) => true,
         Some(StatusCode::PermissionDenied | StatusCode::OpUnsupported) => is_published,
-        _ => false,
+        Some(_) => !is_known,
+        None => false,
     }
 }
 

@@ -7,3 +7,4 @@ pub(crate) mod plan_throttle;
 pub(crate) mod queue;
 pub(crate) mod retry;
 pub(crate) mod spool_watch;
+pub(crate) mod suspects;

@@ -92,11 +92,11 @@ impl AttemptsInFlight {
         Some((attempt.task, Err(error)))
     }
 
-    /// The items in flight when the session ends.
+    /// The items in flight when the session ends. The compressed files of their batches stay for the next attempts.
     pub(crate) fn into_tasks(self) -> Vec<DeliveryTask> {
         let waiting = self.waiting.into_values().map(|waiting| waiting.attempt);
         let attempts = self.running.into_values().chain(self.blocked).chain(waiting);
-        attempts.map(|attempt| attempt.task).collect()
+        attempts.map(PublishAttempt::into_task).collect()
     }
 
     /// The progress of each batch.

@@ -1,6 +1,7 @@
 //! The shell command that hashes files on the server, and the parser of its output. Pure.
 
 use logferry_spool::FileHash;
+use logferry_text::bytes_of_hex;
 
 /// The command for these files. It prints one line for each file, also if others fail.
 pub(crate) fn command(paths: &[String]) -> String {
@@ -25,15 +26,8 @@ pub(crate) fn hashes(printed: &[u8], files: usize) -> Option<Vec<Option<FileHash
 }
 
 fn hash(line: &str) -> Option<FileHash> {
-    let hex = line.split_ascii_whitespace().next()?;
-    let mut bytes = [0; 32];
-    if hex.len() != 2 * bytes.len() || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(FileHash::from(bytes))
+    let digits = line.split_ascii_whitespace().next()?;
+    bytes_of_hex::<32>(digits).map(FileHash::from)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Stages compressed files that are sent to a destination. Uses a few fixed buffers, whatever the length of the file.
 //!
 //! A batch is compressed into a file in `outgoing/DESTINATION/`, and that file is sent, compared and hashed. It is removed
-//! when the delivery is recorded or has failed. After a crash it still exists, and is used again if it holds the batch's
-//! lines. So a file that was published just before the crash compares equal, even if an upgrade of the program since then
-//! would compress to different bytes. Only a complete file has its final name.
+//! when the delivery is recorded or has failed. After a crash, a stop or a lost connection it still exists, and is used again if
+//! it holds the batch's lines: to check that is faster than to compress. So a file that was published just before compares
+//! equal, even if an upgrade of the program since then would compress to different bytes. Only a complete file has its final
+//! name.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -23,12 +23,13 @@ impl StagedBytes {
     }
 }
 
-/// A compressed file, which is removed when this is dropped.
+/// A compressed file, which is removed when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct StagedFile {
     path: PathBuf,
     bytes: u64,
     counted: StagedBytes,
+    is_kept: bool,
 }
 
 impl StagedFile {
@@ -39,13 +40,21 @@ impl StagedFile {
             path,
             bytes,
             counted: counted.clone(),
+            is_kept: false,
         }
+    }
+
+    /// Leaves the file for the next attempt, which uses it if it is whole.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        if let Err(error) = RealDisk.remove(&self.path) {
+        if !self.is_kept
+            && let Err(error) = RealDisk.remove(&self.path)
+        {
             let error: &dyn Error = &error;
             warn!(file = %self.path.display(), error, "cannot remove a compressed file; the next start removes it");
         }

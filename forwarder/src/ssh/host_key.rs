@@ -73,26 +73,41 @@ impl<'a> TrustedKeys<'a> {
         Ok(Self::KnownHosts { path, text })
     }
 
+    /// Whether the type of the trusted key is known. A fingerprint does not show it until the key was seen.
+    pub(super) fn knows_key_type(&self) -> bool {
+        match self {
+            Self::Fingerprint(configured) => lock(&SEEN_FAMILIES).contains_key(*configured),
+            Self::KnownHosts { .. } => true,
+        }
+    }
+
     /// The key types to request from the server, one connection after the other until a key is trusted. A server may have
     /// keys of several types. It must be asked for the type of the known key first, or else its key would seem changed.
     pub(super) fn key_type_offers(&self, destination: &Destination) -> Vec<Vec<Algorithm>> {
+        let algorithms_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<Algorithm> {
+            let families = FAMILIES.iter().filter(|(family, _)| wanted(family));
+            families.flat_map(|(_, algorithms)| algorithms.to_vec()).collect()
+        };
         match self {
-            // A fingerprint does not show the type of its key. Once the key was seen, only its type is asked for: servers
-            // count connections without a login.
             Self::Fingerprint(configured) => {
                 let seen = lock(&SEEN_FAMILIES).get(*configured).copied();
-                let offered = |family: &str| seen.is_none_or(|seen| seen == family);
-                let families = FAMILIES.iter().filter(|(family, _)| offered(family));
-                families.map(|(_, algorithms)| algorithms.to_vec()).collect()
+                match seen {
+                    // Servers count connections without a login. The second offer, for a server that has no key of this type
+                    // any more, is for the error message.
+                    Some(seen) => vec![
+                        algorithms_of(&|family| family == seen),
+                        algorithms_of(&|family| family != seen),
+                    ],
+                    None => FAMILIES
+                        .iter()
+                        .map(|(_, algorithms)| algorithms.to_vec())
+                        .collect(),
+                }
             }
             Self::KnownHosts { text, .. } => {
                 let known = KnownHosts::parse(text);
                 let keys = known.trusted(&host_of(destination));
                 let is_known = |family: &str| keys.iter().any(|key| key_type(key) == family);
-                let algorithms_of = |wanted: &dyn Fn(&str) -> bool| -> Vec<Algorithm> {
-                    let families = FAMILIES.iter().filter(|(family, _)| wanted(family));
-                    families.flat_map(|(_, algorithms)| algorithms.to_vec()).collect()
-                };
                 // The second offer, for any key, is for the error message.
                 let mut offers = vec![algorithms_of(&is_known), algorithms_of(&|_| true)];
                 offers.retain(|offer| !offer.is_empty());

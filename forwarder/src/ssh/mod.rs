@@ -58,6 +58,7 @@ impl SshConnection {
     /// Connects, checks the host key, logs in and starts SFTP.
     pub(crate) fn open(destination: &Destination, stop: &CancellationToken) -> Result<Self, DeliveryError> {
         let trusted = TrustedKeys::load(destination)?;
+        let knows_key_type = trusted.knows_key_type();
         let mut refused = None;
         for key_types in trusted.key_type_offers(destination) {
             let opened = Handshake::start(destination, key_types, stop).and_then(|handshake| {
@@ -65,12 +66,14 @@ impl SshConnection {
                 handshake.finish(destination)
             });
             match opened {
-                // The server may have another key, of these or other types. The first error is the most useful.
+                // The server may have another key, of these or other types. The first key that it showed says most.
                 Err(DeliveryError::Handshake(_, ref source)) if has_no_such_key(source) => {
                     refused = refused.or(opened.err());
                 }
-                Err(DeliveryError::HostKey(_)) if matches!(trusted, TrustedKeys::Fingerprint(_)) => {
-                    refused = refused.or(opened.err());
+                Err(DeliveryError::HostKey(_)) if !knows_key_type => {
+                    refused = refused
+                        .filter(|before| matches!(before, DeliveryError::HostKey(_)))
+                        .or(opened.err());
                 }
                 decided => return decided,
             }

@@ -24,6 +24,7 @@ use crate::publish::publish_steps::{PublishMethod, PublishOutcome};
 use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::retry::{Admission, BackoffKind, RetryDecision, decide_retry};
 use crate::session::session_thread::SessionReport;
+use crate::source::StagedFile;
 
 impl DestinationWorker {
     /// Records a report and those that arrived after it; returns whether there may be something new to plan.
@@ -68,6 +69,11 @@ impl DestinationWorker {
         self.queue
             .complete(failed.iter().filter_map(|(task, _)| task.as_ref()));
         let mut result = self.record_delivered(&delivered);
+        if result.is_err() {
+            // The next attempt compares the published file with this one.
+            let staged = delivered.into_iter().filter_map(|(_, it)| it.staged);
+            staged.for_each(StagedFile::keep);
+        }
         for (task, error) in &failed {
             // A ledger that is locked makes each record wait: a stop does not wait for all of them.
             if result.is_err() && self.stop.is_cancelled() {
@@ -89,7 +95,7 @@ impl DestinationWorker {
             match &task.item {
                 DeliveryItem::Batch(batch) => batches.push((batch, it)),
                 DeliveryItem::WindowManifest(manifest) => {
-                    let recorded = self.record_manifest_delivered(manifest, &it.published.path);
+                    let recorded = self.record_manifest_delivered(manifest, it);
                     result = result.and(recorded);
                 }
             }
@@ -104,10 +110,14 @@ impl DestinationWorker {
     fn record_manifest_delivered(
         &mut self,
         manifest: &ManifestRecord,
-        path: &str,
+        delivered: &Delivered,
     ) -> Result<(), DeliveryStoreError> {
-        let destination = &self.destination.name;
-        info!(%destination, path, "window manifest {path} delivered to {destination}");
+        let (destination, path) = (&self.destination.name, delivered.published.path.as_str());
+        if delivered.outcome == PublishOutcome::TakenAway {
+            self.warn_taken_away("window manifest", path);
+        } else {
+            info!(%destination, path, "window manifest {path} delivered to {destination}");
+        }
         let recorded = self
             .store()
             .ledger
@@ -133,8 +143,12 @@ impl DestinationWorker {
                 posix-rename, which would replace a file of that name: each name was seen to be free just before");
         }
         for (batch, it) in batches {
+            self.suspects.on_delivered(batch.id);
             let (batch, path, bytes) = (batch.name(), &it.published.path, it.published.bytes);
             self.metrics.delivered(bytes);
+            for sidecar in &it.presumed_sidecars {
+                self.warn_taken_away("file beside a batch", sidecar);
+            }
             if it.outcome == PublishOutcome::TakenAway {
                 warn!(
                     %destination, batch, path, bytes,
@@ -157,12 +171,22 @@ impl DestinationWorker {
         self.mark_up(Instant::now())
     }
 
+    fn warn_taken_away(&self, what: &str, path: &str) {
+        let destination = &self.destination.name;
+        warn!(
+            %destination, path,
+            "{what} delivered; the file was removed at the destination before the delivery was recorded: somebody took {path} away \
+             from {destination} early, or it is lost; ask there"
+        );
+    }
+
     /// The destination answered.
     fn mark_up(&mut self, now: Instant) -> Result<(), DeliveryStoreError> {
         if !self.circuit.close(now) {
             return Ok(());
         }
         self.refused_credentials = None;
+        self.suspects.on_up();
         self.note_health(None)
     }
 
@@ -186,12 +210,23 @@ impl DestinationWorker {
         if scope != FailureScope::None {
             self.metrics.failed(kind.as_str());
         }
+        let batch = task.and_then(DeliveryTask::batch);
+        let of_batch = batch.filter(|_| scope == FailureScope::Destination);
+        if let Some(batch) = of_batch.filter(|batch| self.suspects.is_cause(batch.id)) {
+            self.circuit.probe_inconclusive(now);
+            return self.record_batch_failure(batch, attempts, FailureScope::Batch, (kind, &text));
+        }
         let health = match scope {
             FailureScope::Destination | FailureScope::Login | FailureScope::Connection => {
                 let backoff = backoff_kind(error);
                 if backoff == BackoffKind::Slow {
                     // Their present contents may include a change that came after they were read.
                     self.refused_credentials.clone_from(&self.credentials_before);
+                }
+                // Only what was tried while the destination was not taken for down says something of it.
+                let counts = !matches!(self.circuit.admission(now), Admission::Wait(_));
+                if let Some(batch) = of_batch.filter(|_| counts) {
+                    self.suspects.add(batch.id);
                 }
                 self.circuit.open(backoff, now, rand::random());
                 // The items that are queued wait too.
@@ -204,7 +239,7 @@ impl DestinationWorker {
                 Ok(())
             }
         };
-        let recorded = match (scope, task.and_then(DeliveryTask::batch)) {
+        let recorded = match (scope, batch) {
             (FailureScope::Batch | FailureScope::File | FailureScope::Connection, Some(batch)) => {
                 self.record_batch_failure(batch, attempts, scope, (kind, &text))
             }

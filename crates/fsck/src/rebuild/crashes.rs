@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use logferry_durable::{DiskSpace, RealFile};
+use logferry_durable::{DiskFile, DiskSpace, RealFile};
 use logferry_ledger::{Batch, Delivery, SourceEnd, SourceLineTotals};
 
 use super::tests::{Host, SOURCE, lines, name, now};

@@ -23,19 +23,19 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use logferry_config::{Destination, RelaySettings};
-use logferry_durable::{Disk, DiskError, DiskFile, DiskOperation, RealDisk};
-use logferry_ledger::{BatchState, FILE_NAME, FoundSource, Ledger, LedgerError};
-use logferry_spool::{CopyError, FileForm, LEDGER_ROLES, Spool, copy};
+use logferry_durable::{Disk, DiskError, DiskOperation, RealDisk};
+use logferry_ledger::{BatchState, FILE_NAME, FoundSource, LAST_RECORD_FILE, Ledger, LedgerError};
+use logferry_spool::{FileForm, LEDGER_ROLES, Spool, copy_to_file, lock_roles};
 use serde::Serialize;
 
 use self::scan::{RecoveredBatch, ScanResult, scan};
+use crate::FsckError;
 use crate::finding::Finding;
-use crate::{FsckError, repair};
 
 /// The folder below the data folder in which the new ledger is made.
 const WORK_FOLDER: &str = "rebuild.tmp";
@@ -80,7 +80,7 @@ fn rebuild_on(
     destinations: &[Destination],
     now: Timestamp,
 ) -> Result<RebuildReport, FsckError> {
-    let _locks = repair::lock_roles(data_dir, &LEDGER_ROLES)?;
+    let _locks = lock_roles(data_dir, &LEDGER_ROLES)?;
     refuse_undamaged(disk, data_dir)?;
     let spool = Spool::new(RealDisk, data_dir);
     let scanned = scan(&spool, relay, destinations)?;
@@ -98,6 +98,8 @@ fn rebuild_on(
     for suffix in SQLITE_SUFFIXES {
         move_aside(disk, &data_dir.join(format!("{FILE_NAME}{suffix}")), &kept)?;
     }
+    // Its signed records went with it, and so does the file that says how far they went.
+    move_aside(disk, &data_dir.join(LAST_RECORD_FILE), &kept)?;
     // 3. The new one is moved into place.
     disk.rename(&work_folder.join(FILE_NAME), &ledger)?;
     clear(disk, &work_folder)?;
@@ -129,7 +131,7 @@ fn refuse_undamaged(disk: &impl Disk, data_dir: &Path) -> Result<(), FsckError> 
     for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
         let from = data_dir.join(&name);
         if let Some(input) = disk.open_read(&from)? {
-            copy_bytes(disk, input, &from, &work_folder.join(name))?;
+            copy_to_file(disk, input, &from, &work_folder.join(name), |_| {})?;
         }
     }
     let faults = Ledger::open(&work_folder).and_then(|ledger| ledger.integrity());
@@ -202,17 +204,5 @@ fn keep_torn_bytes(
     let mut reader = file_lines::open(spool, &batch.path, FileForm::Plain)?;
     reader.seek_to(batch.row.contents.bytes).map_err(failed)?;
     let kept_file = folder.join(batch.path.file_name().unwrap_or_default());
-    copy_bytes(disk, reader, &batch.path, &kept_file)
-}
-
-/// Adds all bytes of `input`, which is read from `from`, to the file `to`. The error says which of the two it is about.
-fn copy_bytes(disk: &impl Disk, input: impl Read, from: &Path, to: &Path) -> Result<(), DiskError> {
-    let failed = |error| DiskError::new(DiskOperation::Read, from, error);
-    let mut file = disk.open_append(to)?;
-    copy(input, || false, |block| file.append(block)).map_err(|error| match error {
-        CopyError::Read(error) => failed(error),
-        CopyError::Write(error) => error,
-        CopyError::Stopped => failed(io::ErrorKind::Interrupted.into()),
-    })?;
-    file.sync()
+    copy_to_file(disk, reader, &batch.path, &kept_file, |_| {}).map(drop)
 }

@@ -13,7 +13,7 @@ use super::includes_window;
 use super::report::{Discrepancy, DiscrepancyKind, SignedWindows};
 use super::survey::{Survey, WindowSums};
 use crate::error::InspectionError;
-use crate::sign_off::{PublicKey, RecordFault, WindowRecord, rows_digest};
+use crate::sign_off::{ChainEndFile, LedgerChain, PublicKey, RecordFault, WindowRecord, rows_digest};
 use crate::time::clamped_timestamp;
 
 /// Signed windows whose rows are read in any case: the newest.
@@ -41,10 +41,10 @@ pub enum RowCheck {
 
 /// Compares the records of the windows that match the filter. `survey`: of these windows; with a source in the filter its sums
 /// are not the windows' own, and are not compared. `records`: of these windows, each after the one before it in the ledger, read
-/// at the same moment as the sums.
+/// at the same moment as the sums. `end`: the file of the chain's end, read before.
 pub(super) fn check(
     ledger: &Ledger,
-    data_dir: &Path,
+    (data_dir, end): (&Path, &ChainEndFile),
     filter: &BatchFilter,
     survey: &Survey,
     records: &[SignedRecord],
@@ -53,6 +53,11 @@ pub(super) fn check(
     let key = PublicKey::read(data_dir)?;
     let mut check = RecordCheck::default();
     check.signed.key = key.map(|key| key.to_string());
+    let cut_off = end.fault(&LedgerChain::read(ledger, end)?, key.as_ref());
+    check.discrepancies.extend(cut_off.map(|fault| {
+        let detail = format!("{fault}; somebody or something changed ledger.db or that file");
+        Discrepancy::new(DiscrepancyKind::RecordDiffers, detail)
+    }));
     let windows = read(records, key.as_ref(), filter, &mut check);
     check.signed.windows = windows.len() as u64;
     if filter.source.is_some() {
@@ -86,7 +91,7 @@ pub(super) fn check(
 /// Each record with the text that was signed, read.
 type Windows<'r> = BTreeMap<(i64, u32), Vec<(&'r SignedRecord, WindowRecord)>>;
 
-/// The genuine records by window. What is not genuine is told.
+/// The genuine records by window, whichever key has signed them. What is not genuine, and by another key, is told.
 fn read<'r>(
     records: &'r [SignedRecord],
     key: Option<&PublicKey>,
@@ -94,6 +99,7 @@ fn read<'r>(
     check: &mut RecordCheck,
 ) -> Windows<'r> {
     let (mut windows, mut before, mut other_keys) = (Windows::new(), None, BTreeMap::new());
+    let key = key.map(ToString::to_string);
     for signed in records {
         let window = (signed.covers.window_start, signed.covers.window_seconds);
         // It is there only for the hash in the next one.
@@ -101,9 +107,13 @@ fn read<'r>(
             before = Some(signed);
             continue;
         }
-        match WindowRecord::read(signed, before, key) {
-            Ok(record) => windows.entry(window).or_default().push((signed, record)),
-            Err(RecordFault::OtherKey(key)) => *other_keys.entry(key).or_insert(0_u64) += 1,
+        match WindowRecord::read(signed, before) {
+            Ok(record) => {
+                if key.as_ref().is_some_and(|key| *key != record.key) {
+                    *other_keys.entry(record.key.clone()).or_insert(0_u64) += 1;
+                }
+                windows.entry(window).or_default().push((signed, record));
+            }
             Err(fault) => {
                 let number = signed.number;
                 let detail = match fault {
@@ -111,7 +121,7 @@ fn read<'r>(
                     RecordFault::Signature => {
                         format!("the signature of record {number} does not fit its text")
                     }
-                    RecordFault::Chain | RecordFault::OtherKey(_) => {
+                    RecordFault::Chain => {
                         format!(
                             "record {number} does not follow the one before: a record was removed or replaced"
                         )

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use logferry_durable::{Disk, DiskError, RealDisk};
-use logferry_text::hex;
+use logferry_ledger::LAST_RECORD_FILE;
+use logferry_text::{bytes_of_hex, hex};
 
 /// The secret key's file in the data folder.
 pub const KEY_FILE: &str = "audit.key";
@@ -21,8 +22,8 @@ pub enum KeyError {
     Disk(#[from] DiskError),
     /// The file is something else.
     #[error(
-        "{} is no key: one line of 64 hexadecimal digits is expected. Restore it from a backup; or move it and {PUBLIC_KEY_FILE} \
-         away, and the monitor makes a new key, with which old records do not verify", .0.display()
+        "{} is no key: one line of 64 hexadecimal digits is expected. Restore it from a backup; or move it, {PUBLIC_KEY_FILE} and \
+         {LAST_RECORD_FILE} away, and the monitor makes a new key, with which old records do not verify", .0.display()
     )]
     NoKey(PathBuf),
 }
@@ -100,15 +101,7 @@ impl fmt::Display for PublicKey {
 
 /// The bytes of a text of hexadecimal digits, which may end with spaces or a newline.
 fn bytes_of<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let digits = str::from_utf8(text).ok()?.trim_end();
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (number, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * number..2 * number + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    bytes_of_hex(str::from_utf8(text).ok()?.trim_end())
 }
 
 #[cfg(test)]

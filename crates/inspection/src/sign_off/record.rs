@@ -37,6 +37,9 @@ pub(crate) struct WindowRecord {
     pub(crate) key: String,
     /// The version of logferry that signed.
     pub(crate) version: String,
+    /// Whether the file of the chain's end was there when the record was made. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) with_chain_end: bool,
 }
 
 /// Why a record is not what was signed.
@@ -48,8 +51,6 @@ pub(crate) enum RecordFault {
     Signature,
     /// The record before is missing, or another one.
     Chain,
-    /// Another key than this host's has signed.
-    OtherKey(String),
 }
 
 /// Makes the next record. `before`: the last one.
@@ -81,6 +82,7 @@ pub(crate) fn make_record(
         signed_at: now,
         key: key.public().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        with_chain_end: true,
     };
     let content = serde_json::to_string(&record).ok()?;
     Some(SignedRecord {
@@ -93,28 +95,21 @@ pub(crate) fn make_record(
 }
 
 impl WindowRecord {
-    /// Reads a record and checks it: its signature, its row, and that it follows `before`. The first record that is left may
-    /// follow any: older ones may have been given up.
-    pub(crate) fn read(
-        signed: &SignedRecord,
-        before: Option<&SignedRecord>,
-        key: Option<&PublicKey>,
-    ) -> Result<Self, RecordFault> {
-        let (record, own) = Self::of_text(&signed.content, &signed.signature)?;
+    /// Reads a record and checks it: its signature by the key that it names, its row, and that it follows `before`. Without one
+    /// before it must be the first.
+    pub(crate) fn read(signed: &SignedRecord, before: Option<&SignedRecord>) -> Result<Self, RecordFault> {
+        let (record, _) = Self::of_text(&signed.content, &signed.signature)?;
         if (record.number, record.covers(), record.batches) != (signed.number, signed.covers, signed.batches)
         {
             return Err(RecordFault::Text);
         }
-        let follows = |before: &SignedRecord| {
-            record.number == before.number + 1 && record.previous == text_hash(&before.content)
-        };
-        if !before.is_none_or(follows) {
+        let (number, hash) = before.map_or((0, String::new()), |before| {
+            (before.number, text_hash(&before.content))
+        });
+        if record.number != number + 1 || record.previous != hash {
             return Err(RecordFault::Chain);
         }
-        match key {
-            Some(key) if *key != own => Err(RecordFault::OtherKey(record.key)),
-            _ => Ok(record),
-        }
+        Ok(record)
     }
 
     /// Reads the text of a record and checks its signature. Also returns the key that it names, which fits the signature.
@@ -171,6 +166,6 @@ pub(super) fn row_line(batch: &Batch) -> String {
     )
 }
 
-fn text_hash(text: &str) -> String {
+pub(super) fn text_hash(text: &str) -> String {
     hex(&Sha256::digest(text))
 }

@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use logferry_ledger::{Ledger, LedgerError, SignedRecord};
+use logferry_durable::DiskError;
+use logferry_ledger::{LAST_RECORD_FILE, Ledger, LedgerError, SignedRecord};
 
-use super::key::{KeyError, SigningKeyFile};
+use super::chain_end::{ChainEndFile, LedgerChain, write_chain_end};
+use super::key::{KEY_FILE, KeyError, PUBLIC_KEY_FILE, SigningKeyFile};
 use super::record::make_record;
 
 /// A window is signed so long after its end: most late lines have come by then.
@@ -38,6 +40,15 @@ pub enum SignError {
     /// The key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The file of the chain's end cannot be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The records are not those that were signed: new ones would hide it.
+    #[error(
+        "no further window is signed: {0}. See what `logferry audit` finds, and who changed ledger.db; to go on from the records \
+         that are there, move {KEY_FILE}, {PUBLIC_KEY_FILE} and {LAST_RECORD_FILE} away: a new key is made"
+    )]
+    Chain(String),
 }
 
 /// Signs the windows that are complete and not signed, as long as `may_go_on` says so. Returns how many.
@@ -90,17 +101,28 @@ fn sign_some(
     if windows.is_empty() {
         return Ok(0);
     }
-    let (key, id) = (SigningKeyFile::open_or_create(data_dir)?, ledger.id()?);
-    let mut last = ledger.last_window_record()?;
+    let key = SigningKeyFile::open_or_create(data_dir)?;
+    let file = ChainEndFile::read(data_dir)?;
+    let chain = LedgerChain::read(ledger, &file)?;
+    if let Some(fault) = file.fault(&chain, Some(&key.public())) {
+        return Err(SignError::Chain(fault));
+    }
+    if !file.is_of(&chain) {
+        write_chain_end(data_dir, &chain.ledger, chain.last.as_ref(), &key, now)?;
+    }
+    let LedgerChain {
+        ledger: id, mut last, ..
+    } = chain;
     let mut records: Vec<SignedRecord> = Vec::new();
     for window in windows {
         let rows = ledger.covered_batches(&window)?;
-        if let Some(record) = make_record(&id.to_string(), last.as_ref(), window, &rows, &key, now) {
+        if let Some(record) = make_record(&id, last.as_ref(), window, &rows, &key, now) {
             last = Some(record.clone());
             records.push(record);
         }
     }
-    // A crash before this leaves the windows unsigned: the next look signs them.
+    // A crash before this leaves the windows unsigned: the next look signs them. After it, the file is about an earlier record.
     ledger.add_window_records(&records)?;
+    write_chain_end(data_dir, &id, last.as_ref(), &key, now)?;
     Ok(records.len())
 }

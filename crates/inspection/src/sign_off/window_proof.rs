@@ -63,8 +63,11 @@ pub enum ProofFault {
     #[error("the rows in it are not those that were signed")]
     Rows,
     /// The records do not belong together.
-    #[error("the records in it are not of one window and one key")]
+    #[error("the records in it are not of one window, one ledger and one key")]
     Mixed,
+    /// Each record goes on where the one before it ended.
+    #[error("a record of the window is missing in it, or there twice")]
+    Row,
 }
 
 impl WindowProof {
@@ -99,6 +102,7 @@ impl WindowProof {
             return Err(ProofFault::NoProof);
         }
         let mut proven: Option<ProvenWindow> = None;
+        let mut before: Option<WindowRecord> = None;
         for signed in &proof.records {
             let (record, key) =
                 WindowRecord::of_text(&signed.content, &signed.signature).map_err(|_| ProofFault::Changed)?;
@@ -114,15 +118,23 @@ impl WindowProof {
                 signed_at: record.signed_at,
                 key,
             });
+            let is_same_ledger = before
+                .as_ref()
+                .is_none_or(|before| before.ledger == record.ledger);
             let is_same = (window.start, window.seconds, window.key)
                 == (record.window_start, record.window_seconds, key);
-            if !is_same {
+            if !is_same || !is_same_ledger {
                 return Err(ProofFault::Mixed);
+            }
+            let (number, last) = before.map_or((0, 0), |before| (before.number, before.last));
+            if record.number <= number || record.after != last {
+                return Err(ProofFault::Row);
             }
             window.batches += record.batches;
             window.lines += record.lines;
             window.bytes += record.bytes;
             window.signed_at = window.signed_at.max(record.signed_at);
+            before = Some(record);
         }
         proven.ok_or(ProofFault::NoProof)
     }
@@ -199,6 +211,26 @@ mod tests {
             WindowProof::check(one.to_text().as_bytes()),
             Err(ProofFault::Mixed)
         );
+    }
+
+    #[test]
+    fn a_record_that_is_left_out_or_repeated_is_noticed_except_the_last() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let key = SigningKeyFile::open_or_create(dir.path()).expect("a key");
+        let whole = proof(dir.path(), &key);
+        let check = |numbers: &[usize]| {
+            let records = numbers.iter().map(|number| whole.records[*number].clone());
+            let part = WindowProof {
+                records: records.collect(),
+                ..whole.clone()
+            };
+            WindowProof::check(part.to_text().as_bytes()).map(|proven| proven.batches)
+        };
+        assert_eq!(check(&[0, 1]), Ok(2));
+        for part in [&[1][..], &[0, 0], &[0, 1, 1], &[1, 0]] {
+            assert_eq!(check(part), Err(ProofFault::Row), "{part:?}");
+        }
+        assert_eq!(check(&[0]), Ok(1), "nothing says that one is missing");
     }
 
     #[test]

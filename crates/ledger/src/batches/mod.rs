@@ -17,4 +17,4 @@ pub use scan::{Scanned, ScannedBatch, ScannedDelivery};
 pub use spooled::{LiveBatches, SpooledSize};
 pub use table::{FORGOTTEN_PARTS, PARTS_MAX, is_last_part};
 pub(crate) use table::{by_id, grow, insert};
-pub use window_records::{SignedRecord, WindowPart};
+pub use window_records::{LAST_RECORD_FILE, SignedRecord, WindowPart};

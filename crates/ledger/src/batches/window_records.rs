@@ -12,6 +12,9 @@ use super::batch::{Batch, BatchFilter, BatchId};
 use crate::row::signed;
 use crate::{Ledger, LedgerError};
 
+/// The file in the data folder that says which record was signed last. A ledger that is made anew has other records.
+pub const LAST_RECORD_FILE: &str = "audit.last";
+
 /// Some batches of a window, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowPart {
@@ -139,6 +142,12 @@ impl Ledger {
     pub fn last_window_record(&self) -> Result<Option<SignedRecord>, LedgerError> {
         let query = "SELECT * FROM window_records ORDER BY number DESC LIMIT 1";
         self.find("find the last signed window", query, [], from_row)
+    }
+
+    /// The record with this number.
+    pub fn window_record(&self, number: u64) -> Result<Option<SignedRecord>, LedgerError> {
+        let query = "SELECT * FROM window_records WHERE number = ?1";
+        self.find("find a signed window", query, [signed(number)], from_row)
     }
 
     /// The start of the newest window that has a record, and of the first window after it. Without records, of the first

@@ -10,6 +10,9 @@ const PERMISSION_DENIED: u32 = 3;
 const FAILURE: u32 = 4;
 const UNSUPPORTED: u32 = 8;
 
+/// The folder that exists.
+const FOLDER: &str = "/drop";
+
 /// How the server reports a file's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sizes {
@@ -40,6 +43,7 @@ pub(crate) type Hasher = fn(&[u8]) -> Vec<u8>;
 
 /// Differences from a correct server without extensions.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub(crate) struct ServerBehaviour {
     /// The offered extensions, with their revisions.
     pub(crate) extensions: Vec<(&'static str, &'static str)>,
@@ -57,6 +61,8 @@ pub(crate) struct ServerBehaviour {
     pub(crate) renames: Renames,
     /// A file moves to `taken` as soon as its name does not end in `.part`.
     pub(crate) receiver_waits: bool,
+    /// The status for a missing file is `SSH_FX_FAILURE`.
+    pub(crate) missing_fails: bool,
     /// Files can be written but not read.
     pub(crate) write_only: bool,
     /// The byte at this offset is changed in files written from now on.
@@ -204,7 +210,7 @@ impl FakeServer {
             }
             13 => {
                 let gone = self.files.remove(&fields.text()).is_some();
-                status(id, if gone { OK } else { NO_SUCH_FILE })
+                status(id, if gone { OK } else { self.missing() })
             }
             14 => {
                 self.folders.push(fields.text());
@@ -219,7 +225,7 @@ impl FakeServer {
     fn open(&mut self, id: u32, fields: &mut Fields<'_>) -> Vec<u8> {
         let (path, flags) = (fields.text(), fields.u32());
         match flags {
-            0x01 | 0x02 if !self.files.contains_key(&path) => return status(id, NO_SUCH_FILE),
+            0x01 | 0x02 if !self.files.contains_key(&path) => return status(id, self.missing()),
             0x01 | 0x02 => {}
             0x3a if self.files.contains_key(&path) => return status(id, FAILURE),
             0x3a => drop(self.files.insert(path.clone(), Vec::new())),
@@ -274,8 +280,11 @@ impl FakeServer {
         if self.behaviour.sizes == Sizes::Forbidden {
             return status(id, UNSUPPORTED);
         }
+        if path == FOLDER {
+            return packet(105, &[&id.to_be_bytes(), &0u32.to_be_bytes()]);
+        }
         let Some(file) = self.files.get(path) else {
-            return status(id, NO_SUCH_FILE);
+            return status(id, self.missing());
         };
         if self.behaviour.sizes == Sizes::Hidden {
             return packet(105, &[&id.to_be_bytes(), &0u32.to_be_bytes()]);
@@ -296,16 +305,24 @@ impl FakeServer {
             return status(id, FAILURE);
         }
         let Some(file) = self.files.remove(from) else {
-            return status(id, NO_SUCH_FILE);
+            return status(id, self.missing());
         };
         self.publish(to, file);
         let says_so = self.behaviour.renames != Renames::LateError;
         status(id, if says_so { OK } else { FAILURE })
     }
 
+    fn missing(&self) -> u32 {
+        if self.behaviour.missing_fails {
+            FAILURE
+        } else {
+            NO_SUCH_FILE
+        }
+    }
+
     fn link(&mut self, id: u32, from: &str, to: String) -> Vec<u8> {
         match self.files.get(from) {
-            None => status(id, NO_SUCH_FILE),
+            None => status(id, self.missing()),
             Some(_) if self.files.contains_key(&to) => status(id, FAILURE),
             Some(file) => {
                 self.publish(to, file.clone());
@@ -328,7 +345,7 @@ impl FakeServer {
                 let names = [string(b"check-file"), string(algorithm)].concat();
                 packet(201, &[&id.to_be_bytes(), &names, &hasher(file)])
             }
-            (None, _) => status(id, NO_SUCH_FILE),
+            (None, _) => status(id, self.missing()),
             (_, None) => status(id, UNSUPPORTED),
         }
     }

@@ -1,5 +1,6 @@
 //! One machine after the other against a folder in memory, interrupted anywhere.
 
+mod hidden;
 mod interrupted;
 mod late;
 mod posix_rename;
@@ -43,8 +44,10 @@ impl File {
         }
     }
 
-    fn compared(file: Option<Self>) -> FileComparison {
+    fn compared(file: Option<Self>, conditions: PublishConditions) -> FileComparison {
         match file {
+            _ if conditions.hides_files => FileComparison::Unreadable,
+            None if conditions.missing_fails => FileComparison::Unreadable,
             Some(Self::Ours) => FileComparison::Same,
             Some(_) => FileComparison::Different,
             None => FileComparison::Absent,
@@ -66,6 +69,10 @@ struct PublishConditions {
     receiver_removes: bool,
     /// The status of a name is not told.
     stat_forbidden: bool,
+    /// Of a missing file the server says only that it failed.
+    missing_fails: bool,
+    /// The server tells no status and opens no file for reading.
+    hides_files: bool,
     /// An existing file cannot be opened for writing.
     reopen_refused: bool,
 }
@@ -77,6 +84,8 @@ const PLAIN: PublishConditions = PublishConditions {
     late_error: false,
     receiver_removes: false,
     stat_forbidden: false,
+    missing_fails: false,
+    hides_files: false,
     reopen_refused: false,
 };
 
@@ -113,7 +122,8 @@ impl Folder {
 
     fn look(&self, file: Option<File>) -> NameStatus {
         match file {
-            _ if self.conditions.stat_forbidden => NameStatus::Unknown,
+            _ if self.conditions.stat_forbidden || self.conditions.hides_files => NameStatus::Unknown,
+            None if self.conditions.missing_fails => NameStatus::Unknown,
             None => NameStatus::Absent,
             Some(file) => NameStatus::Present {
                 size: Some(file.size()),
@@ -130,9 +140,30 @@ impl Folder {
         })
     }
 
+    fn beginning(&self, number: u8) -> FileStart {
+        match self.verified(number) {
+            _ if self.conditions.hides_files => FileStart::NotOpened,
+            None if self.conditions.missing_fails => FileStart::NotOpened,
+            None => FileStart::Absent,
+            Some(same) => FileStart::Same(same),
+        }
+    }
+
+    fn look_folder(&self) -> NameStatus {
+        if self.conditions.stat_forbidden || self.conditions.hides_files {
+            NameStatus::Unknown
+        } else {
+            NameStatus::Present { size: None }
+        }
+    }
+
     fn publish(&mut self, method: Method, number: u8) -> RenameOutcome {
         let Some(file) = self.temporaries.get(&number).copied() else {
-            return RenameOutcome::Gone;
+            return if self.conditions.missing_fails {
+                RenameOutcome::Refused
+            } else {
+                RenameOutcome::Gone
+            };
         };
         if self.published.is_some() && !(self.conditions.replaces && method == Method::Rename) {
             return RenameOutcome::Refused;
@@ -177,7 +208,7 @@ impl Folder {
         self.temporaries.insert(number, file);
         if cut == Cut::Refused {
             UploadOutcome::Failed
-        } else if self.conditions.stat_forbidden {
+        } else if self.conditions.stat_forbidden || self.conditions.hides_files {
             UploadOutcome::SizeUnknown
         } else {
             UploadOutcome::Whole
@@ -248,9 +279,10 @@ impl Folder {
         match step {
             Step::Look => publication.on_look(self.look(self.published)),
             Step::LookTemporary => publication.on_look_temporary(self.look(temporary)),
-            Step::VerifyBeginning { .. } => publication.on_verify_beginning(self.verified(number)),
-            Step::Compare { .. } => publication.on_compare(File::compared(self.published)),
-            Step::ReadBack => publication.on_read_back(File::compared(temporary)),
+            Step::VerifyBeginning { .. } => publication.on_verify_beginning(self.beginning(number)),
+            Step::LookFolder => publication.on_look_folder(self.look_folder()),
+            Step::Compare { .. } => publication.on_compare(File::compared(self.published, self.conditions)),
+            Step::ReadBack => publication.on_read_back(File::compared(temporary, self.conditions)),
             Step::Hash => publication.on_hash(false),
             Step::Upload { .. } => publication.on_upload(uploaded),
             Step::Note => publication.on_note(),
@@ -310,9 +342,9 @@ fn conditions() -> impl Strategy<Value = PublishConditions> {
             verify,
             replaces,
             late_error,
-            receiver_removes: false,
             stat_forbidden,
             reopen_refused,
+            ..PLAIN
         },
     )
 }
@@ -370,7 +402,7 @@ fn failed_upload_leaves_no_temporary_file() {
     publication.on_look(NameStatus::Absent);
     publication.on_look_temporary(NameStatus::Present { size: Some(LEN) });
     assert_eq!(publication.step(), Step::VerifyBeginning { len: LEN });
-    publication.on_verify_beginning(Some(0));
+    publication.on_verify_beginning(FileStart::Same(0));
     publication.on_upload(UploadOutcome::Failed);
     assert_eq!(publication.step(), Step::GiveUp(End::NotUploaded));
     publication.on_give_up(End::NotUploaded);
@@ -453,26 +485,4 @@ fn server_that_tells_no_size_has_its_file_compared() {
     let mut publication = first(Method::Rename);
     publication.on_look(NameStatus::Present { size: None });
     assert_eq!(publication.step(), Step::Compare { there: true });
-}
-
-#[test]
-fn file_that_cannot_be_read_is_ours_only_if_its_rename_was_noted_and_its_temporary_name_is_gone() {
-    let there = NameStatus::Present { size: Some(LEN) };
-    let mut strange = first(Method::Rename);
-    strange.on_look(there);
-    strange.on_compare(FileComparison::Unreadable);
-    assert_eq!(strange.step(), Step::LookTemporary);
-    strange.on_look_temporary(there);
-    strange.on_look_temporary(NameStatus::Absent);
-    assert_eq!(strange.step(), Step::GiveUp(End::Unreadable));
-    for (temporary, expected) in [
-        (NameStatus::Absent, Step::End(End::TakenAway)),
-        (there, Step::GiveUp(End::RenameRefused)),
-    ] {
-        let mut noted = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, EarlierAttempts::Noted(1));
-        noted.on_look(there);
-        noted.on_compare(FileComparison::Unreadable);
-        noted.on_look_temporary(temporary);
-        assert_eq!(noted.step(), expected);
-    }
 }

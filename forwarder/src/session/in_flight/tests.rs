@@ -165,18 +165,35 @@ fn forwarder_killed_after_any_request_leaves_each_item_once_at_any_server() {
 /// The receiver removes files as soon as they have their final names.
 #[test]
 fn receiver_that_removes_files_at_once_gets_each_once_whenever_the_forwarder_is_killed() {
-    let kind = ServerKind::with_sidecars(behaviour(|it| it.receiver_waits = true), VerifyMode::Size);
-    let mut sealed = Sealed::new(&[150, 1100], kind);
-    let mut whole = sealed.server();
-    run(&mut sealed, &[0, 1, 2], &mut whole, None);
-    for sent in whole.whole_after {
-        for unheard in [0, 1, 100] {
-            let server = killed_once(&mut sealed, sent, unheard, unheard);
-            assert_eq!(server.files, BTreeMap::new(), "after {sent} bytes");
-            let count = server.taken.len();
-            let taken: BTreeMap<_, _> = server.taken.into_iter().collect();
-            assert_eq!(taken.len(), count, "after {sent} bytes: a file was sent twice");
-            assert_eq!(taken, sealed.published(), "after {sent} bytes");
+    for behaviour in [
+        ServerBehaviour::default(),
+        behaviour(|it| it.missing_fails = true),
+        behaviour(|it| (it.write_only, it.sizes) = (true, Sizes::Forbidden)),
+    ] {
+        let behaviour = ServerBehaviour {
+            receiver_waits: true,
+            ..behaviour
+        };
+        let name = format!("{behaviour:?}");
+        let mut sealed = Sealed::new(
+            &[150, 1100],
+            ServerKind::with_sidecars(behaviour, VerifyMode::Size),
+        );
+        let mut whole = sealed.server();
+        run(&mut sealed, &[0, 1, 2], &mut whole, None);
+        for sent in whole.whole_after {
+            for unheard in [0, 1, 100] {
+                let server = killed_once(&mut sealed, sent, unheard, unheard);
+                assert_eq!(server.files, BTreeMap::new(), "{name}, after {sent} bytes");
+                let count = server.taken.len();
+                let taken: BTreeMap<_, _> = server.taken.into_iter().collect();
+                assert_eq!(
+                    taken.len(),
+                    count,
+                    "{name}, after {sent} bytes: a file was sent twice"
+                );
+                assert_eq!(taken, sealed.published(), "{name}, after {sent} bytes");
+            }
         }
     }
 }

@@ -158,6 +158,7 @@ fn delivered(task: DeliveryTask) -> SessionReport {
     let delivered = Delivered {
         published,
         outcome: PublishOutcome::FoundThere,
+        presumed_sidecars: Vec::new(),
         method: PublishMethod::Rename,
         staged: None,
     };
@@ -344,4 +345,38 @@ fn while_a_destination_is_down_its_backlog_is_not_read_at_each_event() {
     assert!(pause <= it.worker.destination.retry.backoff.max, "{pause:?}");
     it.worker.circuit.retry_now(Instant::now());
     it.worker.plan().unwrap_err();
+}
+
+#[test]
+fn batch_that_alone_cannot_be_taken_holds_up_no_other() {
+    let mut it = Fixture::new(3);
+    let full = |task| {
+        let error = DeliveryError::NoDirectory {
+            address: "localhost:22".to_owned(),
+            directory: "/drop".to_owned(),
+        };
+        SessionReport::Completed(Box::new((task, Err(error))))
+    };
+    let mut tasks = it.take_all();
+    let bad = tasks.remove(0);
+    let id = bad.id();
+    it.record(vec![full(bad), SessionReport::Returned(tasks)])
+        .unwrap();
+    it.worker.circuit.retry_now(Instant::now());
+    let mut probe = it.take_all();
+    assert_eq!(probe.len(), 1, "one batch is tried");
+    assert_ne!(probe[0].id(), id, "it is another one");
+    it.record(vec![delivered(probe.remove(0))]).unwrap();
+    assert_eq!(it.worker.noted_health, NotedHealth::Up);
+    // Its next failure is its own: it waits, and the others go on.
+    let (again, others): (Vec<_>, Vec<_>) = it.take_all().into_iter().partition(|task| task.id() == id);
+    it.record(again.into_iter().map(full).collect()).unwrap();
+    assert_eq!(it.worker.noted_health, NotedHealth::Up);
+    assert_eq!(it.worker.circuit.admission(Instant::now()), Admission::All);
+    it.worker.queue.complete(&others);
+    let others = it.take_all();
+    assert_eq!(others.len(), 1);
+    assert_ne!(others[0].id(), id);
+    it.record(others.into_iter().map(delivered).collect()).unwrap();
+    assert_eq!(it.states()[1..], [BatchState::Sent; 2]);
 }

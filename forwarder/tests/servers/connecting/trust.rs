@@ -109,6 +109,34 @@ fn key_other_than_the_configured_one_is_refused() {
     assert!(error.contains(&sshd.fingerprint("host_ed25519.pub")), "{error}");
 }
 
+/// A server whose only host key is this one.
+fn one_key(file: &str) -> Sshd {
+    let mut sshd = Sshd::prepare("");
+    let config = fs::read_to_string(sshd.path("sshd_config")).unwrap();
+    let path = |name| sshd.path(name).display().to_string();
+    let keys = config.replace(&path("host_ed25519"), &path(file));
+    assert_ne!(keys, config);
+    fs::write(sshd.path("sshd_config"), keys).unwrap();
+    sshd.launch();
+    sshd
+}
+
+#[test]
+fn key_of_another_type_than_the_configured_one_is_told_as_a_wrong_key() {
+    let (old, new) = (one_key("host_rsa"), Sshd::start());
+    let mut edw = destination("edw", &old);
+    // The type of the configured key is not known, and the server has none of the type that is asked for first.
+    edw.host_key = HostKeyPolicy::Fingerprint(old.fingerprint("client.pub"));
+    let error = refused(&edw).to_string();
+    assert!(error.contains(&old.fingerprint("host_rsa.pub")), "{error}");
+    // It is known, and the server has no key of that type any more.
+    edw.host_key = HostKeyPolicy::Fingerprint(old.fingerprint("host_rsa.pub"));
+    check_destination(&edw).unwrap();
+    edw.port = new.port;
+    let error = refused(&edw).to_string();
+    assert!(error.contains(&new.fingerprint("host_ed25519.pub")), "{error}");
+}
+
 #[test]
 fn revoked_key_and_missing_file_are_refused() {
     let sshd = Sshd::start();

@@ -1,11 +1,12 @@
 use jiff::SignedDuration;
-use logferry_ledger::{BatchFilter, Ledger};
+use logferry_durable::{Disk, RealDisk};
+use logferry_ledger::{BatchFilter, LAST_RECORD_FILE, Ledger};
 use rusqlite::Connection;
 
 use crate::audit::page;
 use crate::audit::survey::survey;
 use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
-use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
+use crate::sign_off::{ChainEndFile, KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
 use logferry_testkit::relay_host::{RelayHost, at, subscriber};
 
 const NOW: &str = "2026-11-21T06:00:00Z";
@@ -118,7 +119,8 @@ fn a_window_that_is_forgotten_during_the_audit_is_no_difference() {
     assert_eq!(host.forget_oldest(later), 2);
     let compare = || {
         let (ledger, dir) = (&host.ledger, host.data_dir());
-        super::check(ledger, dir, &filter, &survey, &records, RowCheck::Full).expect("compared")
+        let end = ChainEndFile::read(dir).expect("read");
+        super::check(ledger, (dir, &end), &filter, &survey, &records, RowCheck::Full).expect("compared")
     };
     let found = compare();
     assert_eq!(found.discrepancies, []);
@@ -258,6 +260,79 @@ fn each_change_of_the_ledger_behind_logferrys_back_is_noticed() {
 }
 
 #[test]
+fn records_that_are_cut_off_at_either_end_are_noticed_and_no_new_one_hides_it() {
+    for change in [
+        "DELETE FROM window_records WHERE number = 1",
+        "DELETE FROM window_records WHERE number = 3",
+        "DELETE FROM window_records",
+    ] {
+        let mut host = signed_host();
+        let sqlite = Connection::open(host.data_dir().join("ledger.db")).expect("opened");
+        sqlite.execute_batch(change).expect(change);
+        assert!(
+            kinds(&check(&host)).contains(&DiscrepancyKind::RecordDiffers),
+            "{change}"
+        );
+        let data_dir = host.data_dir().to_owned();
+        deliver(&mut host, "198.51.100.1", "2026-11-21T04:00:00Z");
+        let signed = sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, at(NOW), || {
+            true
+        });
+        let last_is_there = change.ends_with("= 1");
+        assert_eq!(signed.is_ok(), last_is_there, "{change}: {signed:?}");
+        assert!(
+            kinds(&check(&host)).contains(&DiscrepancyKind::RecordDiffers),
+            "{change}"
+        );
+    }
+}
+
+#[test]
+fn file_of_the_last_record_is_missed_and_its_changes_are_noticed() {
+    let host = signed_host();
+    let file = host.data_dir().join(LAST_RECORD_FILE);
+    let text = std::fs::read_to_string(&file).expect("read");
+    let changed = text.replace("\\\"number\\\":3", "\\\"number\\\":2");
+    assert_ne!(changed, text);
+    RealDisk.replace(&file, changed.as_bytes()).expect("written");
+    assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
+}
+
+#[test]
+fn restore_explains_that_the_newest_records_are_missing() {
+    let mut host = signed_host();
+    let sqlite = Connection::open(host.data_dir().join("ledger.db")).expect("opened");
+    sqlite
+        .execute("DELETE FROM window_records WHERE number = 3", [])
+        .expect("deleted");
+    let restored = at(NOW) + SignedDuration::from_mins(1);
+    host.ledger.note_restore(at(NOW), restored).expect("noted");
+    assert_eq!(kinds(&check(&host)), []);
+    let data_dir = host.data_dir().to_owned();
+    let later = at(NOW) + SignedDuration::from_mins(2);
+    let signed = sign_windows(&mut host.ledger, &data_dir, SigningReach::Recent, later, || true);
+    assert_eq!(signed.expect("signed"), 1, "it is signed again");
+    assert_eq!(kinds(&check(&host)), []);
+}
+
+#[test]
+fn records_of_another_key_are_compared_too() {
+    let host = signed_host();
+    for file in [KEY_FILE, PUBLIC_KEY_FILE, LAST_RECORD_FILE] {
+        std::fs::remove_file(host.data_dir().join(file)).expect("removed");
+    }
+    crate::sign_off::SigningKeyFile::open_or_create(host.data_dir()).expect("a new key");
+    assert_eq!(kinds(&check(&host)), []);
+    let sqlite = Connection::open(host.data_dir().join("ledger.db")).expect("opened");
+    sqlite
+        .execute("UPDATE batches SET lines = lines + 1 WHERE id = 3", [])
+        .expect("changed");
+    assert!(kinds(&check(&host)).contains(&DiscrepancyKind::RecordDiffers));
+}
+
+#[test]
 fn sources_are_listed_in_the_order_of_people() {
     let mut host = RelayHost::new();
     for source in ["198.51.100.10", "198.51.100.9"] {
@@ -273,7 +348,7 @@ fn sources_are_listed_in_the_order_of_people() {
 #[test]
 fn another_key_is_a_warning() {
     let host = signed_host();
-    for file in [KEY_FILE, PUBLIC_KEY_FILE] {
+    for file in [KEY_FILE, PUBLIC_KEY_FILE, LAST_RECORD_FILE] {
         std::fs::remove_file(host.data_dir().join(file)).expect("removed");
     }
     let mut ledger = Ledger::open(host.data_dir()).expect("opened");

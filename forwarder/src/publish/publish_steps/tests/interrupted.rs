@@ -7,12 +7,12 @@ fn foreign() -> impl Strategy<Value = File> {
 }
 
 /// With the faults after which the next attempt begins with other files than the last one knew.
-fn any_cut() -> impl Strategy<Value = Cut> {
+pub(super) fn any_cut() -> impl Strategy<Value = Cut> {
     prop_oneof![9 => cut(), 1 => Just(Cut::ServerCrash), 3 => Just(Cut::Refused)]
 }
 
 /// Interrupted attempts, and one that is not interrupted; returns its outcome.
-fn interrupted_attempts(
+pub(super) fn interrupted_attempts(
     folder: &mut Folder,
     cuts: Vec<Cut>,
     mut at_each: impl FnMut(usize, &mut Folder),

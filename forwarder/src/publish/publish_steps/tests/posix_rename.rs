@@ -61,10 +61,10 @@ fn small_file_that_an_earlier_attempt_had_to_leave_is_used_if_it_is_right() {
         publication
     };
     let mut right = there();
-    right.on_verify_beginning(Some(SMALL));
+    right.on_verify_beginning(FileStart::Same(SMALL));
     assert_eq!(right.step(), Step::Upload { from: SMALL });
     let mut other = there();
-    other.on_verify_beginning(Some(SMALL - 1));
+    other.on_verify_beginning(FileStart::Same(SMALL - 1));
     assert_eq!((other.step(), other.temporary()), (Step::Upload { from: 0 }, 2));
 }
 

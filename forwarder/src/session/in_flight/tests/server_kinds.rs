@@ -109,8 +109,11 @@ fn plain_ways() -> impl Iterator<Item = (&'static str, ServerBehaviour)> {
         };
         (name, behaviour)
     });
-    let syncs = ("syncs", with("fsync@openssh.com"));
-    sizes.into_iter().chain(renames).chain([syncs])
+    let others = [
+        ("syncs", with("fsync@openssh.com")),
+        ("missing is a failure", behaviour(|it| it.missing_fails = true)),
+    ];
+    sizes.into_iter().chain(renames).chain(others)
 }
 
 fn hashing_ways() -> impl Iterator<Item = (&'static str, ServerBehaviour)> {
