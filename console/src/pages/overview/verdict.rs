@@ -210,7 +210,7 @@ fn silent_sources(status: &StatusReport) -> Option<VerdictEntry> {
 }
 
 /// What problems say, and the rules whose incidents tell the same of the same subject.
-const RULES_OF: [(&str, &[&str]); 13] = [
+const RULES_OF: [(&str, &[&str]); 14] = [
     (" is silent, ", &SILENT_RULES),
     (" was never heard", &["missing"]),
     (" has lost bytes ", &["losing"]),
@@ -223,6 +223,7 @@ const RULES_OF: [(&str, &[&str]); 13] = [
     ("the disk of data_dir ", &["disk full"]),
     (" does not run, ", &["role"]),
     (" never ran here", &["role"]),
+    (" has no section any more, ", &["role"]),
     ("the last pass of the ", &["role"]),
 ];
 

@@ -1,7 +1,7 @@
 //! The reasons for the exit code 1 of `status`, one sentence each: what is wrong, and what to do. Pure.
 
 use jiff::Timestamp;
-use logferry_ledger::{DestinationState, Severity};
+use logferry_ledger::{DestinationState, GroupState, Severity};
 use logferry_text::{count, count_of, duration, size};
 
 use super::destinations::DestinationStatus;
@@ -35,11 +35,12 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<String> {
         format!("the disk of data_dir has {free} free, less than min_free_disk: senders wait and look silent; make space there")
     });
     let groups = status.groups.iter().filter_map(|group| {
-        let reason = group.reason.as_ref()?;
-        Some(format!(
-            "group {} accepts no lines, its senders wait: {reason}",
-            group.group
-        ))
+        let (name, reason) = (&group.group, group.reason.as_ref()?);
+        Some(match group.state {
+            // Lines of some sources wait. The group accepts all others.
+            Some(GroupState::Ok) => format!("group {name}: {reason}"),
+            _ => format!("group {name} accepts no lines, its senders wait: {reason}"),
+        })
     });
     let roles = status
         .roles
