@@ -13,6 +13,7 @@ pub(crate) mod traffic;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as Options, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ pub(crate) use self::backup::BackupArgs;
 use self::console::ConsoleArgs;
 use self::init::InitArgs;
 use self::traffic::{GenerateArgs, SimulateArgs};
+use crate::roles::role::Role;
 
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
@@ -199,7 +201,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, conflicts_with = "accepted_by")]
     pub(crate) json: bool,
     /// Only whether this role (or `run`: all of them) accepts the configuration; says nothing if it does. For units
-    #[arg(long = "for", value_name = "ROLE", conflicts_with = "connect")]
+    #[arg(long = "for", value_name = "ROLE", value_parser = checked_role(), conflicts_with = "connect")]
     pub(crate) accepted_by: Option<CheckedRole>,
     /// Only look at the files of this unit's roles, as its user; `check` run by root starts itself so
     #[arg(long, value_name = "UNIT", hide = true, conflicts_with_all = ["connect", "accepted_by"])]
@@ -218,18 +220,14 @@ impl CheckArgs {
     }
 }
 
-/// A role, or all of them, as `check --for` takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum CheckedRole {
-    Run,
-    Sender,
-    Relay,
-    Forwarder,
-    Monitor,
-    Housekeeper,
-    Indexer,
-    Collector,
-    Console,
+/// What `check --for` takes: a role, or `run`, which is all of them (`None`).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckedRole(pub(crate) Option<Role>);
+
+fn checked_role() -> impl TypedValueParser<Value = CheckedRole> {
+    let names = ["run"].into_iter().chain(Role::ALL.map(Role::name));
+    let named = |name: String| Role::ALL.into_iter().find(|role| role.name() == name);
+    PossibleValuesParser::new(names).map(move |name| CheckedRole(named(name)))
 }
 
 #[derive(Debug, Options)]

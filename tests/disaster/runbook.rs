@@ -127,7 +127,8 @@ impl RunbookHost {
             .unwrap()
     }
 
-    fn sh(&self, heading: &str, script: &str) -> String {
+    /// Runs these commands of a host; each must succeed. Returns what they print.
+    pub(super) fn sh(&self, heading: &str, script: &str) -> String {
         let output = self.output(script);
         let [printed, told] =
             [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -142,6 +143,20 @@ impl RunbookHost {
     /// Starts what is enabled, as the host does when it has power again.
     pub(super) fn boot(&self) {
         self.sh("boot", "systemctl boot");
+    }
+
+    /// Makes the key of the proof, as the monitor does for its first window. Returns the public one.
+    pub(super) fn make_key(&self) -> Vec<u8> {
+        let page = self.output.join("audit.html");
+        let audit = format!("logferry audit --html {} || [ $? -eq 1 ]", page.display());
+        self.sh("the key of the proof", &audit);
+        self.key()
+    }
+
+    /// The public key of the proof.
+    pub(super) fn key(&self) -> Vec<u8> {
+        let (_, data_dir) = &self.paths[0];
+        fs::read(data_dir.join("audit.pub")).unwrap()
     }
 
     /// The units that run.

@@ -48,6 +48,7 @@ impl Scene {
         let text = self.pipeline.config.to_string().replace(&old, &new);
         let config = folder.write(&format!("{name}.yaml"), &text);
         let paths: Vec<(&'static str, PathBuf)> = vec![
+            // The first one is the host's data folder.
             ("/var/lib/logferry/relay", data_dir),
             ("/var/lib/logferry/index", folder.path("index")),
             ("/srv/backup", folder.create_dir("backup")),
@@ -98,6 +99,7 @@ fn backup_and_restore_as_documented_with_deliveries_after_the_backup() {
     scene.pipeline.start(Role::Sender);
     scene.write();
     scene.wait_for_delivery();
+    let key = host.make_key();
     host.run("backup.md", "Make a backup");
     // After the backup lines arrive, are rotated away, and some are delivered. The restored ledger knows nothing of that.
     scene.write();
@@ -107,6 +109,31 @@ fn backup_and_restore_as_documented_with_deliveries_after_the_backup() {
     scene.write();
     host.lose_power();
     host.run("backup.md", "Restore it");
+    assert_eq!(host.key(), key);
+    scene.write();
+    scene.finish(&host, "backup.md", "See that nothing is missing");
+}
+
+#[test]
+fn data_folder_that_is_a_mount_is_emptied_and_takes_the_backup() {
+    let mut scene = Scene::new("mount-runbook", "127.0.0.1");
+    let host = scene.host("relay-host", "relay");
+    host.run("backup.md", "Start");
+    scene.pipeline.start(Role::Sender);
+    scene.write();
+    scene.wait_for_delivery();
+    let key = host.make_key();
+    host.run("backup.md", "Make a backup");
+    host.lose_power();
+    host.run("backup.md", "Empty a data folder that is a mount");
+    let data_dir = scene.pipeline.test_folder.path("relay");
+    let names = fs::read_dir(&data_dir).unwrap().flatten();
+    let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["old"]);
+    assert_eq!(fs::read(data_dir.join("old/audit.pub")).unwrap(), key);
+    let backup = scene.pipeline.test_folder.path("other-disk/2026-11-29");
+    host.sh("restore", &format!("logferry restore {}", backup.display()));
+    host.run("backup.md", "Start");
     scene.write();
     scene.finish(&host, "backup.md", "See that nothing is missing");
 }
@@ -119,12 +146,15 @@ fn relay_host_moves_to_another_host_without_a_gap() {
     scene.pipeline.start(Role::Sender);
     scene.write();
     scene.wait_for_delivery();
+    let key = old.make_key();
+    old.run("move.md", "Copy a large spool before the stop");
     scene.write();
     old.run("move.md", "On the old host");
     scene.write();
     scene.rotate();
     scene.write();
     new.run("move.md", "On the new host");
+    assert_eq!(new.key(), key);
     // Both hosts are started again, at any time later.
     old.boot();
     assert_eq!(old.running(), NO_ROLES, "the old relay would take lines");
@@ -165,6 +195,8 @@ fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
     scene.pipeline.start(Role::Sender);
     scene.write();
     scene.wait_for_delivery();
+    let key = active.make_key();
+    active.run("failover.md", "Copy the key of the proof once");
     active.run("failover.md", "Copy every few minutes");
     // The next runs find what an interrupted one has left, before the copy and in the middle of it.
     let folder = &scene.pipeline.test_folder;
@@ -175,8 +207,9 @@ fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
         fs::write(left.join("half"), "").unwrap();
         active.run("failover.md", "Copy every few minutes");
         let names = fs::read_dir(&copies).unwrap().flatten();
-        let names: Vec<_> = names.map(|entry| entry.file_name()).collect();
-        assert_eq!(names, ["latest"]);
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["key", "latest"]);
         let after = fs::read(copies.join("latest/backup.json")).unwrap();
         assert_ne!(before, after, "the new copy is in the place of the old one");
     }
@@ -196,6 +229,7 @@ fn second_host_takes_over_from_the_last_copy_after_the_first_is_lost() {
     fs::remove_dir_all(scene.pipeline.test_folder.path("relay-a")).unwrap();
     scene.write();
     passive.run("failover.md", "Take over from the last copy");
+    assert_eq!(passive.key(), key);
     scene.write();
     scene.finish(&passive, "backup.md", "See that nothing is missing");
 }

@@ -22,8 +22,8 @@ use crate::{service_user, units};
 
 /// Checks, and prints the findings. An invalid configuration is not a finding but an error with its own exit code.
 pub(crate) fn run(file: &Path, options: &CheckArgs) -> Result {
-    if let Some(role) = options.accepted_by {
-        load_for(file, role.of_one())?;
+    if let Some(CheckedRole(role)) = options.accepted_by {
+        load_for(file, role)?;
         return Ok(CommandOutcome::Fine);
     }
     if let Some(unit) = &options.look_as {
@@ -153,21 +153,4 @@ fn files_items(file: &Path, config: &Config) -> Vec<CheckItem> {
         }),
     );
     items
-}
-
-impl CheckedRole {
-    /// The role; `None`: all of them.
-    fn of_one(self) -> Option<Role> {
-        match self {
-            Self::Run => None,
-            Self::Sender => Some(Role::Sender),
-            Self::Relay => Some(Role::Relay),
-            Self::Forwarder => Some(Role::Forwarder),
-            Self::Monitor => Some(Role::Monitor),
-            Self::Housekeeper => Some(Role::Housekeeper),
-            Self::Indexer => Some(Role::Indexer),
-            Self::Collector => Some(Role::Collector),
-            Self::Console => Some(Role::Console),
-        }
-    }
 }

@@ -84,16 +84,7 @@ impl Role {
 
     /// Whether the role's section is in the configuration.
     pub(crate) fn is_in(self, config: &Config) -> bool {
-        match self {
-            Self::Sender => config.sender.is_some(),
-            Self::Relay => config.relay.is_some(),
-            Self::Forwarder => config.forwarder.is_some(),
-            Self::Monitor => config.monitor.is_some(),
-            Self::Housekeeper => config.housekeeper.is_some(),
-            Self::Indexer => config.indexer.is_some(),
-            Self::Collector => config.collector.is_some(),
-            Self::Console => config.console.is_some(),
-        }
+        self.folder(config).is_some()
     }
 
     /// The folder in which the role keeps its files; `None` if its section is not in the configuration.

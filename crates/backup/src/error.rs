@@ -36,8 +36,8 @@ pub enum BackupError {
     },
     /// The folder to restore into has a ledger or a spool.
     #[error(
-        "{} exists: a backup is restored into an empty data folder only. Move the whole data folder away first; if an \
-         interrupted restore has left it, remove it", .0.display()
+        "{} exists: a backup is restored into an empty data folder only. Move the whole data folder away first, or \
+         all that is in it if it is a mount of its own; if an interrupted restore has left it, remove it", .0.display()
     )]
     DataDirNotEmpty(PathBuf),
     /// The folder has no `backup.json`.

@@ -8,7 +8,8 @@
 //! - A [`Config`] is valid: no other code checks its values again.
 //! - Everything wrong with a file is reported at once, with its line and key. Only an error of YAML syntax is reported alone,
 //!   as nothing can be known of what follows it.
-//! - A role needs its own section to be valid, not those of other roles ([`load_for`]).
+//! - A role needs its own section to be valid, not those of other roles ([`load_for`]). It reads no file and no secret that another
+//!   section names.
 //! - A setting that this version does not support is refused, never ignored.
 
 mod backoff;

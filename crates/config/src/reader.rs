@@ -55,7 +55,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// Reads a configuration file for one role, the name of a section.
 ///
 /// Problems in the sections of other roles are warnings: a typo there must not stop this role. Those sections are absent from
-/// the result. A file without the role's section is judged as a whole, as the section's name may be what is mistyped.
+/// the result. Files and secrets that they name are not read: they may belong to the user of the other role. A file without the
+/// role's section is judged as a whole, as the section's name may be what is mistyped.
 pub fn load_for(path: &Path, role: &str) -> Result<Config, ConfigError> {
     parse_for(&read(path)?, path, &|name| std::env::var(name).ok(), role)
 }
@@ -71,7 +72,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 ///
 /// Reads the secret files that the text names.
 pub fn parse(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
-    let Evaluation { config, problems, .. } = Evaluation::of(text, file, env);
+    let Evaluation { config, problems, .. } = Evaluation::of(text, file, env, None);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError::Invalid {
@@ -92,7 +93,7 @@ pub fn parse_for(
         config,
         sections,
         problems,
-    } = Evaluation::of(text, file, env);
+    } = Evaluation::of(text, file, env, Some(role));
     let is_mine = |problem: &ConfigProblem| match &config {
         Some(config) if sections.contains(&role) => config.concerns(role, &problem.key),
         _ => true,
@@ -123,12 +124,14 @@ struct Evaluation {
 }
 
 impl Evaluation {
-    fn of(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Self {
+    /// `role`: the role that reads the text, if it is one alone.
+    fn of(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>, role: Option<&str>) -> Self {
         let mut structure = Structure::<Option<RawConfig>>::read(text);
         let findings = Diagnostics {
             file,
             text,
             env,
+            role,
             problems: RefCell::default(),
             warnings: RefCell::default(),
             listening: RefCell::default(),

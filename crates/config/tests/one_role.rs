@@ -88,3 +88,78 @@ fn formats_of_logs_concern_the_roles_that_look_into_lines() {
         assert!(warnings.iter().any(is_told), "{role}: {warnings:?}");
     }
 }
+
+/// The sections of a host whose roles have users of their own. None of the files is there, as none may be opened.
+const FOREIGN_FILES: &str = "\
+relay:
+  data_dir: /spool
+  groups: [{name: web, listen: '127.0.0.1:0'}]
+  limits: {min_free_disk: 7GiB}
+  tls: {cert_file: /none/relay.crt, key_file: /none/relay.key, client_ca_file: /none/ca.crt}
+  tokens_file: /none/tokens
+forwarder:
+  destinations:
+    - {name: edw, host: h, user: u, directory: d, password_file: /none/edw}
+    - {name: old, host: h, user: u, directory: d, key_file: /none/key, passphrase: '${NOT_SET_HERE}'}
+monitor:
+  expected_sources: [198.51.100.1]
+  smtp: {host: m, from: a@b, to: [a@b], user: u, password_file: /none/smtp, ca_file: /none/ca.crt}
+  channels:
+    chat: {slack_url_file: /none/slack, ca_file: /none/ca.crt}
+    page: {webhook_url: 'https://h/${NOT_SET_HERE}'}
+  heartbeat: {url_file: /none/heartbeat}
+  rules: [{name: silence, counter: lines, measure: count, below: 1, over: 15m, channels: [chat]}]
+collector:
+  sources:
+    - {type: http, name: api, listen: '127.0.0.1:0', keys_file: /none/keys, tls: {cert_file: /none/api.crt, key_file: /none/api.key}}
+    - {type: mysql, name: shop, user: u, password_file: /none/shop, database: d, table: t}
+sender:
+  relay: https://h:1
+  token_file: /none/token
+  logs: [{path: /a.log}]
+housekeeper: {}
+";
+const INDEXER: &str =
+    "indexer:\n  opensearch: {url: 'https://h:9200', api_key_file: /none/api, ca_file: /none/ca.crt}\n";
+const CONSOLE: &str = "console:\n  tls: {cert_file: /none/console.crt, key_file: /none/console.key}\n";
+
+#[test]
+fn files_and_secrets_of_another_role_are_not_read_and_its_section_counts() {
+    let indexer = read(&format!("{FOREIGN_FILES}indexer: {{}}\n{CONSOLE}"), "indexer").expect("valid");
+    assert_eq!(indexer.warnings, [""; 0]);
+    let left_free = indexer.indexer.expect("a section").min_free_disk;
+    assert_eq!(left_free, 7 << 30, "what the relay needs");
+
+    let config = read(&format!("{FOREIGN_FILES}{INDEXER}console: {{}}\n"), "console").expect("valid");
+    assert_eq!(config.warnings, [""; 0]);
+    let shared = config.console.expect("a section").shared;
+    let destinations = shared.host.destinations.iter();
+    let destinations: Vec<_> = destinations
+        .map(|destination| destination.name.as_str())
+        .collect();
+    assert_eq!(destinations, ["edw", "old"]);
+    assert_eq!(shared.host.min_free_disk, 7 << 30);
+    assert_eq!(shared.expected_sources.len(), 1);
+    assert_eq!(shared.rules.len(), 1);
+    assert!(shared.has_opensearch);
+    assert_eq!(shared.host.roles.len(), 8);
+    let certificates = shared.host.certificates.iter();
+    let relays = certificates.filter(|used| used.setting.starts_with("relay.tls."));
+    assert_eq!(relays.count(), 2, "the paths stay");
+}
+
+#[test]
+fn files_of_the_own_role_are_read() {
+    for (role, setting) in [
+        ("relay", "relay.tls.key_file: /none/relay.key"),
+        ("forwarder", "forwarder.destinations[0].password_file: /none/edw"),
+        ("monitor", "monitor.channels.chat.slack_url_file: /none/slack"),
+        ("collector", "collector.sources[0].keys_file: /none/keys"),
+        ("sender", "sender.token_file: /none/token"),
+    ] {
+        let error = read(FOREIGN_FILES, role).expect_err(role).to_string();
+        assert!(error.contains(setting), "{error}");
+        let foreign = error.lines().filter(|line| !line.contains(&format!(": {role}.")));
+        assert_eq!(foreign.collect::<Vec<_>>(), [""; 0], "{error}");
+    }
+}

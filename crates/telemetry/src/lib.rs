@@ -16,6 +16,6 @@ pub use metrics::{
     CollectorMetrics, CollectorTotals, ConsoleMetrics, ForwarderMetrics, IndexerMetrics, Metrics,
     MonitorMetrics, ProcessMetrics, RelayMetrics, SenderMetrics, SenderTotals, SinkMetrics, StoredChunks,
 };
-pub use presence::{Presence, PresenceState, SIGN_INTERVAL, give_sign, presence};
+pub use presence::{Presence, PresenceState, SIGN_INTERVAL, give_sign, presence, sign_path};
 pub use status_file::{StatusFile, read_status_file};
 pub use tracing::Level;

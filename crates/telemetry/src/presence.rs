@@ -74,7 +74,7 @@ pub fn give_sign(
         .map(|problem| line(problem))
         .collect();
     let text = format!("{state} {host} {process} {since}\n{problems}");
-    SignFile::at(&path(folder, role)).write(&text, SystemTime::now())
+    SignFile::at(&sign_path(folder, role)).write(&text, SystemTime::now())
 }
 
 /// A sentence as one line, whatever is in it.
@@ -86,7 +86,7 @@ fn line(problem: &str) -> String {
 
 /// The last sign of `role` as it is to be understood at `now`; `None` if it never gave one.
 pub fn presence(folder: &Path, role: &str, now: Timestamp) -> Option<Presence> {
-    let (text, at) = SignFile::at(&path(folder, role)).read()?;
+    let (text, at) = SignFile::at(&sign_path(folder, role)).read()?;
     understood(&text, Timestamp::try_from(at).ok()?, now)
 }
 
@@ -114,7 +114,8 @@ fn understood(text: &str, last_seen: Timestamp, now: Timestamp) -> Option<Presen
     })
 }
 
-fn path(folder: &Path, role: &str) -> PathBuf {
+/// The file of the signs of `role`.
+pub fn sign_path(folder: &Path, role: &str) -> PathBuf {
     folder.join(format!("{role}.alive"))
 }
 

@@ -203,7 +203,10 @@ fn alert_rules_ask_for_real_metrics_and_fire_when_they_should() {
         .filter_map(|line| line.trim().strip_prefix("- alert: "))
     {
         let named = tests.matches(&format!("alertname: {alert}")).count();
-        assert_eq!(named, 2, "{alert}: one test that it fires, one that it does not");
+        assert!(
+            named >= 2,
+            "{alert}: a test that it fires, and one that it does not"
+        );
     }
 }
 

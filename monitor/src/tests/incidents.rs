@@ -221,6 +221,26 @@ fn a_dead_relay_is_one_incident_and_its_300_silent_sources_are_none() {
 }
 
 #[test]
+fn role_whose_section_was_removed_is_told_as_that() {
+    let mut looking = Looking::new();
+    looking.sign("forwarder", PresenceState::Stopped, &[]);
+    let base = Timestamp::now().duration_since(at(START)).as_secs() + 3600;
+    looking.subjects(base);
+    let [mail] = &looking.look(base + 60)[..] else {
+        panic!("one mail")
+    };
+    let text = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("the forwarder has no section any more, and last ran at "),
+        "{text}"
+    );
+    let sign = looking.host.data_dir().join("forwarder.alive");
+    let advice = format!("put its section back, or remove {}", sign.display());
+    assert!(text.contains(&advice), "{text}");
+    assert!(!text.contains("systemctl start"), "{text}");
+}
+
+#[test]
 fn after_a_cause_is_over_its_consequences_get_time_to_end_and_those_that_last_are_told() {
     let mut looking = with_sources();
     let group = |state, seconds| GroupReport {

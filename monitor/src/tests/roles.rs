@@ -65,3 +65,32 @@ fn a_single_pass_excuses_a_role_for_an_hour() {
     let (is_missing, problems) = look(Duration::from_mins(61));
     assert_eq!((is_missing, texts(&problems)), (true, vec![told]));
 }
+
+#[test]
+fn role_whose_section_was_removed_is_told_what_ends_the_problem_and_nothing_else() {
+    let host = RelayHost::new();
+    let data_dir = host.data_dir().to_owned();
+    let roles = [WatchedRole {
+        name: "forwarder",
+        folder: &data_dir,
+        is_configured: false,
+        file_problems: Vec::new(),
+    }];
+    let scope = StatusScope {
+        roles: &roles,
+        ..bare_scope()
+    };
+    let later = || Timestamp::now() + Duration::from_mins(3);
+    let problems = || status(&data_dir, &scope, later()).expect("a status").problems;
+    for state in [PresenceState::Stopped, PresenceState::Running] {
+        give_sign(&data_dir, "forwarder", state, Timestamp::now(), &[]).expect("written");
+        let sign = data_dir.join("forwarder.alive");
+        let told = format!(
+            "the forwarder has no section any more, and last ran 3 min ago: put the section back, or remove {}",
+            sign.display()
+        );
+        assert_eq!(problems(), [told]);
+        std::fs::remove_file(sign).expect("removed");
+        assert_eq!(problems(), [""; 0]);
+    }
+}

@@ -336,9 +336,27 @@ fn groups_have_their_last_reported_state_and_unknown_after_a_while() {
         "the reason in its last report counts"
     );
     report.reported_at = at(later);
-    (report.state, report.reason) = (GroupState::Ok, None);
-    host.ledger.note_group(&report).expect("noted");
-    assert!(look(&host, later).0);
+    let mut problems = |host: &mut RelayHost, state, reason: Option<&str>| {
+        (report.state, report.reason) = (state, reason.map(str::to_owned));
+        host.ledger.note_group(&report).expect("noted");
+        status(host.data_dir(), &scope, at(later))
+            .expect("a status")
+            .problems
+    };
+    assert_eq!(
+        problems(&mut host, GroupState::Low, Some("the disk is full")),
+        ["group web-1 accepts no lines, its senders wait: the disk is full"]
+    );
+    assert_eq!(
+        problems(
+            &mut host,
+            GroupState::Ok,
+            Some("lines of h1 wait: too many batches")
+        ),
+        ["group web-1: lines of h1 wait: too many batches"],
+        "all others are accepted"
+    );
+    assert_eq!(problems(&mut host, GroupState::Ok, None), [""; 0]);
 }
 
 #[test]

@@ -4,10 +4,8 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
-use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,8 +15,6 @@ use serde::Deserialize;
 
 use crate::backoff::Backoff;
 use crate::error::ConfigProblem;
-use crate::ownership;
-use crate::yaml::secret::Secret;
 use crate::yaml::units::{format_size, parse_duration, parse_size};
 use crate::yaml::yaml_locate::{Step, locate};
 
@@ -30,6 +26,8 @@ pub(crate) struct Diagnostics<'a> {
     pub(crate) file: &'a Path,
     pub(crate) text: &'a str,
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The role that reads the file, if it is one alone. The files and secrets of other roles may not be for its user.
+    pub(crate) role: Option<&'a str>,
     pub(crate) problems: RefCell<Vec<ConfigProblem>>,
     pub(crate) warnings: RefCell<Vec<String>>,
     /// The addresses to listen on, each with the path of its field.
@@ -57,8 +55,8 @@ impl RawText {
 /// A field, such as `relay.groups[1].listen`.
 #[derive(Clone)]
 pub(crate) struct ConfigField<'a> {
-    diagnostics: &'a Diagnostics<'a>,
-    path: Vec<Step>,
+    pub(super) diagnostics: &'a Diagnostics<'a>,
+    pub(super) path: Vec<Step>,
 }
 
 impl<'a> ConfigField<'a> {
@@ -341,81 +339,6 @@ impl<'a> ConfigField<'a> {
         })
     }
 
-    /// A secret of this mapping, given as `key` or in the file that `file_key` names.
-    #[expect(clippy::option_option, reason = "outer: no problem; inner: there is a secret")]
-    pub(crate) fn secret(
-        &self,
-        (key, inline): (&'static str, Option<&str>),
-        (file_key, file): (&'static str, Option<&str>),
-    ) -> Option<Option<Secret>> {
-        match (inline, file) {
-            (None, None) => Some(None),
-            (Some(inline), None) => {
-                let setting = self.key(key);
-                if !inline.contains("${") {
-                    setting.warn_if_world_readable(self.diagnostics.file);
-                }
-                setting.filled(inline).map(|text| Some(Secret::new(text)))
-            }
-            (None, Some(file)) => self.key(file_key).secret_file(file).map(Some),
-            (Some(_), Some(_)) => self.key(file_key).refuse(format!(
-                "cannot be used together with `{key}`; remove one of them"
-            )),
-        }
-    }
-
-    /// A file that can be read now.
-    pub(crate) fn readable(&self, raw: &str) -> Option<PathBuf> {
-        let path = self.path(raw)?;
-        self.read(&path, |path| std::fs::File::open(path))?;
-        Some(path)
-    }
-
-    fn read<T>(&self, path: &Path, read: impl FnOnce(&Path) -> io::Result<T>) -> Option<T> {
-        let (at, result) = (path.display(), read(path));
-        self.accept(result.map_err(|error| {
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                return format!("{at} {}", ownership::refusal(path));
-            }
-            let cause = cause(&error);
-            format!("{at} cannot be read: {cause}; check its path and permissions")
-        }))
-    }
-
-    /// A readable file that other users should not be able to read.
-    pub(crate) fn secret_path(&self, raw: &str) -> Option<PathBuf> {
-        let path = self.readable(raw)?;
-        self.warn_if_world_readable(&path);
-        Some(path)
-    }
-
-    /// The secret in a file.
-    pub(crate) fn secret_file(&self, raw: &str) -> Option<Secret> {
-        let path = self.path(raw)?;
-        let text = self.read(&path, |path| std::fs::read_to_string(path))?;
-        self.warn_if_world_readable(&path);
-        match text.trim_end_matches(['\r', '\n']) {
-            "" => self.refuse(format!(
-                "the file {} is empty; put the secret in its first line",
-                path.display()
-            )),
-            secret => Some(Secret::new(secret)),
-        }
-    }
-
-    /// Warns when users other than its owner and group can read a file that holds a secret.
-    pub(crate) fn warn_if_world_readable(&self, path: &Path) {
-        const READABLE_BY_OTHERS: u32 = 0o004;
-        let readable =
-            std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & READABLE_BY_OTHERS != 0);
-        if readable {
-            let path = path.display();
-            self.warn(&format!(
-                "{path} holds a secret and every user can read it; run chmod o-r {path}"
-            ));
-        }
-    }
-
     /// Reports an allowed but unwise value.
     pub(crate) fn warn(&self, what: &str) {
         let warning = format!("{self}: {what}");
@@ -469,13 +392,5 @@ pub(crate) fn nearest_hint<'n>(word: &str, candidates: impl Iterator<Item = &'n 
         [] => String::new(),
         [only] => format!("; there is only `{only}`"),
         _ => format!("; there are {}{more}", shown.join(", ")),
-    }
-}
-
-/// The error of the system, without its number.
-fn cause(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => error.to_string(),
     }
 }

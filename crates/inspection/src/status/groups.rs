@@ -23,7 +23,7 @@ pub struct GroupStatus {
     /// Its state by its last report; `None`, in JSON `unknown`, if there is no recent report.
     #[serde(serialize_with = "serialize_state")]
     pub state: Option<GroupState>,
-    /// Why it accepts no lines, by its last report.
+    /// Why it accepts no lines, or in the state `ok` those of some sources not; by its last report.
     pub reason: Option<String>,
     /// Sources with their last contact there.
     pub sources: u64,

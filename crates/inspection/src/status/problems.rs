@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use jiff::Timestamp;
-use logferry_ledger::{DestinationState, Severity, covers};
+use logferry_ledger::{DestinationState, GroupState, Severity, covers};
 use logferry_text::{count, count_of, duration, size};
 use serde::{Serialize, Serializer};
 
@@ -81,7 +81,11 @@ pub(super) fn problems(status: &StatusReport, now: Timestamp) -> Vec<StatusProbl
     });
     let groups = status.groups.iter().filter_map(|group| {
         let (name, reason) = (&group.group, group.reason.as_ref()?);
-        let text = format!("group {name} accepts no lines, its senders wait: {reason}");
+        // Lines of some sources may wait, while the group accepts all others.
+        let text = match group.state {
+            Some(GroupState::Ok) => format!("group {name}: {reason}"),
+            _ => format!("group {name} accepts no lines, its senders wait: {reason}"),
+        };
         Some(StatusProblem::new("group", name, text))
     });
     let roles = status.roles.iter().flat_map(|role: &RoleStatus| {

@@ -1,11 +1,11 @@
 //! Which roles run, by their signs of life.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use logferry_ledger::Silence;
-use logferry_telemetry::{PresenceState, presence};
+use logferry_telemetry::{PresenceState, presence, sign_path};
 use logferry_text::{count_of, duration};
 use serde::Serialize;
 
@@ -75,6 +75,9 @@ pub struct RoleStatus {
     /// Whether somebody has to act, as it does not run and made no pass lately.
     #[serde(skip)]
     pub is_missing: bool,
+    /// The file of its last sign, if it has no section any more.
+    #[serde(skip)]
+    pub left_sign: Option<PathBuf>,
     /// The folders and keys that it cannot use, a sentence each.
     pub problems: Vec<String>,
 }
@@ -102,6 +105,7 @@ impl RoleStatus {
             silenced_until: None,
             once,
             is_missing: state != RoleState::Running && !is_passed,
+            left_sign: (!role.is_configured).then(|| sign_path(role.folder, role.name)),
             problems: match &sign {
                 Some(sign) if state == RoleState::Running => sign.problems.clone(),
                 _ => role.file_problems.clone(),
@@ -135,7 +139,12 @@ impl RoleStatus {
             return Some(format!("the {name} has a section and never ran here: start it"));
         };
         let ago = duration(age(seen, now));
-        Some(if self.once {
+        Some(if let Some(sign) = &self.left_sign {
+            let sign = sign.display();
+            format!(
+                "the {name} has no section any more, and last ran {ago} ago: put the section back, or remove {sign}"
+            )
+        } else if self.once {
             format!("the last pass of the {name} was {ago} ago: start it, or look at cron or its timer")
         } else {
             format!("the {name} does not run, it was last seen {ago} ago: start it, or read its log")

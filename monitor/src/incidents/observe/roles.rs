@@ -34,6 +34,10 @@ fn stopped(role: &RoleStatus, facts: &Facts<'_>) -> Option<RuleFinding> {
     }
     let name = role.name;
     let text = match role.last_seen_at {
+        Some(seen) if role.left_sign.is_some() => format!(
+            "the {name} has no section any more, and last ran at {}",
+            local_time(seen, facts.zone)
+        ),
         Some(seen) if role.once => format!(
             "the last pass of the {name} was at {}",
             local_time(seen, facts.zone)
@@ -45,7 +49,12 @@ fn stopped(role: &RoleStatus, facts: &Facts<'_>) -> Option<RuleFinding> {
         None => format!("the {name} has a section and never ran here"),
     };
     let unit = format!("logferry-{name}");
-    let advice = if role.once {
+    let advice = if let Some(sign) = &role.left_sign {
+        format!(
+            "put its section back, or remove {}: nobody looks for the role then",
+            sign.display()
+        )
+    } else if role.once {
         format!(
             "`systemctl start {unit}` starts it for good; if cron or a timer starts its passes, look at that one's log"
         )
