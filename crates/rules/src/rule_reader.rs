@@ -4,8 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use logferry_config::RuleSettings;
-use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
-use logferry_numbers::{CounterId, IndexError, IndexReader, IndexState, SeriesKey};
+use logferry_ledger::{BatchId, Ledger, LedgerError};
+use logferry_numbers::{CounterId, IndexError, IndexMoment, IndexReader, SeriesKey};
 
 use crate::arrived_lines::ArrivedLines;
 use crate::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
@@ -41,12 +41,7 @@ impl RuleReader {
     /// Opens the index. What it has is compared with the ledger afterwards, so that it never seems to have more than it has.
     pub fn open(store_dir: &Path, ledger: &Ledger, now: Timestamp) -> Result<Self, RuleReadError> {
         let reader = IndexReader::open(store_dir)?;
-        let state = reader.state()?;
-        let progress = IndexProgress {
-            recorded_at: state.recorded_at,
-            lag_seconds: state.lag.seconds,
-            has_all: has_all(ledger, &state)?,
-        };
+        let progress = progress(&reader.moment()?, ledger)?;
         Ok(Self {
             counters: reader.counters()?,
             lately: reader.series_since(now.as_second().saturating_sub(LATELY_SECONDS))?,
@@ -89,24 +84,33 @@ impl RuleReader {
     }
 }
 
+fn progress(moment: &IndexMoment<'_>, ledger: &Ledger) -> Result<IndexProgress, RuleReadError> {
+    Ok(IndexProgress {
+        recorded_at: moment.state().recorded_at,
+        lag_seconds: moment.state().lag.seconds,
+        has_all: has_all(moment, ledger)?,
+    })
+}
+
 /// Whether the index has all that the ledger has.
-fn has_all(ledger: &Ledger, state: &IndexState) -> Result<bool, LedgerError> {
+fn has_all(moment: &IndexMoment<'_>, ledger: &Ledger) -> Result<bool, RuleReadError> {
+    let state = moment.state();
     if state.lag.bytes > 0 || state.ledger.as_deref() != Some(ledger.id()?.to_string().as_str()) {
         return Ok(false);
     }
-    let is_read = |batch: &Batch| {
-        let read = state
-            .batches
-            .get(&batch.name())
-            .map_or(0, |progress| progress.bytes);
-        batch.contents.bytes <= read
-    };
     // A batch that was sealed since the index was written is neither open nor newer than what the index knows.
-    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
-        if ledger.batch_named(name)?.is_some_and(|batch| !is_read(&batch)) {
+    for (name, place) in moment.unread_places()? {
+        let batch = ledger.batch_named(&name)?;
+        if batch.is_some_and(|batch| batch.contents.bytes > place.bytes) {
             return Ok(false);
         }
     }
     let newest = state.newest_batch.map(BatchId::of_number);
-    Ok(ledger.live_batches(newest)?.iter().all(is_read))
+    for batch in ledger.live_batches(newest)? {
+        let read = moment.place(&batch.name())?.map_or(0, |place| place.bytes);
+        if batch.contents.bytes > read {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
