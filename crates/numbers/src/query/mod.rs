@@ -95,7 +95,7 @@ impl NumbersQuery {
         self.since = Some(row.start.saturating_add(self.per.seconds()));
     }
 
-    /// The `CROSS` makes SQLite read the times in order, without a sort (https://sqlite.org/optoverview.html, "Manual Control Of
+    /// The `CROSS` makes SQLite read the times in order, without a sort (<https://sqlite.org/optoverview.html>, "Manual Control Of
     /// Query Plans Using CROSS JOIN").
     fn sql(&self) -> String {
         let table = self.per.table();

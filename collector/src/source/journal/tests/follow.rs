@@ -309,7 +309,7 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
 async fn look_at_the_newest_entry_that_hangs_holds_up_no_stop() {
     let journal = Journal::new(0..0);
     let script = SCRIPT.replace(
-        "[ -n \"$last\" ] || echo",
+        "[ -n \"$last$boot\" ] || echo",
         "[ -z \"$last\" ] || { echo > \"$dir/looks\"; exec sleep 30; }; echo",
     );
     write(&journal.path("journalctl"), &script);
