@@ -19,6 +19,9 @@ pub(crate) const SEARCHES_MAX: u32 = 10;
 /// After so many if the disk refuses: two a second, so it has ten minutes to come back.
 const REFUSALS_MAX: u32 = 1200;
 
+/// While nothing can be read, the lag is recorded once in so many seconds.
+const LAG_RECORDED: i64 = 60;
+
 /// Why the next bytes of a batch were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MissCause {
@@ -69,6 +72,8 @@ pub(crate) struct TrackedBatch {
     pub(crate) is_trouble_told: bool,
     /// Since when it has bytes that are not read, in seconds since 1970.
     unread_since: Option<i64>,
+    /// Whether it was added, or its place has moved, since the last transaction.
+    is_touched: bool,
 }
 
 impl TrackedBatch {
@@ -79,6 +84,7 @@ impl TrackedBatch {
 
     /// Its name and place, for the record.
     fn record(&mut self) -> (String, IndexedBatch) {
+        self.is_touched = false;
         self.progress.is_read = self.unread() == 0 && self.batch.state != BatchState::Open;
         if self.unread() == 0 {
             self.unread_since = None;
@@ -88,6 +94,7 @@ impl TrackedBatch {
 
     /// Bytes of it were read; `line_time` is the time of the last line.
     pub(crate) fn advance(&mut self, bytes: u64, lines: u64, line_time: i64) {
+        self.is_touched = true;
         self.progress.bytes += bytes;
         self.progress.lines += lines;
         self.line_time = Some(line_time);
@@ -116,6 +123,7 @@ impl TrackedBatch {
 
     /// Leaves the rest out. Returns its first byte and its length.
     pub(crate) fn skip_rest(&mut self) -> (u64, u64) {
+        self.is_touched = true;
         let (from, bytes) = (self.progress.bytes, self.unread());
         self.progress.bytes = self.batch.contents.bytes;
         self.progress.lines = self.batch.contents.lines;
@@ -136,8 +144,8 @@ pub(crate) struct Catalog {
     batches: BTreeMap<BatchId, TrackedBatch>,
     /// The newest batch of the ledger at the last look.
     newest: Option<BatchId>,
-    /// Added or read since the last transaction.
-    touched: BTreeSet<BatchId>,
+    /// When the last transaction was, in seconds since 1970.
+    recorded_at: i64,
 }
 
 impl Catalog {
@@ -170,7 +178,6 @@ impl Catalog {
                     continue;
                 }
                 let progress = progress.unwrap_or_default();
-                self.touched.insert(id);
                 let is_new = progress.bytes == 0;
                 let tracked = TrackedBatch {
                     unread_since: is_new.then(|| batch.opened_at.as_second().min(now)),
@@ -180,6 +187,7 @@ impl Catalog {
                     searches: 0,
                     refusals: 0,
                     is_trouble_told: false,
+                    is_touched: true,
                 };
                 self.batches.insert(id, tracked);
             }
@@ -239,23 +247,28 @@ impl Catalog {
 
     /// A batch that is being read.
     pub(crate) fn get_mut(&mut self, id: BatchId) -> Option<&mut TrackedBatch> {
-        self.touched.insert(id);
         self.batches.get_mut(&id)
     }
 
-    /// The places to record: of batches that were added or read, and of those that have ended without more bytes.
+    /// The places to record: of batches that were added or read, and of those that have ended without more bytes. One whose file
+    /// cannot be read has moved nowhere: a transaction for it each round would be for nothing.
     pub(crate) fn take_records(&mut self) -> BTreeMap<String, IndexedBatch> {
-        let touched = std::mem::take(&mut self.touched);
         let is_due = |tracked: &TrackedBatch| {
-            touched.contains(&tracked.batch.id)
-                || (tracked.unread() == 0 && tracked.batch.state != BatchState::Open)
+            tracked.is_touched || (tracked.unread() == 0 && tracked.batch.state != BatchState::Open)
         };
         let due = self.batches.values_mut().filter(|tracked| is_due(tracked));
         due.map(TrackedBatch::record).collect()
     }
 
-    /// Forgets the batches that are read to their ends, after this was recorded.
-    pub(crate) fn drop_read(&mut self) {
+    /// Whether the lag is to be recorded, though nothing was read: a file that cannot be read makes it grow.
+    pub(crate) fn is_lag_due(&self, lag: IndexLag, now: i64) -> bool {
+        let recent = self.recorded_at..self.recorded_at.saturating_add(LAG_RECORDED);
+        lag.bytes > 0 && !recent.contains(&now)
+    }
+
+    /// All of it was recorded at `now`: forgets the batches that are read to their ends.
+    pub(crate) fn recorded(&mut self, now: i64) {
+        self.recorded_at = now;
         self.batches.retain(|_, tracked| !tracked.progress.is_read);
     }
 
@@ -333,7 +346,7 @@ mod tests {
             is_read: true,
         };
         assert_eq!(catalog.take_records(), [("b1".to_owned(), ended)].into());
-        catalog.drop_read();
+        catalog.recorded(NOW);
         assert_eq!(catalog.to_read(), [batches[0].id]);
         catalog.update(vec![batches[1].clone()], NOW, |_| Some(ended));
         assert_eq!(catalog.to_read(), [batches[0].id], "read before");
@@ -379,8 +392,14 @@ mod tests {
     #[test]
     fn batch_that_the_user_may_not_read_waits_until_its_file_is_deleted() {
         let (_dir, mut catalog, batches) = catalog(&[BatchState::Sent]);
+        assert_eq!(catalog.take_records().len(), 1, "added");
         let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
         assert!((0..=SEARCHES_MAX).all(|_| tracked.missed(MissCause::Forbidden).is_none()));
+        assert_eq!(catalog.take_records(), [].into(), "its place has not moved");
+        catalog.recorded(NOW);
+        let is_due = |catalog: &Catalog, now| catalog.is_lag_due(catalog.lag(now), now);
+        assert!(!is_due(&catalog, NOW + 59) && is_due(&catalog, NOW + 60));
+        let tracked = catalog.get_mut(batches[0].id).expect("in the catalog");
         tracked.batch.expired_at = Some(Timestamp::UNIX_EPOCH);
         assert!(tracked.missed(MissCause::Forbidden).is_some());
     }

@@ -1,11 +1,11 @@
 //! Whether the clock can be believed: what is removed by its age on a wrong clock is gone. Pure.
 //!
-//! A clock that went ahead by itself, or was ahead when the host started, is believed after a while: by then whoever sets clocks
+//! A clock that went ahead or back by itself, or did when the host started, is believed after a while: by then whoever sets clocks
 //! has set it.
 
 use std::time::{Duration, Instant};
 
-/// A clock that is so many seconds ahead of what was expected went ahead.
+/// A clock that is so many seconds ahead of what was expected went ahead; one that is so many behind went back.
 const AHEAD: i64 = 3600;
 
 /// So long it is not believed then.
@@ -17,6 +17,8 @@ pub(crate) struct ClockCheck {
     /// The time that it showed last, in seconds since 1970, and when.
     last: Option<(i64, Instant)>,
     doubted_since: Option<Instant>,
+    /// The time that it showed when it was believed last.
+    believed: Option<i64>,
 }
 
 /// What is known of the clock now.
@@ -34,7 +36,13 @@ impl ClockCheck {
     pub(crate) fn begin(&mut self, recorded: Option<i64>, at: Instant) {
         if self.last.is_none() {
             self.last = recorded.map(|recorded| (recorded, at));
+            self.believed = recorded;
         }
+    }
+
+    /// While the clock is doubted: the time that it showed when it was believed last.
+    pub(crate) fn believed_before(&self) -> Option<i64> {
+        self.doubted_since.and(self.believed)
     }
 
     /// The clock shows `now`, in seconds since 1970.
@@ -49,12 +57,15 @@ impl ClockCheck {
             return ClockState::WentAhead(ahead);
         }
         if ahead < -AHEAD {
-            // It was set right.
-            self.doubted_since = None;
+            // One that was doubted was set right.
+            self.doubted_since = self.doubted_since.is_none().then_some(at);
         }
         match self.doubted_since {
             Some(since) if at.saturating_duration_since(since) < DOUBTED_FOR => ClockState::Doubted,
-            _ => ClockState::Believed,
+            _ => {
+                (self.doubted_since, self.believed) = (None, Some(now));
+                ClockState::Believed
+            }
         }
     }
 }
@@ -85,6 +96,25 @@ mod tests {
             clock.look(NOW + 9 * day + 3600, after(3780)),
             ClockState::Believed
         );
+    }
+
+    #[test]
+    fn clock_that_went_back_is_doubted_for_an_hour_and_the_time_before_is_known_meanwhile() {
+        let start = Instant::now();
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut clock = ClockCheck::default();
+        clock.begin(Some(NOW), start);
+        assert_eq!(clock.look(NOW + 5, start), ClockState::Believed);
+        assert_eq!(clock.believed_before(), None);
+        assert_eq!(clock.look(100, after(60)), ClockState::Doubted);
+        assert_eq!(clock.look(3600, after(3560)), ClockState::Doubted);
+        assert_eq!(clock.believed_before(), Some(NOW + 5));
+        assert_eq!(clock.look(3700, after(3660)), ClockState::Believed);
+        assert_eq!(clock.believed_before(), None);
+        let mut clock = ClockCheck::default();
+        clock.begin(Some(NOW), start);
+        assert_eq!(clock.look(100, start), ClockState::Doubted, "at the start");
+        assert_eq!(clock.believed_before(), Some(NOW));
     }
 
     #[test]

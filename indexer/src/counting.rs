@@ -2,13 +2,10 @@
 
 use logferry_config::{CounterRule, CounterSettings};
 use logferry_fields::{Format, LineFacts, LineReader};
-use logferry_numbers::{CountedLine, CounterId, SeriesKey, Tally};
+use logferry_numbers::{CountClock, CountedLine, CounterId, NumbersKept, SeriesKey, Tally};
 use logferry_store::{LineOrigin, LineRecord};
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
-
-/// A line counts at most so far in the future; then its clock is wrong, and it counts when it was read.
-const FUTURE_MAX: i64 = 86_400;
 
 /// A named counter.
 pub(crate) struct NamedCounter {
@@ -105,20 +102,23 @@ pub(crate) struct BlockCounts {
 /// When a block is read, in seconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CountTimes {
-    pub(crate) now: i64,
+    clock: CountClock,
     /// Lines of this time and older ones are too old for the numbers: they share one row, which is not recorded. Else each
     /// line with a time of its own would be a row.
-    pub(crate) too_old: i64,
+    too_old: i64,
 }
 
 impl CountTimes {
+    pub(crate) fn new(clock: CountClock, kept: NumbersKept) -> Self {
+        Self {
+            clock,
+            too_old: kept.too_old(clock.present()),
+        }
+    }
+
     /// The time by which a line of this time counts.
     pub(crate) fn counted(self, time: i64) -> i64 {
-        if time > self.now + FUTURE_MAX {
-            self.now
-        } else {
-            time
-        }
+        self.clock.counted(time)
     }
 }
 

@@ -6,6 +6,7 @@
 //! - Batches are found again by their names. Numbers are of one ledger: a rebuilt one gives others, and one restored from a
 //!   copy gives those of later batches once more.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use logferry_durable::{DiskError, DiskOperation};
 use logferry_ledger::{Batch, BatchId, FILE_NAME, Ledger, LiveBatches};
-use logferry_numbers::IndexState;
+use logferry_numbers::{IndexState, IndexedBatch};
 
 use crate::catalog::{Catalog, TrackedBatch, is_indexed};
 use crate::error::IndexerError;
@@ -82,7 +83,12 @@ impl LedgerFile {
 
     /// The catalog at the start: each batch that is not read to its end, unless it expired before its first look. The ledger
     /// has a row of each batch that ever was: they are not listed.
-    pub(crate) fn first_catalog(&self, state: &IndexState, now: Timestamp) -> Result<Catalog, IndexerError> {
+    pub(crate) fn first_catalog(
+        &self,
+        state: &IndexState,
+        places: &BTreeMap<String, IndexedBatch>,
+        now: Timestamp,
+    ) -> Result<Catalog, IndexerError> {
         // Before the list: what is opened in between is listed again by the first look.
         let newest = self.ledger.newest_batch()?;
         // Batches that were opened after the last look of an indexer with this state, by their numbers. In another ledger, and
@@ -94,30 +100,32 @@ impl LedgerFile {
             .map(|at| at.saturating_mul(1000).saturating_add(999));
         let recorded = recorded.and_then(|at| Timestamp::from_millisecond(at).ok());
         let mut batches = self.ledger.spooled_or_new_batches(seen, recorded, |batch| {
-            tell_if_shorter(batch, state);
-            !is_indexed(batch, state.batches.get(&batch.name()))
+            let place = places.get(&batch.name());
+            tell_if_shorter(batch, place);
+            !is_indexed(batch, place)
         })?;
-        let half_read = state.batches.iter().filter(|(_, place)| !place.is_read);
+        let half_read = places.iter().filter(|(_, place)| !place.is_read);
         for (name, _) in half_read {
             let batch = self.ledger.batch_named(name)?;
             batches.extend(batch.filter(|batch| batch.expired_at.is_some()));
         }
         let mut catalog = Catalog::new(newest.max(batches.iter().map(|batch| batch.id).max()));
         catalog.update(batches, now.as_second(), |batch| {
-            state.batches.get(&batch.name()).copied()
+            places.get(&batch.name()).copied()
         });
         Ok(catalog)
     }
 }
 
 /// A restored ledger is behind what was read. The bytes that the relay gets anew are those that the senders send once more.
-fn tell_if_shorter(batch: &Batch, state: &IndexState) {
-    let (name, bytes) = (batch.name(), batch.contents.bytes);
-    let read = state.batches.get(&name).map_or(0, |place| place.bytes);
+fn tell_if_shorter(batch: &Batch, place: Option<&IndexedBatch>) {
+    let bytes = batch.contents.bytes;
+    let read = place.map_or(0, |place| place.bytes);
     if read > bytes {
         tracing::warn!(
-            "batch {name} of source {}: {read} bytes are indexed, but the ledger has only {bytes}: it was restored from an older \
+            "batch {} of source {}: {read} bytes are indexed, but the ledger has only {bytes}: it was restored from an older \
              copy; the index goes on from byte {read} on, and lines before it that differ now are not indexed again",
+            batch.name(),
             batch.source
         );
     }

@@ -2,7 +2,8 @@
 //!
 //! What was found is recorded in `index.db` with the lines that were read by it, so a restart reads on in the same way.
 //! A format that was found is looked for again when most lines do not fit it any more. Lines whose log is not known, since the
-//! batches of several logs share a file, are read each for itself unless all are of one format.
+//! batches of several logs share a file, are read each for itself unless all are of one format: the first that is of another one
+//! may be of a log that writes rarely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -124,6 +125,11 @@ impl LogFormats {
         let Some(found) = self.found.get_mut(key) else {
             return;
         };
+        if key.1.is_none() && misfits > 0 && found.format.is_known_by_line() {
+            *found = FoundFormat::new(self.auto.clone());
+            self.changed.insert(key.clone());
+            return;
+        }
         found.lines += lines;
         found.misfits += misfits;
         // Everything fits `text`, so it is looked for again in any case.
@@ -218,5 +224,34 @@ mod tests {
         assert_eq!(formats.of(&key(None), mixed.as_bytes()).as_text(), "auto");
         let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
         assert_eq!(formats.of(&key(None), COMBINED.as_bytes()).as_text(), "combined");
+    }
+
+    #[test]
+    fn rarer_log_of_a_source_is_read_by_its_own_format_from_its_first_lines_on() {
+        let (known, unknown) = (key(Some("access")), key(None));
+        let lines = COMBINED.repeat(100) + "{\"a\":1}\n";
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
+        for (key, then) in [(known, "combined"), (unknown, "auto")] {
+            assert_eq!(formats.of(&key, lines.as_bytes()).as_text(), "combined");
+            formats.note(&key, 101, 1);
+            assert_eq!(formats.of(&key, COMBINED.as_bytes()).as_text(), then);
+        }
+        let found = formats.take_found();
+        let mut formats = LogFormats::new(FormatsByLog::default(), found);
+        let format = formats.of(&key(None), COMBINED.as_bytes());
+        assert_eq!(format.as_text(), "auto", "kept over a restart");
+        formats.note(&key(None), 1000, 499);
+        assert_eq!(formats.of(&key(None), COMBINED.as_bytes()).as_text(), "auto");
+    }
+
+    #[test]
+    fn format_that_a_line_alone_does_not_tell_is_kept_for_most_lines() {
+        let mut formats = LogFormats::new(FormatsByLog::default(), Vec::new());
+        assert_eq!(
+            formats.of(&key(None), b"level=info msg=\"x y\"\n").as_text(),
+            "logfmt"
+        );
+        formats.note(&key(None), 100, 1);
+        assert_eq!(formats.of(&key(None), b"{}\n").as_text(), "logfmt");
     }
 }

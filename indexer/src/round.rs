@@ -9,7 +9,9 @@ use logferry_config::IndexerSettings;
 use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_fields::Format;
 use logferry_ledger::{Batch, BatchId, BatchState, SourceLogs};
-use logferry_numbers::{IndexChange, IndexDb, IndexGap, IndexLag, IndexState, LedgerLookup, NumbersKept};
+use logferry_numbers::{
+    CountClock, IndexChange, IndexDb, IndexGap, IndexLag, IndexState, LedgerLookup, NumbersKept,
+};
 use logferry_protocol::names::LogName;
 use logferry_spool::Spool;
 use logferry_spool::follow::BatchLines;
@@ -70,6 +72,8 @@ pub(crate) struct IndexSession<S> {
     /// The old batch that is being read: a compressed file cannot be read on from the middle. It stays open while other
     /// batches are read, which come first in each round.
     reading: Option<(BatchId, OpenLines)>,
+    /// While the clock is doubted: the time that it showed when it was believed last, in seconds since 1970.
+    pub(crate) believed_before: Option<i64>,
     /// The last batch whose place was looked up. Empty: the next pass begins with the first.
     looked_up_to: String,
     metrics: IndexerMetrics,
@@ -120,7 +124,7 @@ impl<S: LineStore> IndexSession<S> {
             .zip(&config.counters)
             .map(|(id, settings)| NamedCounter::new(id, settings));
         Ok(Self {
-            catalog: ledger.first_catalog(state, now)?,
+            catalog: ledger.first_catalog(state, &db.places()?, now)?,
             ledger,
             spool: Spool::new(RealDisk, &config.data_dir),
             store,
@@ -134,6 +138,7 @@ impl<S: LineStore> IndexSession<S> {
             counters: counters.collect(),
             logs: SourceLogs::default(),
             reading: None,
+            believed_before: None,
             looked_up_to: String::new(),
             metrics,
         })
@@ -151,13 +156,14 @@ impl<S: LineStore> IndexSession<S> {
         is_over: &impl Fn() -> bool,
     ) -> Result<RoundResult, IndexerError> {
         self.ledger.look(&mut self.catalog, now)?;
+        let clock = CountClock {
+            now: now.as_second(),
+            believed_before: self.believed_before,
+        };
         let mut work = RoundWork {
             change: IndexChange::default(),
             now,
-            times: CountTimes {
-                now: now.as_second(),
-                too_old: self.kept.too_old(now.as_second()),
-            },
+            times: CountTimes::new(clock, self.kept),
             left: ROUND_BYTES,
             has_more: false,
             trouble: None,
@@ -173,7 +179,8 @@ impl<S: LineStore> IndexSession<S> {
         let batches = self.catalog.take_records();
         let lag = self.catalog.lag(now.as_second());
         // A host may be quiet for ever: then its last lines get too old without new ones.
-        if !batches.is_empty() || self.store.is_due(now.as_millisecond()) {
+        let is_due = self.store.is_due(now.as_millisecond()) || self.catalog.is_lag_due(lag, now.as_second());
+        if is_due || !batches.is_empty() {
             work.change.batches = batches;
             self.record(&mut work, lag)?;
         }
@@ -348,10 +355,11 @@ impl<S: LineStore> IndexSession<S> {
         change.ledger.clone_from(&self.ledger.id);
         change.newest_batch = self.catalog.newest().map(BatchId::number);
         change.lag = lag;
+        change.believed_before = self.believed_before;
         change.formats = self.formats.take_found();
         self.db.record(change, self.kept, work.now.as_second())?;
         self.store.recorded()?;
-        self.catalog.drop_read();
+        self.catalog.recorded(work.now.as_second());
         self.metrics.indexed(work.lines, work.bytes, work.unparsed);
         Ok(())
     }

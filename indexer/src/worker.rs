@@ -154,18 +154,19 @@ impl IndexerThread {
         }
         // Before anything is written: on a full disk every round fails until this has made room.
         clock.begin(state.believed_at.or(state.recorded_at), Instant::now());
-        self.remove_old_lines(&mut writer, clock, Timestamp::now())?;
+        let is_believed = look(clock, Timestamp::now(), Instant::now());
+        self.remove_old_lines(&mut writer, is_believed, Timestamp::now())?;
         let mut session = IndexSession::start(config, db, &state, writer, metrics.clone(), Timestamp::now())?;
-        // The places of all batches in the spool.
-        drop(state);
         let is_over = || self.stop.is_cancelled();
         let mut retention_at = Instant::now();
         while !is_over() {
             let (start, now) = (Instant::now(), Timestamp::now());
+            let is_believed = look(clock, now, start);
+            session.believed_before = clock.believed_before();
             let round = session.round(now, &is_over)?;
             self.set_trouble(round.trouble);
             if start >= retention_at {
-                let is_believed = self.remove_old_lines(session.store(), clock, now)?;
+                self.remove_old_lines(session.store(), is_believed, now)?;
                 session.tidy(now, is_believed)?;
                 retention_at = start + RETENTION_INTERVAL;
             }
@@ -178,25 +179,16 @@ impl IndexerThread {
         Ok(())
     }
 
-    /// Removes the lines that are too old or too many. Whether the clock is believed: else nothing is removed by its age.
+    /// Removes the lines that are too old or too many. On a clock that is not believed nothing is removed by its age.
     fn remove_old_lines(
         &self,
         store: &mut StoreWriter<RealDisk>,
-        clock: &mut ClockCheck,
+        is_clock_believed: bool,
         now: Timestamp,
-    ) -> Result<bool, IndexerError> {
-        let state = clock.look(now.as_second(), Instant::now());
-        if let ClockState::WentAhead(seconds) = state {
-            let ahead = duration(Duration::from_secs(seconds.unsigned_abs()));
-            tracing::info!(
-                "the clock is {ahead} ahead of the last record: in the next hour nothing is removed from the index by its age, \
-                 in case the clock is wrong"
-            );
-        }
-        let is_believed = state == ClockState::Believed;
+    ) -> Result<(), IndexerError> {
         let (keep, left_free) = (self.config.keep, LeftFree::of(&self.config));
         let limits = StoreLimits {
-            age: is_believed.then_some(keep.age),
+            age: is_clock_believed.then_some(keep.age),
             max_bytes: keep.max_bytes,
             min_free: left_free.bytes,
         };
@@ -215,7 +207,7 @@ impl IndexerThread {
                 count_of(removed.for_space, "segment")
             );
         }
-        Ok(is_believed)
+        Ok(())
     }
 
     fn set_trouble(&self, text: Option<String>) {
@@ -226,6 +218,19 @@ impl IndexerThread {
     fn sleep(&self, time: Duration) -> bool {
         self.stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
     }
+}
+
+/// Whether the clock is believed.
+fn look(clock: &mut ClockCheck, now: Timestamp, at: Instant) -> bool {
+    let state = clock.look(now.as_second(), at);
+    if let ClockState::WentAhead(seconds) = state {
+        let ahead = duration(Duration::from_secs(seconds.unsigned_abs()));
+        tracing::info!(
+            "the clock is {ahead} ahead of the last record: in the next hour nothing is removed from the index by its age, \
+             in case the clock is wrong"
+        );
+    }
+    state == ClockState::Believed
 }
 
 fn lock(store_dir: &Path) -> Result<LockFile, IndexerError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use logferry_durable::RealDisk;
 use logferry_ledger::BatchContents;
-use logferry_numbers::{IndexReader, IndexState};
+use logferry_numbers::{IndexReader, IndexedBatch};
 use logferry_store::{Hit, Query, SearchObserver, SearchPage, SearchProgress, Searcher, StorePosition};
 
 use crate::measurement::process::{Daemon, Usage};
@@ -47,10 +47,12 @@ impl IndexRun {
         Ok(Self { daemon, store_dir })
     }
 
-    /// What it has recorded so far.
-    pub(super) fn state(&self) -> IndexState {
+    /// How many bytes and lines it has recorded as read so far.
+    pub(super) fn recorded(&self) -> (u64, u64) {
         let reader = IndexReader::open(&self.store_dir);
-        reader.and_then(|reader| reader.state()).unwrap_or_default()
+        let places = reader.and_then(|reader| reader.places()).unwrap_or_default();
+        let sum = |of: fn(&IndexedBatch) -> u64| places.values().map(of).sum();
+        (sum(|place| place.bytes), sum(|place| place.lines))
     }
 
     /// Waits until so many bytes are recorded. Its CPU time and memory up to then.
@@ -58,7 +60,7 @@ impl IndexRun {
         let (mut at, mut last_progress) = (0, Instant::now());
         loop {
             let usage = self.daemon.usage()?;
-            let recorded = self.state().batches.values().map(|place| place.bytes).sum();
+            let (recorded, _) = self.recorded();
             if recorded >= bytes {
                 return Ok(usage);
             }
@@ -76,7 +78,8 @@ impl IndexRun {
 
     /// Stops it, and checks that the store has `expected` lines. The bytes of its folder.
     pub(super) fn finish(self, expected: BatchContents) -> anyhow::Result<u64> {
-        let state = self.state();
+        let (_, read) = self.recorded();
+        let state = IndexReader::open(&self.store_dir)?.state()?;
         self.daemon.stop()?;
         let position = state.store_position.context("the indexer has recorded nothing")?;
         let position: StorePosition = position.parse()?;
@@ -86,7 +89,6 @@ impl IndexRun {
             ..SearchPage::default()
         };
         let found = searcher.search(&Query::default(), &page, None, &mut AllHits)?;
-        let read = state.batches.values().map(|place| place.lines).sum();
         if (found.progress.hits, read) != (expected.lines, expected.lines) {
             bail!(WrongResult::Indexed {
                 stored: found.progress.hits,

@@ -162,7 +162,7 @@ fn beside_relay(binary: &Path, dir: &Path, load: IndexLoad) -> anyhow::Result<St
             let times = [50.0, 99.0].map(|percent| commits.percentile_since(&before, percent));
             figures.push(format!("{:.1} / {:.1}", times[0], times[1]));
             if let Some(run) = run {
-                let recorded: u64 = run.state().batches.values().map(|place| place.bytes).sum();
+                let (recorded, _) = run.recorded();
                 share = format!(
                     "{:.0} % caught up",
                     100.0 * float(recorded) / float(written.bytes)

@@ -186,22 +186,10 @@ impl<D: Disk> CaptureStore<D> {
     }
 
     /// Removes the rotated captures of which the relay has all: how many, and how many are left.
-    pub(super) fn remove_shipped(
-        &mut self,
-        is_shipped: impl Fn(&Path) -> bool,
-    ) -> Result<(u64, u64), DiskError> {
+    pub(super) fn remove_shipped(&self, is_shipped: impl Fn(&Path) -> bool) -> Result<(u64, u64), DiskError> {
         // After an error it may not be recorded yet that the last file was rotated.
-        if self.files.is_none() {
-            return Ok((0, 0));
-        }
-        let numbers = self.paths.rotated_numbers(&self.disk)?.into_iter();
-        let numbers = numbers.filter(|number| *number < self.state.file);
-        let rotated = numbers.map(|number| self.paths.rotated(number));
-        let (shipped, left): (Vec<_>, Vec<_>) = rotated.partition(|path| is_shipped(path));
-        for path in &shipped {
-            self.disk.remove(path)?;
-        }
-        Ok((shipped.len() as u64, left.len() as u64))
+        let below = self.state.file.saturating_sub(self.files.is_none().into());
+        remove_below(&self.disk, &self.paths, below, is_shipped)
     }
 
     fn recover(&mut self) -> Result<(), CaptureError> {
@@ -259,4 +247,34 @@ impl<D: Disk> CaptureStore<D> {
         });
         Ok(())
     }
+}
+
+/// As [`CaptureStore::remove_shipped`], of a capture that cannot be opened: a full disk may be why. Of the last rotated file the
+/// commit log may not know yet.
+pub(super) fn remove_shipped_unopened(
+    disk: &impl Disk,
+    paths: &CapturePaths,
+    is_shipped: impl Fn(&Path) -> bool,
+) -> Result<(u64, u64), DiskError> {
+    let last = paths.rotated_numbers(disk)?.last().copied();
+    remove_below(disk, paths, last.unwrap_or(0), is_shipped)
+}
+
+fn remove_below(
+    disk: &impl Disk,
+    paths: &CapturePaths,
+    below: u64,
+    is_shipped: impl Fn(&Path) -> bool,
+) -> Result<(u64, u64), DiskError> {
+    let (mut removed, mut left) = (0, 0);
+    for number in paths.rotated_numbers(disk)? {
+        let path = paths.rotated(number);
+        if number < below && is_shipped(&path) {
+            disk.remove(&path)?;
+            removed += 1;
+        } else {
+            left += 1;
+        }
+    }
+    Ok((removed, left))
 }

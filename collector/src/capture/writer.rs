@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::capture::error::CaptureError;
 use crate::capture::handle::{AppendRequest, Appended, CaptureHandle, CaptureShared, Refused, WriterRequest};
 use crate::capture::state::CapturePaths;
-use crate::capture::store::{CaptureStore, Round};
+use crate::capture::store::{CaptureStore, Round, remove_shipped_unopened};
 
 /// Requests that wait for the writer; behind them, sources wait.
 const QUEUE: usize = 4096;
@@ -117,8 +117,9 @@ impl<D: Disk> CaptureWriter<D> {
         }
         self.commit(appends);
         if looks_for_shipped {
-            self.look_again();
+            // First: the disk may be full of them.
             self.remove_shipped();
+            self.look_again();
         }
     }
 
@@ -141,13 +142,16 @@ impl<D: Disk> CaptureWriter<D> {
         }
     }
 
+    fn paths(&self) -> CapturePaths {
+        CapturePaths {
+            state_dir: self.settings.state_dir.clone(),
+            source: self.source.clone(),
+        }
+    }
+
     fn open_store(&mut self) -> Result<(), CaptureError> {
         if self.store.is_none() {
-            let paths = CapturePaths {
-                state_dir: self.settings.state_dir.clone(),
-                source: self.source.clone(),
-            };
-            let store = CaptureStore::open(self.disk.clone(), paths, self.settings.rotate_max_bytes)?;
+            let store = CaptureStore::open(self.disk.clone(), self.paths(), self.settings.rotate_max_bytes)?;
             self.shared.set_position(store.state().position.clone());
             self.store = Some(store);
             self.opened.send_replace(true);
@@ -260,13 +264,8 @@ impl<D: Disk> CaptureWriter<D> {
     }
 
     /// Removes the rotated captures of which the relay has all.
-    fn remove_shipped(&mut self) {
-        let (Some(store), shipped) = (
-            &mut self.store,
-            read_shipped(&self.disk, &self.settings.sender_state_dir),
-        ) else {
-            return;
-        };
+    fn remove_shipped(&self) {
+        let shipped = read_shipped(&self.disk, &self.settings.sender_state_dir);
         let shipped = shipped.unwrap_or_else(|error| {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
@@ -277,7 +276,11 @@ impl<D: Disk> CaptureWriter<D> {
         let has_all = |path: &Path| {
             identity(path).is_some_and(|(file, len)| shipped.has_all_of(&self.source, file, len))
         };
-        match store.remove_shipped(has_all) {
+        let removed = match &self.store {
+            Some(store) => store.remove_shipped(has_all),
+            None => remove_shipped_unopened(&self.disk, &self.paths(), has_all),
+        };
+        match removed {
             Ok((removed, left)) => {
                 self.shared.report().rotated_files = left;
                 if removed > 0 {

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use logferry_inspection::audit::Listing;
 use logferry_inspection::status::incidents_since;
 use logferry_ledger::BatchFilter;
-use logferry_numbers::{NumbersDimension, NumbersQuery, NumbersSpan};
-use serde::{Deserialize, Serialize};
+use logferry_numbers::{CounterId, NumbersDimension, NumbersQuery, NumbersRow, NumbersSpan};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::line_query::TimeRange;
@@ -199,22 +199,32 @@ pub(crate) async fn numbers(
         group: filled(params.group),
         log: filled(params.log),
     };
-    let rows = state
-        .host
-        .index(move |index| {
-            let counters = index.counters()?;
-            let rows = index.numbers(&query)?;
-            Ok(rows
-                .iter()
-                .take(ROWS_MAX + 1)
-                .map(|row| row.json(by, &counters))
-                .collect::<Vec<_>>())
+    let read = state.host.index(move |index| {
+        Ok(NumbersAnswer {
+            counters: index.counters()?,
+            rows: index.first_numbers(&query, ROWS_MAX + 1)?,
+            by,
         })
-        .await?;
-    if rows.len() > ROWS_MAX {
+    });
+    let answer = read.await?;
+    if answer.rows.len() > ROWS_MAX {
         return Err(Problem::bad_request(format!(
             "these are more than {ROWS_MAX} rows; take a shorter time, `per=hour`, or one source"
         )));
     }
-    Ok(JsonBody(rows).into_response())
+    Ok(JsonBody(answer).into_response())
+}
+
+/// Rows of numbers. As JSON they take many times the memory, so each is made when it is written.
+struct NumbersAnswer {
+    rows: Vec<NumbersRow>,
+    by: Option<NumbersDimension>,
+    counters: Vec<(String, CounterId)>,
+}
+
+impl Serialize for NumbersAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rows = self.rows.iter();
+        serializer.collect_seq(rows.map(|row| row.json(self.by, &self.counters)))
+    }
 }

@@ -242,6 +242,14 @@ impl Format {
         self.0 == Kind::Text
     }
 
+    /// Whether lines of this format are read alike if the format of each is found by the line alone.
+    pub fn is_known_by_line(&self) -> bool {
+        matches!(
+            self.0,
+            Kind::Combined | Kind::Common | Kind::Json | Kind::Ltsv | Kind::Syslog
+        )
+    }
+
     /// Whether the format of each line is found by the line alone.
     pub(crate) fn is_found_by_line(&self) -> bool {
         self.0 == Kind::Auto

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::count_clock::CountClock;
 use crate::counts::{CounterId, Counts};
 use crate::error::IndexError;
 use crate::query::NumbersSpan;
@@ -25,9 +26,6 @@ pub const SERIES_MAX: usize = 4096;
 /// The place of a batch that the ledger does not know is kept for so long: until a copy of a ledger that was put back is
 /// replaced by one that was rebuilt from the spool.
 pub(crate) const UNKNOWN_KEPT: Duration = Duration::from_hours(24 * 30);
-
-/// A line counts at most so far in the future: a wrong clock must not make rows that are never removed.
-const FUTURE_MAX: i64 = 86_400;
 
 /// The series without numbers are removed at most once in so many seconds: no line waits for it each minute.
 const SERIES_TIDIED: i64 = 3600;
@@ -54,6 +52,8 @@ pub struct IndexChange {
     pub store_position: String,
     /// How far the indexer is still behind.
     pub lag: IndexLag,
+    /// While the clock is doubted: the time that it showed when it was believed last, in seconds since 1970.
+    pub believed_before: Option<i64>,
 }
 
 /// How long numbers are kept.
@@ -99,7 +99,7 @@ pub struct IndexDb {
 
 /// The series of the file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct KnownSeries {
+struct KnownSeries {
     ids: BTreeMap<SeriesKey, i64>,
     /// Whether one more was wanted since those without numbers were removed, and there was no room for it.
     is_short: bool,
@@ -129,7 +129,12 @@ impl IndexDb {
 
     /// How far the indexer has come.
     pub fn state(&self) -> Result<IndexState, IndexError> {
-        self.read("read the places", read_state)
+        self.read("read how far the indexer is", |sql| read_state(sql, "state"))
+    }
+
+    /// How far each batch is read, by the batch's name without `.log`.
+    pub fn places(&self) -> Result<BTreeMap<String, IndexedBatch>, IndexError> {
+        self.read("read the places", |sql| state::places(sql, "batches"))
     }
 
     /// The formats that were found for the lines of logs.
@@ -139,7 +144,7 @@ impl IndexDb {
 
     /// The numbers of these named counters. A name that is new gets one.
     pub fn counter_ids(&mut self, names: &[String]) -> Result<Vec<CounterId>, IndexError> {
-        self.write("name the counters", |sql, _| {
+        self.write("name the counters", |sql| {
             let id = |name: &String| {
                 sql.execute("INSERT OR IGNORE INTO counters (name) VALUES (?1)", [name])?;
                 let query = "SELECT id FROM counters WHERE name = ?1";
@@ -150,18 +155,22 @@ impl IndexDb {
     }
 
     /// Records a change: all of it or, after a crash, nothing of it. Counts that are older than what is kept are left out;
-    /// those of a far future count now, at `now` (seconds since 1970).
+    /// those of a far future count now, at `now` (seconds since 1970), or when the clock was believed last.
     pub fn record(
         &mut self,
         change: &mut IndexChange,
         kept: NumbersKept,
         now: i64,
     ) -> Result<(), IndexError> {
-        self.write("record the numbers", |sql, known| {
+        let clock = CountClock {
+            now,
+            believed_before: change.believed_before,
+        };
+        self.write_with_series("record the numbers", |sql, known| {
             for (minute, key, counts) in change.tally.rows() {
-                let time = if minute > now + FUTURE_MAX { now } else { minute };
+                let time = clock.counted(minute);
                 let series = series(sql, known, key)?;
-                for (span, since) in kept.since(now) {
+                for (span, since) in kept.since(clock.present()) {
                     if span.start_of(time) >= span.start_of(since) {
                         merge(sql, span, span.start_of(time), series, counts)?;
                     }
@@ -207,7 +216,7 @@ impl IndexDb {
         let tidied_at = self.series_tidied_at;
         let is_due = tidied_at.is_none_or(|at| !(at..at.saturating_add(SERIES_TIDIED)).contains(&now));
         let is_tidied = self.series.is_short && is_due;
-        self.write("remove old numbers", |sql, known| {
+        self.write_with_series("remove old numbers", |sql, known| {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
                 sql.execute(&remove, [span.start_of(since)])?;
@@ -251,20 +260,29 @@ impl IndexDb {
     pub(crate) fn write<T>(
         &mut self,
         action: &'static str,
-        change: impl FnOnce(&Transaction<'_>, &mut KnownSeries) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
-        let mut series = self.series.clone();
         let run = || {
             let transaction = self
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = change(&transaction, &mut series)?;
+            let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
         };
-        let value = run().map_err(|source| IndexError::of(&self.path, action, source))?;
+        run().map_err(|source| IndexError::of(&self.path, action, source))
+    }
+
+    /// As [`Self::write`]; what becomes of the series is kept only if the transaction is.
+    fn write_with_series(
+        &mut self,
+        action: &'static str,
+        change: impl FnOnce(&Transaction<'_>, &mut KnownSeries) -> rusqlite::Result<()>,
+    ) -> Result<(), IndexError> {
+        let mut series = self.series.clone();
+        self.write(action, |sql| change(sql, &mut series))?;
         self.series = series;
-        Ok(value)
+        Ok(())
     }
 }
 

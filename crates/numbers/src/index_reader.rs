@@ -1,5 +1,6 @@
 //! Reads `index.db`: the small interface of everybody but the indexer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,24 +58,37 @@ impl IndexReader {
 
     /// How far the indexer has come: what the store and the numbers hold. One moment's state.
     pub fn state(&self) -> Result<IndexState, IndexError> {
-        self.read("read the places", state::read_state)
+        self.read("read how far the indexer is", |sql| {
+            state::read_state(sql, "state")
+        })
+    }
+
+    /// How far each batch is read, by the batch's name without `.log`.
+    pub fn places(&self) -> Result<BTreeMap<String, IndexedBatch>, IndexError> {
+        self.read("read the places", |sql| state::places(sql, "batches"))
     }
 
     /// How far the indexer has come, to be asked batch by batch: there may be very many. The answers are of one moment.
     pub fn moment(&self) -> Result<IndexMoment<'_>, IndexError> {
         let failed = |source| IndexError::of(&self.path, "read how far the indexer is", source);
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
-        let values = state::read_values(&transaction, "state").map_err(failed)?;
+        let state = state::read_state(&transaction, "state").map_err(failed)?;
         Ok(IndexMoment {
             path: &self.path,
             transaction,
-            store_position: values.get("store").cloned(),
+            state,
         })
     }
 
     /// The rows that answer a question, by time and value.
     pub fn numbers(&self, query: &NumbersQuery) -> Result<Vec<NumbersRow>, IndexError> {
-        self.read("read the numbers", |sql| query::rows(sql, query))
+        self.first_numbers(query, usize::MAX)
+    }
+
+    /// The first of these rows: once there are `least`, none of a further span. So the memory for an answer has a bound, and a
+    /// reader that takes its time between two of them ([`NumbersQuery::go_on_after`]) does not hold the file.
+    pub fn first_numbers(&self, query: &NumbersQuery, least: usize) -> Result<Vec<NumbersRow>, IndexError> {
+        self.read("read the numbers", |sql| query::first_rows(sql, query, least))
     }
 
     /// The named counters, by name.
@@ -117,13 +131,19 @@ impl IndexReader {
 pub struct IndexMoment<'r> {
     path: &'r Path,
     transaction: Transaction<'r>,
-    store_position: Option<String>,
+    state: IndexState,
 }
 
 impl IndexMoment<'_> {
-    /// The position of the store that belongs to the places.
-    pub fn store_position(&self) -> Option<&str> {
-        self.store_position.as_deref()
+    /// How far it had come.
+    pub fn state(&self) -> &IndexState {
+        &self.state
+    }
+
+    /// The places of the batches that were not read to their ends.
+    pub fn unread_places(&self) -> Result<Vec<(String, IndexedBatch)>, IndexError> {
+        let places = state::unread_places(&self.transaction);
+        places.map_err(|source| IndexError::of(self.path, "read the places", source))
     }
 
     /// How far this batch is read; `None` if it was never seen, or is gone from the spool for long.

@@ -11,6 +11,7 @@
 //!   counters as many as the configuration may have, and no row is later than a day from now.
 //! - The file can be deleted with its folder: then the indexer reads anew what the spool has.
 
+mod count_clock;
 mod counts;
 mod error;
 mod histogram;
@@ -25,6 +26,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub use count_clock::CountClock;
 pub use counts::{CountedLine, CounterId, Counts};
 pub use error::IndexError;
 pub use histogram::REQUEST_TIME_BOUNDS;

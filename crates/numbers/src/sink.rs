@@ -12,7 +12,7 @@ use crate::error::IndexError;
 use crate::index_db::IndexDb;
 use crate::index_reader::IndexReader;
 use crate::schema;
-use crate::state::{IndexLag, IndexState, IndexedBatch, place, put_values, read_state_of, read_values};
+use crate::state::{IndexLag, IndexState, IndexedBatch, place, places, put_values, read_state, read_values};
 
 /// Most refused documents that are kept; older ones go. Each has at most 1 KiB.
 pub const REFUSED_KEPT: usize = 10_000;
@@ -29,7 +29,7 @@ const RESEND_ASKED: &str = "resend_asked";
 /// How far the sink has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SinkState {
-    /// As of the indexer; the places are how far each batch is sent.
+    /// As of the indexer.
     pub index: IndexState,
     /// Sums of all time.
     pub totals: SinkTotals,
@@ -104,7 +104,12 @@ pub struct SinkChange {
 impl IndexDb {
     /// How far the sink has come.
     pub fn sink_state(&self) -> Result<SinkState, IndexError> {
-        self.read("read the places of the sink", read_sink_state)
+        self.read("read the state of the sink", read_sink_state)
+    }
+
+    /// How far each batch is sent, by the batch's name without `.log`.
+    pub fn sink_places(&self) -> Result<BTreeMap<String, IndexedBatch>, IndexError> {
+        self.read("read the places of the sink", |sql| places(sql, "sink_batches"))
     }
 
     /// How far a batch is sent; `None` if it was never seen.
@@ -118,7 +123,7 @@ impl IndexDb {
 
     /// Records a change: all of it or, after a crash, nothing of it. `now` in seconds since 1970.
     pub fn record_sent(&mut self, change: &SinkChange, now: i64) -> Result<(), IndexError> {
-        self.write("record what was sent", |sql, _| {
+        self.write("record what was sent", |sql| {
             for (batch, sent) in &change.batches {
                 put_batch(sql, batch, sent, now)?;
             }
@@ -143,7 +148,7 @@ impl IndexDb {
 
     /// Records why the sink waits, and how far it is behind.
     pub fn record_sink_trouble(&mut self, trouble: &str, lag: IndexLag) -> Result<(), IndexError> {
-        self.write("record why the sink waits", |sql, _| {
+        self.write("record why the sink waits", |sql| {
             let values = [
                 ("trouble", Some(trouble.to_owned())),
                 ("lag", Some(lag.to_value())),
@@ -154,7 +159,7 @@ impl IndexDb {
 
     /// Asks the sink to begin again. Another process may call it while the indexer runs: the sink looks for it before each set.
     pub fn request_resend(&mut self, now: i64) -> Result<(), IndexError> {
-        self.write("ask for everything to be sent again", |sql, _| {
+        self.write("ask for everything to be sent again", |sql| {
             put_values(sql, "sink_state", &[(RESEND_ASKED, Some(now.to_string()))])
         })
     }
@@ -168,7 +173,7 @@ impl IndexDb {
 
     /// Forgets all that the sink has done, and that it was asked to. A crash before its end: it is asked still.
     pub fn forget_all_sent(&mut self) -> Result<(), IndexError> {
-        self.write("forget what was sent", |sql, _| {
+        self.write("forget what was sent", |sql| {
             sql.execute_batch("DELETE FROM sink_batches; DELETE FROM sink_refused; DELETE FROM sink_state;")
         })
     }
@@ -182,7 +187,7 @@ impl IndexDb {
 
     /// Forgets the places of these batches.
     pub fn forget_sent(&mut self, batches: &[String]) -> Result<(), IndexError> {
-        self.write("remove old places of the sink", |sql, _| {
+        self.write("remove old places of the sink", |sql| {
             let mut remove = sql.prepare_cached("DELETE FROM sink_batches WHERE batch = ?1")?;
             batches
                 .iter()
@@ -192,7 +197,7 @@ impl IndexDb {
 }
 
 impl IndexReader {
-    /// How far the sink has come, but the places of the batches; `None` if none has ever run here.
+    /// How far the sink has come; `None` if none has ever run here.
     pub fn sink_state(&self) -> Result<Option<SinkState>, IndexError> {
         self.read("read the state of the sink", |sql| {
             if !schema::has_step(sql, schema::SINK_STEP)? {
@@ -236,7 +241,7 @@ impl IndexReader {
 fn read_sink_state(sql: &Connection) -> SqlResult<SinkState> {
     let values = read_values(sql, "sink_state")?;
     Ok(SinkState {
-        index: read_state_of(sql, "sink_state", "sink_batches")?,
+        index: read_state(sql, "sink_state")?,
         totals: read_totals(&values),
         trouble: values.get("trouble").filter(|text| !text.is_empty()).cloned(),
     })

@@ -22,8 +22,6 @@ pub struct IndexState {
     pub believed_at: Option<i64>,
     /// How far it was behind then.
     pub lag: IndexLag,
-    /// How far each batch is read, by the batch's name without `.log`.
-    pub batches: BTreeMap<String, IndexedBatch>,
 }
 
 /// How far the indexer is behind the relay.
@@ -140,13 +138,9 @@ pub(crate) fn put_values(sql: &Connection, table: &str, values: &[(&str, Option<
     Ok(())
 }
 
-pub(crate) fn read_state(sql: &Connection) -> SqlResult<IndexState> {
-    read_state_of(sql, "state", "batches")
-}
-
-/// The state that these tables have.
-pub(crate) fn read_state_of(sql: &Connection, state: &str, batches: &str) -> SqlResult<IndexState> {
-    let values = read_values(sql, state)?;
+/// The state that a table of names and values has.
+pub(crate) fn read_state(sql: &Connection, table: &str) -> SqlResult<IndexState> {
+    let values = read_values(sql, table)?;
     let number = |name: &str| values.get(name)?.parse().ok();
     let lag: Vec<u64> = values
         .get("lag")
@@ -160,8 +154,6 @@ pub(crate) fn read_state_of(sql: &Connection, state: &str, batches: &str) -> Sql
         },
         _ => IndexLag::default(),
     };
-    let mut query = sql.prepare_cached(&format!("SELECT batch, bytes, lines, is_read FROM {batches}"))?;
-    let batches = query.query_map([], place)?;
     Ok(IndexState {
         ledger: values.get("ledger").cloned(),
         newest_batch: number("newest"),
@@ -169,8 +161,19 @@ pub(crate) fn read_state_of(sql: &Connection, state: &str, batches: &str) -> Sql
         recorded_at: number("recorded_at"),
         believed_at: number("believed_at"),
         lag,
-        batches: batches.collect::<SqlResult<_>>()?,
     })
+}
+
+/// The places that a table has, by the batch's name. Of all batches in the spool: there may be very many.
+pub(crate) fn places(sql: &Connection, table: &str) -> SqlResult<BTreeMap<String, IndexedBatch>> {
+    let mut query = sql.prepare_cached(&format!("SELECT batch, bytes, lines, is_read FROM {table}"))?;
+    query.query_map([], place)?.collect()
+}
+
+/// The places of the batches that are not read to their ends.
+pub(crate) fn unread_places(sql: &Connection) -> SqlResult<Vec<(String, IndexedBatch)>> {
+    let query = "SELECT batch, bytes, lines, is_read FROM batches WHERE is_read = 0";
+    sql.prepare_cached(query)?.query_map([], place)?.collect()
 }
 
 /// At most `limit` places behind the batch of this name, by name.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use logferry_config::RuleSettings;
 use logferry_inspection::status::has_all;
 use logferry_ledger::{Ledger, LedgerError};
-use logferry_numbers::{CounterId, IndexError, IndexReader, SeriesKey};
+use logferry_numbers::{CounterId, IndexError, IndexMoment, IndexReader, SeriesKey};
 
 use crate::arrived_lines::ArrivedLines;
 use crate::index_progress::{FinishedMinutes, IndexProgress, finished_minutes, seconds, span_start};
@@ -42,12 +42,7 @@ impl RuleReader {
     /// Opens the index. What it has is compared with the ledger afterwards, so that it never seems to have more than it has.
     pub fn open(store_dir: &Path, ledger: &Ledger, now: Timestamp) -> Result<Self, RuleReadError> {
         let reader = IndexReader::open(store_dir)?;
-        let state = reader.state()?;
-        let progress = IndexProgress {
-            recorded_at: state.recorded_at,
-            lag_seconds: state.lag.seconds,
-            has_all: has_all(ledger, &state)?,
-        };
+        let progress = progress(&reader.moment()?, ledger)?;
         Ok(Self {
             counters: reader.counters()?,
             lately: reader.series_since(now.as_second().saturating_sub(LATELY_SECONDS))?,
@@ -88,4 +83,12 @@ impl RuleReader {
         }
         Ok(Some(numbers))
     }
+}
+
+fn progress(moment: &IndexMoment<'_>, ledger: &Ledger) -> Result<IndexProgress, RuleReadError> {
+    Ok(IndexProgress {
+        recorded_at: moment.state().recorded_at,
+        lag_seconds: moment.state().lag.seconds,
+        has_all: has_all(moment, ledger)?,
+    })
 }

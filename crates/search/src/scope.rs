@@ -84,7 +84,12 @@ impl SearchScope {
         let (mut position, mut gaps) = (None, Vec::new());
         let store_dir = host.store_dir.unwrap_or(Path::new(""));
         if let Some(moment) = &moment {
-            let recorded = moment.store_position().map(str::parse).transpose();
+            let recorded = moment
+                .state()
+                .store_position
+                .as_deref()
+                .map(str::parse)
+                .transpose();
             position = recorded
                 .map_err(|error: PositionError| IndexError::damaged(store_dir.join(FILE_NAME), &error))?;
             gaps = moment.gaps(selection.since.map_or(i64::MIN, Timestamp::as_second))?;

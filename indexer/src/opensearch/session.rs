@@ -77,7 +77,7 @@ impl SinkSession {
         let (state, formats) = (db.sink_state()?, db.formats()?);
         let ledger = LedgerFile::open(&config.data_dir)?;
         Ok(Self {
-            catalog: ledger.first_catalog(&state.index, now)?,
+            catalog: ledger.first_catalog(&state.index, &db.sink_places()?, now)?,
             ledger,
             spool: Spool::new(RealDisk, &config.data_dir),
             db,
@@ -185,7 +185,7 @@ impl SinkSession {
         let places = self.catalog.take_records();
         let lag = self.catalog.lag(now.as_second());
         self.metrics.set_lag(lag.bytes, lag.lines, lag.seconds);
-        if places.is_empty() {
+        if places.is_empty() && !self.catalog.is_lag_due(lag, now.as_second()) {
             return Ok(());
         }
         let mut change = std::mem::take(&mut self.change);
@@ -205,7 +205,7 @@ impl SinkSession {
             ..
         } = change.added;
         self.metrics.sent(documents, repeated, refused);
-        self.catalog.drop_read();
+        self.catalog.recorded(now.as_second());
         self.sent.retain(|_, sent| !sent.progress.is_read);
         Ok(())
     }

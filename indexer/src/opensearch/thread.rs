@@ -276,7 +276,8 @@ impl Sink {
                          it, and the server finds the types of the fields itself; docs/index/opensearch.md has it for somebody who may put it",
                         self.settings.url
                     );
-                    return Ok(());
+                    self.tell_if_it_goes_on();
+                    return open.session.note_trouble("", Timestamp::now());
                 }
                 Err(error) => {
                     failures += 1;

@@ -135,11 +135,11 @@ fn batches_of_a_rebuilt_ledger_are_not_read_twice() {
     host.index();
     host.assert_whole();
     let mut session = host.session().expect("opened");
-    assert_eq!(host.reader().state().expect("read").batches.len(), 2);
+    assert_eq!(host.reader().places().expect("read").len(), 2);
     host.ledger.mark_expired(again.id, now()).expect("not sent");
     session.tidy(now(), true).expect("removed");
     assert_eq!(
-        host.reader().state().expect("read").batches.len(),
+        host.reader().places().expect("read").len(),
         2,
         "their files are in the spool"
     );

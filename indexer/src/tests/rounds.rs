@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::Timestamp;
 use logferry_numbers::{NumbersDimension, NumbersQuery};
 
 use super::relay_host::{NOW, RelayHost, now};
@@ -310,4 +311,20 @@ fn another_log_of_a_source_is_noticed_whether_or_not_the_clock_is_believed() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines.contains(&(Some("access".to_owned()), 1)), "{lines:?}");
     assert!(lines.contains(&(None, 1)), "the line may be of either: {lines:?}");
+}
+
+#[test]
+fn lines_count_in_their_own_minute_while_the_clock_is_doubted() {
+    for wrong in [0, NOW + 400 * 86_400] {
+        let mut host = RelayHost::new("");
+        let batch = host.open("a", "b1");
+        host.write(&batch, &access(5, "GET /", 200));
+        let mut session = host.session().expect("opened");
+        session.believed_before = Some(NOW - 60);
+        let wrong = Timestamp::from_second(wrong).expect("a time");
+        session.round(wrong, &|| false).expect("a round");
+        let rows = host.reader().numbers(&NumbersQuery::default()).expect("read");
+        let starts: Vec<_> = rows.iter().map(|row| row.start).collect();
+        assert_eq!(starts, [NOW - 300], "{wrong}");
+    }
 }

@@ -313,6 +313,26 @@ async fn everything_in_the_spool_is_sent_again_to_a_new_server_when_it_is_asked_
     assert_eq!(sink.server.repeated(), 0, "it is asked once");
 }
 
+#[tokio::test]
+async fn server_that_answers_again_is_no_longer_waited_for_though_it_refuses_the_template() {
+    let sink = SinkHost::new().await;
+    sink.server.set_script(|script| script.is_down = true);
+    let (mut running, mut open) = sink.sink(SOON);
+    let db = IndexDb::open_or_create(&sink.host.settings.store_dir).expect("opened");
+    let trouble = || db.sink_state().expect("read").trouble;
+    let comes_back = async {
+        while trouble().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sink.server.set_script(|script| {
+            (script.is_down, script.is_template_forbidden) = (false, true);
+        });
+    };
+    let (put, ()) = tokio::join!(running.put_template(&mut open), comes_back);
+    put.expect("no error of this host");
+    assert_eq!(trouble(), None);
+}
+
 #[derive(Debug, Clone)]
 enum SinkStep {
     /// Lines, the last one perhaps cut off, to one of the open batches.

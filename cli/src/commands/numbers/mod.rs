@@ -2,6 +2,7 @@
 
 mod output;
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
 use crate::owner;
 
+/// Rows that are read and printed at once: of a long time there may be millions.
+const ROWS_AT_ONCE: usize = if cfg!(test) { 2 } else { 10_000 };
+
 /// Prints the rows.
 pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
     require_order(options.since, options.until).map_err(Failure::configuration)?;
@@ -28,23 +32,44 @@ pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
         )));
     };
     owner::act_as_owner(&[&indexer.store_dir])?;
-    console::print(&shown(indexer, options, Timestamp::now())?)?;
+    let print = |text: &str| console::print_while_read(text.as_bytes());
+    show(indexer, options, Timestamp::now(), print)?;
     Ok(CommandOutcome::Fine)
 }
 
-fn shown(indexer: &IndexerSettings, options: &NumbersArgs, now: Timestamp) -> anyhow::Result<String> {
+/// Gives the rows to `print` until it says that nobody reads any more.
+fn show(
+    indexer: &IndexerSettings,
+    options: &NumbersArgs,
+    now: Timestamp,
+    mut print: impl FnMut(&str) -> io::Result<bool>,
+) -> anyhow::Result<()> {
     let reader = IndexReader::open(&indexer.store_dir)?;
-    let rows = reader.numbers(&query(options, now))?;
     // Of a counter that was taken out of the configuration the index still has what it counted.
     let named =
         |(name, _): &(String, CounterId)| indexer.counters.iter().any(|counter| counter.name == *name);
     let counters: Vec<_> = reader.counters()?.into_iter().filter(named).collect();
     let by = options.by.map(dimension);
-    if !options.json {
-        return Ok(output::text(&rows, by, &counters));
+    let (mut query, mut is_first, mut is_last) = (query(options, now), true, false);
+    while !is_last {
+        let rows = reader.first_numbers(&query, ROWS_AT_ONCE)?;
+        is_last = rows.len() < ROWS_AT_ONCE;
+        let text = if options.json {
+            output::json(&rows, by, &counters, (is_first, is_last))?
+        } else if rows.is_empty() && !is_first {
+            String::new()
+        } else {
+            output::text(&rows, by, &counters)
+        };
+        if !print(&text)? {
+            break;
+        }
+        if let Some(last) = rows.last() {
+            query.go_on_after(last);
+        }
+        is_first = false;
     }
-    let rows: Vec<_> = rows.iter().map(|row| row.json(by, &counters)).collect();
-    Ok(serde_json::to_string(&rows)? + "\n")
+    Ok(())
 }
 
 fn query(options: &NumbersArgs, now: Timestamp) -> NumbersQuery {
@@ -78,10 +103,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn counter_that_was_taken_out_is_shown_neither_to_people_nor_to_programs() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut db = IndexDb::open_or_create(dir.path()).unwrap();
+    const NOW: i64 = 1_795_227_600;
+
+    /// An index with a line in each of the last minutes, counted by two counters, of which one is configured.
+    fn index_of(dir: &Path, minutes: i64) -> IndexerSettings {
+        let mut db = IndexDb::open_or_create(dir).unwrap();
         let ids = db
             .counter_ids(&["orders".to_owned(), "removed".to_owned()])
             .unwrap();
@@ -91,11 +117,12 @@ mod tests {
             group: "web".to_owned(),
             log: None,
         });
-        let now = Timestamp::from_second(1_795_227_600).unwrap();
-        let counts = change.tally.minute(now.as_second() - 60, series);
-        counts.count(&CountedLine::default());
-        for id in ids {
-            counts.count_named(id);
+        for minute in 1..=minutes {
+            let counts = change.tally.minute(NOW - 60 * minute, series);
+            counts.count(&CountedLine::default());
+            for id in &ids {
+                counts.count_named(*id);
+            }
         }
         let day = Duration::from_hours(24);
         let kept = NumbersKept {
@@ -103,23 +130,60 @@ mod tests {
             hours: day,
             gaps: day,
         };
-        db.record(&mut change, kept, now.as_second()).unwrap();
-
+        db.record(&mut change, kept, NOW).unwrap();
         let text = format!(
             "indexer:\n  store_dir: {}\n  counters: [{{name: orders, where: {{path: \"/order*\"}}}}]\n",
-            dir.path().display()
+            dir.display()
         );
         let config = logferry_config::parse(&text, Path::new("c.yaml"), &|_| None).unwrap();
+        config.indexer.unwrap()
+    }
+
+    /// The parts in which the rows by minute are printed.
+    fn shown(indexer: &IndexerSettings, json: bool) -> Vec<String> {
+        let options = NumbersArgs {
+            since: None,
+            until: None,
+            per: NumbersPer::Minute,
+            by: None,
+            json,
+        };
+        let mut parts = Vec::new();
+        let print = |part: &str| {
+            parts.push(part.to_owned());
+            Ok(true)
+        };
+        show(indexer, &options, Timestamp::from_second(NOW).unwrap(), print).unwrap();
+        parts
+    }
+
+    #[test]
+    fn counter_that_was_taken_out_is_shown_neither_to_people_nor_to_programs() {
+        let dir = tempfile::tempdir().unwrap();
+        let indexer = index_of(dir.path(), 1);
         for json in [false, true] {
-            let options = NumbersArgs {
-                since: None,
-                until: None,
-                per: NumbersPer::Minute,
-                by: None,
-                json,
-            };
-            let shown = shown(config.indexer.as_ref().unwrap(), &options, now).unwrap();
+            let shown = shown(&indexer, json).concat();
             assert!(shown.contains("orders") && !shown.contains("removed"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn many_rows_are_printed_in_parts_and_are_one_list_for_programs() {
+        for minutes in 0..=5 {
+            let dir = tempfile::tempdir().unwrap();
+            let indexer = index_of(dir.path(), minutes);
+            let parts = shown(&indexer, true);
+            assert_eq!(parts.len(), usize::try_from(minutes).unwrap() / ROWS_AT_ONCE + 1);
+            let text = parts.concat();
+            let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+            let times: Vec<_> = rows.iter().map(|row| row["time"].as_str().unwrap()).collect();
+            assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+            assert_eq!(times.len(), usize::try_from(minutes).unwrap(), "{text}");
+            assert!(text.ends_with("]\n"), "{text}");
+            let table = shown(&indexer, false).concat();
+            let lines = table.lines().filter(|line| line.contains("orders")).count();
+            assert_eq!(lines, usize::try_from(minutes).unwrap(), "{table}");
+            assert_eq!(table.contains("no lines in this time"), minutes == 0, "{table}");
         }
     }
 }

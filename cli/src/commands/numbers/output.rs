@@ -1,4 +1,4 @@
-//! Rows of numbers for people. For programs: `NumbersRow::json`.
+//! Rows of numbers, for people and for programs.
 
 use std::time::Duration;
 
@@ -56,6 +56,26 @@ pub(super) fn text(
         ]);
     }
     table.to_string()
+}
+
+/// A part of the list for programs, and whether it is the first and the last one.
+pub(super) fn json(
+    rows: &[NumbersRow],
+    by: Option<NumbersDimension>,
+    counters: &[(String, CounterId)],
+    (is_first, is_last): (bool, bool),
+) -> serde_json::Result<String> {
+    let mut text = if is_first { "[".to_owned() } else { String::new() };
+    for (number, row) in rows.iter().enumerate() {
+        if number > 0 || !is_first {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(&row.json(by, counters))?);
+    }
+    if is_last {
+        text.push_str("]\n");
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

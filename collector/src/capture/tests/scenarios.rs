@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::capture::error::CaptureError;
 use crate::capture::receipts::{RequestKey, RequestReceipt};
 use crate::capture::state::CapturePaths;
-use crate::capture::store::{CaptureStore, Round};
+use crate::capture::store::{CaptureStore, Round, remove_shipped_unopened};
 
 const ROTATE: u64 = 400;
 
@@ -226,7 +226,7 @@ impl World {
 
     /// Removes the rotated files that were read to their ends.
     fn remove(&mut self) {
-        let Some(store) = &mut self.store else { return };
+        let Some(store) = &self.store else { return };
         let (disk, read) = (self.disk.clone(), self.read.clone());
         let is_read = |path: &Path| read.get(path) == disk.contents(path).as_ref();
         let before: Vec<_> = self.read.keys().cloned().collect();
@@ -406,7 +406,7 @@ fn full_capture_gets_a_number_and_goes_when_it_is_shipped() {
     }
     let numbers = paths().rotated_numbers(&world.disk).expect("readable");
     assert_eq!(numbers, [1, 2, 3]);
-    let store = world.store.as_mut().expect("open");
+    let store = world.store.as_ref().expect("open");
     let first = paths().rotated(1);
     assert_eq!(
         store.remove_shipped(|path| *path == first).expect("removed"),
@@ -414,6 +414,30 @@ fn full_capture_gets_a_number_and_goes_when_it_is_shipped() {
     );
     assert_eq!(store.remove_shipped(|_| false).expect("none"), (0, 2));
     assert!(world.disk.contents(&first).is_none() && world.disk.contents(&paths().live()).is_some());
+}
+
+/// A full disk goes on when the captures that the relay has are removed, whether the capture is open, or cannot be opened.
+#[test]
+fn shipped_captures_make_room_on_a_disk_that_is_full() {
+    for is_opened in [true, false] {
+        let mut world = World::new();
+        for _ in 0..40 {
+            world.append_and_post(1, 0);
+        }
+        world.disk.set_free_bytes(0);
+        if !is_opened {
+            world.store = None;
+        }
+        assert!(!world.append(1, &[]), "full");
+        let removed = match &world.store {
+            Some(store) => store.remove_shipped(|_| true),
+            None => remove_shipped_unopened(&world.disk, &paths(), |_| true),
+        };
+        // Of the last one it may not be recorded yet that it was rotated.
+        assert_eq!(removed.expect("removed"), (2, 1), "opened: {is_opened}");
+        assert!(world.append(1, &[]), "opened: {is_opened}");
+        assert_eq!(paths().rotated_numbers(&world.disk).expect("readable")[0], 3);
+    }
 }
 
 #[test]

@@ -28,7 +28,6 @@ use jiff::tz::TimeZone;
 use logferry_config::HttpSourceSettings;
 use logferry_http_server::ClientConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
@@ -39,8 +38,8 @@ use self::rate_limit::RateLimit;
 use self::requests::{ConnectedClient, PostContext};
 use self::socket_table::ConnectionAddresses;
 use crate::source::listener::{
-    ConnectionSlots, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, SlottedStream, accept, handshake,
-    listen, renew,
+    ConnectionSlots, ListenerSlot, SHUTDOWN_TIMEOUT, ServerCertificates, SlottedStream,
+    accept_until_shutdown, handshake, listen, renew,
 };
 use crate::source::read_problem::ReadProblem;
 use crate::source::{SourceContext, SourceError};
@@ -84,44 +83,19 @@ async fn serve(
         zone: TimeZone::system(),
         source,
     });
-    let (status, shutdown) = (&context.source.status, &context.source.shutdown);
-    let (graceful, slots) = (
-        GracefulShutdown::new(),
-        Arc::new(ConnectionSlots::new(settings.max_connections)),
-    );
-    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
     let (mut tls_problem, mut keys_problem) = (ReadProblem::default(), ReadProblem::default());
-    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
-    status.running();
-    loop {
-        let (stream, _, slot) = tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            _ = renewal.tick() => {
-                renew(tls.as_ref(), &context.source, &mut tls_problem);
-                renew_keys(&context, &mut keys_problem);
-                continue;
-            }
-            accepted = accept(&listener, &slots) => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // No file descriptors left, or the client has gone. The pause prevents a busy loop.
-                    status.problem(format!("cannot accept a connection: {error}; trying again"));
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
+    let renew_files = || {
+        renew(tls.as_ref(), &context.source, &mut tls_problem);
+        renew_keys(&context, &mut keys_problem);
+    };
+    let serve = |stream, _, slot| {
         let acceptor = tls.as_ref().map(ServerCertificates::acceptor);
-        connections.spawn(serve_connection(
-            Arc::clone(&context),
-            stream,
-            acceptor,
-            slot,
-            graceful.watcher(),
-        ));
-    }
-    drop(listener);
+        serve_connection(Arc::clone(&context), stream, acceptor, slot, graceful.watcher())
+    };
+    let slots = ConnectionSlots::new(settings.max_connections);
+    let renewal = (RENEWAL_INTERVAL, renew_files);
+    let mut connections = accept_until_shutdown(listener, slots, &context.source, renewal, serve).await;
     // Running requests end; what does not end in time was not answered, and comes again.
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
     connections.shutdown().await;

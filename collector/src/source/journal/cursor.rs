@@ -43,6 +43,17 @@ impl JournalCursor {
         Timestamp::from_microsecond(self.realtime_us?.try_into().ok()?).ok()
     }
 
+    /// The boot of the entry.
+    pub(crate) fn boot(&self) -> Option<&str> {
+        self.boot.as_ref().map(|(boot, _)| boot.as_str())
+    }
+
+    /// Whether nothing but the clock tells which of the entries is the younger one.
+    pub(crate) fn is_ordered_by_time(&self, other: &Self) -> bool {
+        same(self.sequence.as_ref(), other.sequence.as_ref()).is_none()
+            && same(self.boot.as_ref(), other.boot.as_ref()).is_none()
+    }
+
     /// Whether both are cursors of one entry. Journald copies entries from `/run` to `/var`: a copy has another number.
     pub(crate) fn is_same_entry(&self, other: &Self) -> bool {
         let has_all = self.boot.is_some() && self.realtime_us.is_some() && self.hash.is_some();

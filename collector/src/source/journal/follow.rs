@@ -11,7 +11,7 @@ use super::export::{ExportDecoder, JournalEntry};
 use super::filter::EntryFilter;
 use super::journalctl::{Following, Journalctl};
 use super::record::{gap_record, gap_text, record};
-use super::resume::{EntryVerdict, JournalResume, QuietJournal};
+use super::resume::{EntryVerdict, JournalGap, JournalResume, QuietJournal};
 use crate::capture::{Position, Refused};
 use crate::line_record;
 use crate::record::Record;
@@ -45,6 +45,8 @@ pub(super) async fn follow(
         filter: EntryFilter::new(&settings.units, &settings.matches),
         machine: machine_id(),
         resume: JournalResume::new(cursor.map(JournalCursor::parse)),
+        is_last_of_this_host: false,
+        after_boot: None,
         kept: cursor.map(str::to_owned),
         kept_at: Instant::now(),
     };
@@ -71,6 +73,10 @@ struct EntryReader<'a> {
     filter: EntryFilter,
     machine: Option<String>,
     resume: JournalResume,
+    /// Whether the last known entry is one of this host: the boots of other hosts say nothing about this one's.
+    is_last_of_this_host: bool,
+    /// The first entry after a restart of the host, and what may be missing before it.
+    after_boot: Option<(JournalCursor, JournalGap)>,
     /// The durable cursor, and since when it is.
     kept: Option<String>,
     kept_at: Instant,
@@ -121,6 +127,16 @@ impl EntryReader<'_> {
             decoder.push(buffer.get(..len).unwrap_or_default(), |entry| {
                 self.entry(&entry, &mut records);
             })?;
+            let hidden = self
+                .context
+                .shutdown
+                .run_until_cancelled(self.hidden(journalctl))
+                .await;
+            let Some(hidden) = hidden else {
+                following.stop().await;
+                return Ok(Next::Stop);
+            };
+            records.extend(hidden?);
             if self.keep(records, tick).await.is_err() {
                 following.stop().await;
                 return Ok(Next::Stop);
@@ -128,23 +144,46 @@ impl EntryReader<'_> {
         }
     }
 
+    /// The gap before the first entry after a restart of the host, if there is one: that boot has an older entry.
+    async fn hidden(&mut self, journalctl: &Journalctl) -> Result<Option<Record>, SourceError> {
+        let Some((first, gap)) = self.after_boot.take() else {
+            return Ok(None);
+        };
+        let Some(boot) = first.boot() else {
+            return Ok(None);
+        };
+        let oldest = journalctl.oldest_of(boot).await?;
+        if oldest.is_none_or(|oldest| oldest.is_same_entry(&first)) {
+            return Ok(None);
+        }
+        self.context.status.gap(&gap_text(&gap));
+        Ok(Some(gap_record(&gap)))
+    }
+
     /// Adds what an entry is to the records.
     fn entry(&mut self, entry: &JournalEntry, records: &mut Vec<Record>) {
         let Some(cursor) = entry.text("__CURSOR").map(JournalCursor::parse) else {
             return;
         };
+        let is_of_this_host = match (&self.machine, entry.text("_MACHINE_ID")) {
+            (Some(here), Some(there)) => here == there,
+            _ => true,
+        };
         match self.resume.entry(&cursor) {
-            EntryVerdict::Known => return,
+            EntryVerdict::Known => {
+                self.is_last_of_this_host = is_of_this_host;
+                return;
+            }
             EntryVerdict::New => {}
+            EntryVerdict::NewAfterBoot(gap) => {
+                let is_asked = is_of_this_host && self.is_last_of_this_host;
+                self.after_boot = is_asked.then_some((cursor.clone(), gap));
+            }
             EntryVerdict::NewAfterGap(gap) => {
                 self.context.status.gap(&gap_text(&gap));
                 records.push(gap_record(&gap));
             }
         }
-        let is_of_this_host = match (&self.machine, entry.text("_MACHINE_ID")) {
-            (Some(here), Some(there)) => here == there,
-            _ => true,
-        };
         if is_of_this_host && self.filter.takes(entry) {
             let mut record = record(entry, cursor.as_str());
             let is_cut = line_record::fit(&mut record, entry.lost, self.context.max_record);

@@ -1,6 +1,6 @@
 //! The program `journalctl`, run as a child.
 //!
-//! It is always started with `--follow --merge --no-tail` and with no filter. Facts about systemd 252, tried with journals
+//! It is followed with `--follow --merge --no-tail` and with no filter. Facts about systemd 252, tried with journals
 //! made for it: `--follow` alone shows the present boot only, so what was written before a restart of the host would be
 //! missing; `--merge` shows every boot. It shows the journals of other hosts, too: `_MACHINE_ID` tells them apart.
 
@@ -23,10 +23,12 @@ use super::export::ExportDecoder;
 const MESSAGES_KEPT: usize = 5;
 /// How long its last messages may take after its end.
 const MESSAGES_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a look at the newest entry may take.
+/// How long a look at the newest entry, or at the oldest one of a boot, may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Of the newest entry only the cursor counts.
+/// Of such an entry only the cursor counts.
 const LOOK_ENTRY_MAX: usize = 4 << 10;
+/// Bytes that are read of it at one time.
+const LOOK_READ: usize = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JournalctlError {
@@ -119,6 +121,41 @@ impl Journalctl {
         });
         // What cannot be read is shown when it is followed.
         Ok(newest.filter(|_| read.is_ok()))
+    }
+
+    /// The cursor of the oldest entry of a boot, if there is one.
+    pub(super) async fn oldest_of(&self, boot: &str) -> Result<Option<JournalCursor>, JournalctlError> {
+        let mut command = self.command();
+        command.args(["--merge", "--quiet", &format!("_BOOT_ID={boot}")]);
+        // It is ended when its first entry was read.
+        let mut child = command
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(JournalctlError::Read)?;
+        let Some(mut stdout) = child.stdout.take() else {
+            return Ok(None);
+        };
+        let mut oldest = None;
+        let read = async {
+            let mut decoder = ExportDecoder::new(LOOK_ENTRY_MAX);
+            let mut buffer = vec![0; LOOK_READ];
+            while oldest.is_none() {
+                let len = stdout.read(&mut buffer).await?;
+                let read = decoder.push(buffer.get(..len).unwrap_or_default(), |entry| {
+                    oldest = oldest
+                        .take()
+                        .or_else(|| entry.text("__CURSOR").map(JournalCursor::parse));
+                });
+                if len == 0 || read.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let read = tokio::time::timeout(LOOK_TIMEOUT, read).await;
+        read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(JournalctlError::Read)?;
+        Ok(oldest)
     }
 
     fn command(&self) -> Command {

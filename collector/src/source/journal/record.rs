@@ -110,6 +110,14 @@ pub(super) fn gap_text(gap: &JournalGap) -> String {
     let count = gap
         .missing_max
         .map_or("entries".to_owned(), |count| format!("up to {count} entries"));
+    if gap.is_hidden {
+        return format!(
+            "entries between {} and {} were not read: the clock was behind after the host was restarted, so journalctl puts them before \
+             those that were read; `journalctl -b` shows them",
+            time(gap.from),
+            time(gap.until)
+        );
+    }
     format!(
         "{count} between {} and {} are gone from the journal before they were read: it was vacuumed, rotated away or \
          replaced; raise SystemMaxUse in journald.conf(5) if the collector was only late",

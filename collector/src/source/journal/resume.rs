@@ -20,6 +20,8 @@ pub(crate) struct JournalResume {
     phase: ResumePhase,
     /// Where the running `journalctl` was told to start, until that entry came.
     anchor: Option<JournalCursor>,
+    /// Whether that entry came, and none after it.
+    is_at_anchor: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub(crate) enum EntryVerdict {
     New,
     /// Take it; entries before it are missing.
     NewAfterGap(JournalGap),
+    /// Take it. It is the first one after a restart of the host, and `journalctl` has ordered it by the clock: if that was behind,
+    /// entries of the same boot were not shown. Then they are this gap.
+    NewAfterBoot(JournalGap),
 }
 
 /// Entries that are gone from the journal, and that were not read.
@@ -53,6 +58,8 @@ pub(crate) struct JournalGap {
     pub(crate) until: Option<Timestamp>,
     /// How many entries are missing at most; `None`: that cannot be known.
     pub(crate) missing_max: Option<u64>,
+    /// They are in the journal, and `journalctl` did not show them: by their times they come before the last entry.
+    pub(crate) is_hidden: bool,
 }
 
 /// What is to be done when no entry comes.
@@ -71,12 +78,14 @@ impl JournalResume {
             last,
             phase: ResumePhase::Seeking,
             anchor: None,
+            is_at_anchor: false,
         }
     }
 
     /// A new `journalctl` is started: the cursor to start it with, or none to start with the oldest entry.
     pub(crate) fn start(&mut self) -> Option<&JournalCursor> {
         self.anchor = self.last.clone();
+        self.is_at_anchor = false;
         self.phase = match &self.last {
             Some(_) => ResumePhase::Seeking,
             None => ResumePhase::Following,
@@ -100,9 +109,21 @@ impl JournalResume {
             && anchor.is_same_entry(cursor)
         {
             self.anchor = None;
+            self.is_at_anchor = true;
             self.phase = ResumePhase::Following;
             return EntryVerdict::Known;
         }
+        let is_first = std::mem::take(&mut self.is_at_anchor);
+        let before = self
+            .last
+            .as_ref()
+            .filter(|last| is_first && cursor.is_ordered_by_time(last));
+        let hidden = before.and_then(|last| {
+            Some(JournalGap {
+                is_hidden: true,
+                ..gap(last, cursor)?
+            })
+        });
         let gap = match (self.phase, &self.last) {
             (ResumePhase::Seeking, Some(last)) if !cursor.is_after(last) => return EntryVerdict::Known,
             (ResumePhase::Seeking, Some(last)) => gap(last, cursor),
@@ -110,7 +131,11 @@ impl JournalResume {
         };
         self.phase = ResumePhase::Following;
         self.last = Some(cursor.clone());
-        gap.map_or(EntryVerdict::New, EntryVerdict::NewAfterGap)
+        match (gap, hidden) {
+            (Some(gap), _) => EntryVerdict::NewAfterGap(gap),
+            (None, Some(hidden)) => EntryVerdict::NewAfterBoot(hidden),
+            (None, None) => EntryVerdict::New,
+        }
     }
 
     /// For some seconds after its start `journalctl` has shown nothing. `newest`: the newest entry of the journal now.
@@ -138,5 +163,6 @@ fn gap(last: &JournalCursor, next: &JournalCursor) -> Option<JournalGap> {
         before: next.as_str().to_owned(),
         until: next.time(),
         missing_max,
+        is_hidden: false,
     })
 }

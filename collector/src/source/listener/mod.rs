@@ -83,29 +83,9 @@ pub(crate) async fn serve_clients(
         .as_ref()
         .map(|tls| ServerCertificates::load(tls, &[]));
     let tls = tls.transpose()?;
-    let slots = Arc::new(ConnectionSlots::new(settings.max_connections));
-    let mut connections = JoinSet::new();
     let mut problem = ReadProblem::default();
-    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
-    context.status.running();
-    loop {
-        let (stream, peer, slot) = tokio::select! {
-            () = context.shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            _ = renewal.tick() => {
-                renew(tls.as_ref(), context, &mut problem);
-                continue;
-            }
-            accepted = accept(&listener, &slots) => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // No file descriptors left, or the client has gone. The pause prevents a busy loop.
-                    context.status.problem(format!("cannot accept a connection: {error}; trying again"));
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-        };
+    let renew_files = || renew(tls.as_ref(), context, &mut problem);
+    let serve = |stream, peer, slot| {
         let client = Client {
             peer,
             slot,
@@ -113,20 +93,52 @@ pub(crate) async fn serve_clients(
             stall_timeout: settings.stall_timeout,
             tls: tls.as_ref().map(ServerCertificates::acceptor),
         };
-        connections.spawn(serve_client(stream, client, context.clone(), maker.clone()));
-    }
-    drop(listener);
+        serve_client(stream, client, context.clone(), maker.clone())
+    };
+    let slots = ConnectionSlots::new(settings.max_connections);
+    let renewal = (RENEWAL_INTERVAL, renew_files);
+    let mut connections = accept_until_shutdown(listener, slots, context, renewal, serve).await;
     let all_ended = async { while connections.join_next().await.is_some() {} };
     // What does not end in time is dropped: its records may be kept or not, and nobody was told that they are.
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, all_ended).await;
     Ok(())
 }
 
+/// Serves each connection by a task of its own until the shutdown, and then listens no more. Returns the connections that are left.
+/// `renewal`: what is to be done how often meanwhile.
+pub(crate) async fn accept_until_shutdown<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    slots: ConnectionSlots,
+    context: &SourceContext,
+    (renewal_interval, mut renew): (Duration, impl FnMut()),
+    mut serve: impl FnMut(TcpStream, SocketAddr, ListenerSlot) -> F,
+) -> JoinSet<()> {
+    let slots = Arc::new(slots);
+    let mut connections = JoinSet::new();
+    let mut renewal = tokio::time::interval(renewal_interval);
+    context.status.running();
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return connections,
+            Some(_) = connections.join_next() => {}
+            _ = renewal.tick() => renew(),
+            accepted = accept(&listener, &slots) => match accepted {
+                Ok((stream, peer, slot)) => drop(connections.spawn(serve(stream, peer, slot))),
+                Err(error) => {
+                    // No file descriptors left, or the client has gone. The pause prevents a busy loop.
+                    context.status.problem(format!("cannot accept a connection: {error}; trying again"));
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+}
+
 /// Cancel safe: a dropped wait has taken neither a slot nor a connection.
-pub(crate) async fn accept(
+async fn accept(
     listener: &TcpListener,
     slots: &Arc<ConnectionSlots>,
-) -> io::Result<(TcpStream, SocketAddr, slots::ListenerSlot)> {
+) -> io::Result<(TcpStream, SocketAddr, ListenerSlot)> {
     // The slot first: further connections wait in the kernel's backlog.
     let slot = slots.take().await;
     let (stream, peer) = listener.accept().await?;

@@ -220,12 +220,32 @@ impl TableConnection {
 
     /// Marks these rows, if they still say what was captured. Returns those that are marked.
     ///
+    /// A row that may not be marked yet is looked for by halves, so that it does not hold up the others for ever.
+    pub(super) async fn mark(&mut self, sent: &str, rows: &[TableRow]) -> Result<Vec<RowKey>, MysqlError> {
+        let (mut marked, mut parts) = (Vec::new(), vec![rows]);
+        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+            match self.mark_together(sent, part).await? {
+                Some(keys) => marked.extend(keys),
+                None if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                None => {}
+            }
+        }
+        Ok(marked)
+    }
+
+    /// As [`Self::mark`], or none of them if the server would mark another row with them: one whose id is equal to it only, such as
+    /// `A` and `a`.
+    ///
     /// In one transaction: the rows are read again and locked, so that no row that came with the same id, or that has changed,
     /// is marked without being captured.
-    pub(super) async fn mark(&mut self, sent: &str, rows: &[TableRow]) -> Result<Vec<RowKey>, MysqlError> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
+    async fn mark_together(
+        &mut self,
+        sent: &str,
+        rows: &[TableRow],
+    ) -> Result<Option<Vec<RowKey>>, MysqlError> {
         let (table, sent, id) = (self.table.clone(), quoted(sent), quoted(&self.settings.id));
         self.run("START TRANSACTION").await?;
         let marks = vec!["?"; rows.len()].join(",");
@@ -249,9 +269,13 @@ impl TableConnection {
             let update = self.conn.exec_drop(text, Params::Positional(ids));
             let updated = limited(&server, &name, update).await;
             updated.map_err(|error| self.may_not_mark(error))?;
+            if self.conn.affected_rows() != marked.len() as u64 {
+                self.run("ROLLBACK").await?;
+                return Ok(None);
+            }
         }
         self.run("COMMIT").await?;
-        Ok(marked.into_iter().map(|row| row.key).collect())
+        Ok(Some(marked.into_iter().map(|row| row.key).collect()))
     }
 
     /// Ends the connection, and with it the lock.

@@ -246,6 +246,29 @@ async fn crash_between_capture_and_mark_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_whose_id_the_server_takes_for_that_of_a_captured_one_is_not_marked_with_it() {
+    let server = started().await;
+    server.sql(
+        "DROP TABLE clientdb.logs; CREATE TABLE clientdb.logs (id VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, \
+         message TEXT, created_at DATETIME, sent TINYINT DEFAULT 0); \
+         INSERT INTO clientdb.logs (id, message) VALUES ('a', 'one'), ('b', 'two'), ('c', 'three')",
+    );
+    let settings = settings(&server);
+    let mut connection = TableConnection::open(&settings).await.expect("connected");
+    let captured = connection.unmarked("sent", 9).await.expect("read").rows;
+    server.sql("INSERT INTO clientdb.logs (id, message) VALUES ('B', 'came later')");
+    let marked = connection.mark("sent", &captured).await.expect("no error");
+    let unmarked =
+        || server.sql("SELECT GROUP_CONCAT(message ORDER BY message) FROM clientdb.logs WHERE sent = 0");
+    assert_eq!((marked.len(), unmarked().as_str()), (2, "came later,two"));
+    // Once both are captured, both are marked.
+    let captured = connection.unmarked("sent", 9).await.expect("read").rows;
+    let marked = connection.mark("sent", &captured).await.expect("no error");
+    assert_eq!((marked.len(), unmarked().as_str()), (2, "NULL"));
+    connection.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_that_another_has_locked_holds_up_no_stop_and_is_marked_by_the_next_start() {
     let server = started().await;
     server.sql("INSERT INTO clientdb.logs (message) VALUES ('a')");

@@ -127,12 +127,16 @@ fn tell(path: &Path, problems: Option<EventFileProblems>, context: &SourceContex
     let Some(problems) = problems else { return };
     let text = problems.text(&path.display().to_string());
     context.status.count_dropped(problems.damages.len() as u64);
-    if problems.missing.is_empty() {
-        tracing::warn!(source = %context.name, %text, "a file of events is damaged; the rest of it is captured");
-        context.status.problem(text);
-    } else {
+    if !problems.missing.is_empty() {
         context.status.gap(&text);
+        return;
     }
+    if problems.is_one_too_many {
+        tracing::error!(source = %context.name, %text, "a file of events is not captured");
+    } else {
+        tracing::warn!(source = %context.name, %text, "a file of events is damaged; the rest of it is captured");
+    }
+    context.status.problem(text);
 }
 
 fn find(pattern: &str) -> Result<FoundEventFiles, EventsError> {
@@ -201,9 +205,8 @@ async fn read(
         match next.open(&file, is_settled) {
             OpenedLog::Opened => {}
             OpenedLog::TooMany => {
-                return unreadable(
-                    "it is of one log too many for a source, which knows 50; give it a further source with a `path` of its own",
-                );
+                problems.is_one_too_many = true;
+                return Ok(Some(problems));
             }
             OpenedLog::Mixed => return Ok(None),
         }

@@ -13,6 +13,8 @@ pub(super) struct EventFileProblems {
     pub(super) damages: BTreeSet<String>,
     /// First and last number of records that are missing before one that is there.
     pub(super) missing: BTreeSet<(u64, u64)>,
+    /// It is of one log more than a source knows: nothing of it is captured.
+    pub(super) is_one_too_many: bool,
 }
 
 /// What was found in a file last, and what was told of it.
@@ -24,19 +26,26 @@ pub(super) struct ProblemLog {
 
 impl EventFileProblems {
     fn is_empty(&self) -> bool {
-        self.damages.is_empty() && self.missing.is_empty()
+        self.damages.is_empty() && self.missing.is_empty() && !self.is_one_too_many
     }
 
     fn common(&self, other: &Self) -> Self {
         Self {
             damages: self.damages.intersection(&other.damages).cloned().collect(),
             missing: self.missing.intersection(&other.missing).copied().collect(),
+            is_one_too_many: self.is_one_too_many && other.is_one_too_many,
         }
     }
 
     /// In words, for the file `path`.
     pub(super) fn text(&self, path: &str) -> String {
         let mut text = format!("{path}: ");
+        if self.is_one_too_many {
+            text.push_str(
+                "nothing of it is captured, because it is of one log too many for a source, which knows 50; give it a further source \
+                 with a `path` of its own",
+            );
+        }
         if let Some(first) = self.damages.first() {
             let count = self.damages.len();
             let _ = write!(
@@ -82,9 +91,11 @@ impl ProblemLog {
         let new = EventFileProblems {
             damages: certain.damages.difference(&self.told.damages).cloned().collect(),
             missing: certain.missing.difference(&self.told.missing).copied().collect(),
+            is_one_too_many: certain.is_one_too_many && !self.told.is_one_too_many,
         };
         self.told.damages.extend(new.damages.iter().cloned());
         self.told.missing.extend(&new.missing);
+        self.told.is_one_too_many |= new.is_one_too_many;
         (!new.is_empty()).then_some(new)
     }
 }
@@ -97,6 +108,7 @@ mod tests {
         EventFileProblems {
             damages: damages.iter().map(|text| (*text).to_owned()).collect(),
             missing: missing.iter().copied().collect(),
+            is_one_too_many: false,
         }
     }
 
@@ -115,6 +127,23 @@ mod tests {
         assert_eq!(log.read(problems(&[], &[])), None);
         assert_eq!(log.read(problems(&["a"], &[])), None);
         assert_eq!(log.unchanged(), Some(problems(&["a"], &[])));
+    }
+
+    #[test]
+    fn file_of_one_log_too_many_is_told_once_and_not_as_a_damaged_one() {
+        let too_many = EventFileProblems {
+            is_one_too_many: true,
+            ..EventFileProblems::default()
+        };
+        let mut log = ProblemLog::default();
+        assert_eq!(log.read(too_many.clone()), None);
+        assert_eq!(log.unchanged(), Some(too_many.clone()));
+        assert_eq!(log.read(too_many.clone()), None);
+        assert_eq!(
+            too_many.text("/x.evtx"),
+            "/x.evtx: nothing of it is captured, because it is of one log too many for a source, which knows 50; give it a further \
+             source with a `path` of its own"
+        );
     }
 
     #[test]

@@ -89,7 +89,7 @@ enum Likeness {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct EventLog {
-    /// The hash of the path at which it was read last.
+    /// The hash of the path at which it was read last; empty: another log has that path now.
     file: String,
     /// First and last number of each run of captured records, in order.
     captured: Vec<(u64, u64)>,
@@ -156,6 +156,13 @@ impl EventLogs {
                 .rposition(|log| log.file == *path && log.goes_on_in(records))
         {
             same.push(others.remove(at));
+        }
+        if same.is_empty() && others.len() >= LOGS_MAX {
+            // Of a log that has no file any more only an archive may come back. The one that was read longest ago goes.
+            let has_no_file = |log: &EventLog| log.file.is_empty() || log.file == *path;
+            if let Some(at) = others.iter().position(has_no_file) {
+                others.remove(at);
+            }
         }
         let has_room = !same.is_empty() || others.len() < LOGS_MAX;
         if has_room {

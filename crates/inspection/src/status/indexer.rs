@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use logferry_ledger::{Batch, BatchId, Ledger, LedgerError};
-use logferry_numbers::{IndexGap, IndexReader, IndexState, SinkState};
+use logferry_ledger::{BatchId, Ledger, LedgerError};
+use logferry_numbers::{IndexError, IndexMoment, IndexReader, IndexState, SinkState};
 use serde::Serialize;
 
 use super::roles::WatchedRole;
@@ -104,14 +104,44 @@ pub(super) fn status(
     now: Timestamp,
 ) -> Result<Option<IndexerStatus>, LedgerError> {
     let is_indexer = |role: &&WatchedRole<'_>| role.name == INDEXER && role.is_configured;
-    let Some(record) = roles.iter().find(is_indexer).and_then(read) else {
+    let Some(role) = roles.iter().find(is_indexer) else {
         return Ok(None);
     };
-    let IndexRecord { state, gaps, sink } = record;
+    match read(role, ledger, now) {
+        Ok(status) => Ok(Some(status)),
+        Err(Unread::Index) => Ok(None),
+        Err(Unread::Ledger(error)) => Err(error),
+    }
+}
+
+/// What cannot be read.
+enum Unread {
+    Ledger(LedgerError),
+    Index,
+}
+
+impl From<LedgerError> for Unread {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<IndexError> for Unread {
+    fn from(_: IndexError) -> Self {
+        Self::Index
+    }
+}
+
+fn read(role: &WatchedRole<'_>, ledger: &Ledger, now: Timestamp) -> Result<IndexerStatus, Unread> {
+    let reader = IndexReader::open(role.folder)?;
+    let sink = reader.sink_state()?;
+    let moment = reader.moment()?;
+    let gaps = moment.gaps(i64::MIN)?;
     let recent = gaps.iter();
     let recent = recent.filter(|gap| age(clamped_timestamp(gap.noticed_at), now) <= GAP_SHOWN);
-    Ok(Some(IndexerStatus {
-        recorded_at: recorded_at(&state),
+    let state = moment.state();
+    Ok(IndexerStatus {
+        recorded_at: recorded_at(state),
         lag_bytes: state.lag.bytes,
         lag_lines: state.lag.lines,
         lag_seconds: state.lag.seconds,
@@ -119,45 +149,33 @@ pub(super) fn status(
         gap_bytes: gaps.iter().map(|gap| gap.bytes).sum(),
         recent_gaps: recent.clone().count().try_into().unwrap_or(u64::MAX),
         recent_gap_bytes: recent.map(|gap| gap.bytes).sum(),
-        has_all: has_all(ledger, &state)?,
+        has_all: has_all::<Unread>(&moment, ledger)?,
         opensearch: sink.map(SinkStatus::new),
-    }))
-}
-
-/// What the index says of itself.
-struct IndexRecord {
-    state: IndexState,
-    gaps: Vec<IndexGap>,
-    sink: Option<SinkState>,
-}
-
-fn read(role: &WatchedRole<'_>) -> Option<IndexRecord> {
-    let reader = IndexReader::open(role.folder).ok()?;
-    Some(IndexRecord {
-        state: reader.state().ok()?,
-        gaps: reader.gaps(i64::MIN).ok()?,
-        sink: reader.sink_state().ok()?,
     })
 }
 
-/// Whether the index has all that the ledger has. The index must be read first, so that it never seems to have more than it has.
-pub fn has_all(ledger: &Ledger, state: &IndexState) -> Result<bool, LedgerError> {
+/// Whether the index has all that the ledger has. The moment is of before, so it never seems to have more than it has.
+pub fn has_all<E: From<LedgerError> + From<IndexError>>(
+    moment: &IndexMoment<'_>,
+    ledger: &Ledger,
+) -> Result<bool, E> {
+    let state = moment.state();
     if state.lag.bytes > 0 || state.ledger.as_deref() != Some(ledger.id()?.to_string().as_str()) {
         return Ok(false);
     }
-    let is_read = |batch: &Batch| {
-        let read = state
-            .batches
-            .get(&batch.name())
-            .map_or(0, |progress| progress.bytes);
-        batch.contents.bytes <= read
-    };
     // A batch that was sealed since the index was written is neither open nor newer than what the index knows.
-    for (name, _) in state.batches.iter().filter(|(_, progress)| !progress.is_read) {
-        if ledger.batch_named(name)?.is_some_and(|batch| !is_read(&batch)) {
+    for (name, place) in moment.unread_places()? {
+        let batch = ledger.batch_named(&name)?;
+        if batch.is_some_and(|batch| batch.contents.bytes > place.bytes) {
             return Ok(false);
         }
     }
     let newest = state.newest_batch.map(BatchId::of_number);
-    Ok(ledger.live_batches(newest)?.iter().all(is_read))
+    for batch in ledger.live_batches(newest)? {
+        let read = moment.place(&batch.name())?.map_or(0, |place| place.bytes);
+        if batch.contents.bytes > read {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

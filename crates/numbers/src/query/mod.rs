@@ -89,14 +89,28 @@ pub struct NumbersRow {
     pub counts: Counts,
 }
 
-pub(crate) fn rows(sql: &Connection, query: &NumbersQuery) -> SqlResult<Vec<NumbersRow>> {
-    let table = query.per.table();
-    let text = format!(
-        "SELECT start, counts, source, grp, log FROM {table} JOIN series ON series.id = series
-         WHERE start > :since AND start < :until
-           AND (:source IS NULL OR source = :source) AND (:grp IS NULL OR grp = :grp) AND (:log IS NULL OR log = :log)"
-    );
-    let mut statement = sql.prepare_cached(&text)?;
+impl NumbersQuery {
+    /// Asks only for the rows behind the span of this one.
+    pub fn go_on_after(&mut self, row: &NumbersRow) {
+        self.since = Some(row.start.saturating_add(self.per.seconds()));
+    }
+
+    /// The `CROSS` makes SQLite read the times in order, without a sort (<https://sqlite.org/optoverview.html>, "Manual Control Of
+    /// Query Plans Using CROSS JOIN").
+    fn sql(&self) -> String {
+        let table = self.per.table();
+        format!(
+            "SELECT start, counts, source, grp, log FROM {table} CROSS JOIN series ON series.id = series
+             WHERE start > :since AND start < :until
+               AND (:source IS NULL OR source = :source) AND (:grp IS NULL OR grp = :grp) AND (:log IS NULL OR log = :log)
+             ORDER BY start"
+        )
+    }
+}
+
+/// The first rows that answer a question, by time and value: once there are `least`, none of a further span.
+pub(crate) fn first_rows(sql: &Connection, query: &NumbersQuery, least: usize) -> SqlResult<Vec<NumbersRow>> {
+    let mut statement = sql.prepare_cached(&query.sql())?;
     let mut found = statement.query(named_params! {
         ":since": query.since.map_or(i64::MIN, |since| since.saturating_sub(query.per.seconds())),
         ":until": query.until.unwrap_or(i64::MAX),
@@ -104,27 +118,40 @@ pub(crate) fn rows(sql: &Connection, query: &NumbersQuery) -> SqlResult<Vec<Numb
         ":grp": query.group,
         ":log": query.log,
     })?;
-    let mut sums: BTreeMap<(i64, Option<String>), Counts> = BTreeMap::new();
+    let mut rows = Vec::new();
+    let (mut of, mut sums) = (i64::MIN, BTreeMap::new());
     while let Some(row) = found.next()? {
         let start: i64 = row.get("start")?;
+        if start != of {
+            end_span(of, &mut sums, &mut rows);
+            if rows.len() >= least {
+                return Ok(rows);
+            }
+            of = start;
+        }
         let bytes = row.get_ref("counts")?.as_blob()?;
         let Some(counts) = Counts::decode(bytes) else {
             continue;
         };
         for (value, counts) in divided(counts, series_key(row)?, query.by) {
-            sums.entry((start, value)).or_default().merge(&counts);
+            sums.entry(value).or_default().merge(&counts);
         }
     }
-    let rows = sums.into_iter();
-    let mut rows: Vec<_> = rows
-        .map(|((start, value), counts)| NumbersRow { start, value, counts })
-        .collect();
-    rows.sort_by(|a, b| {
-        let by_time = a.start.cmp(&b.start);
-        let [a, b] = [a, b].map(|row| row.value.as_deref().unwrap_or_default());
-        by_time.then_with(|| natural_order(a, b))
-    });
+    end_span(of, &mut sums, &mut rows);
     Ok(rows)
+}
+
+/// Adds the rows of a span, in the order of people.
+fn end_span(start: i64, sums: &mut BTreeMap<Option<String>, Counts>, rows: &mut Vec<NumbersRow>) {
+    let mut sums: Vec<_> = std::mem::take(sums).into_iter().collect();
+    sums.sort_by(|(a, _), (b, _)| {
+        let [a, b] = [a, b].map(|value| value.as_deref().unwrap_or_default());
+        natural_order(a, b)
+    });
+    let of_span = sums
+        .into_iter()
+        .map(|(value, counts)| NumbersRow { start, value, counts });
+    rows.extend(of_span);
 }
 
 /// The values that a row's counts are divided into.
@@ -147,6 +174,32 @@ fn divided(counts: Counts, key: SeriesKey, by: Option<NumbersDimension>) -> Vec<
                 .zip(counts.levels())
                 .filter_map(present)
                 .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::IndexDb;
+
+    #[test]
+    fn times_are_read_in_order_without_a_sort_that_takes_memory() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let db = IndexDb::open_or_create(dir.path()).expect("created");
+        for per in [NumbersSpan::Minute, NumbersSpan::Hour] {
+            let query = NumbersQuery {
+                per,
+                ..NumbersQuery::default()
+            };
+            let plan = db.read("explain", |sql| {
+                let mut explain = sql.prepare(&format!("EXPLAIN QUERY PLAN {}", query.sql()))?;
+                let steps = explain.raw_query().mapped(|row| row.get("detail"));
+                steps.collect::<SqlResult<Vec<String>>>()
+            });
+            let plan = plan.expect("explained").join("; ");
+            assert!(plan.starts_with(&format!("SEARCH {}", per.table())), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
 }

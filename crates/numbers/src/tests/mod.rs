@@ -136,6 +136,26 @@ fn lines_count_in_their_own_minute_and_hour_also_when_they_are_late() {
 }
 
 #[test]
+fn rows_are_read_some_spans_at_once_and_go_on_after_the_last_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let of = |minute: i64, source| (NOW + 60 * minute, key(source, None), CountedLine::default());
+    let lines = [of(-2, "a"), of(-1, "a"), of(-1, "b"), of(-1, "c"), of(0, "b")];
+    db.record(&mut change(&lines), KEPT, NOW).expect("recorded");
+    let reader = IndexReader::open(dir.path()).expect("there");
+    let mut query = NumbersQuery {
+        by: Some(NumbersDimension::Source),
+        ..NumbersQuery::default()
+    };
+    let all = shown(&reader, &query);
+    assert_eq!(all, ["-2 a 1", "-1 a 1", "-1 b 1", "-1 c 1", "0 b 1"]);
+    let first = reader.first_numbers(&query, 2).expect("read");
+    assert_eq!(first.len(), 4, "of whole spans");
+    query.go_on_after(first.last().expect("a row"));
+    assert_eq!(shown(&reader, &query), ["0 b 1"]);
+}
+
+#[test]
 fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut db = IndexDb::open_or_create(dir.path()).expect("created");
@@ -159,6 +179,19 @@ fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
     db.remove_expired(&[], KEPT, NOW + 3600).expect("removed");
     assert_eq!(shown(&reader, &minutes), ["0 1"]);
     assert_eq!(shown(&reader, &hours), ["-140 2", "-20 1"]);
+}
+
+#[test]
+fn lines_keep_their_time_while_the_clock_is_known_to_be_wrong() {
+    for wrong in [NOW - 40 * 86_400, NOW + 400 * 86_400] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+        let mut all = change(&[(NOW, key("a", None), CountedLine::default())]);
+        all.believed_before = Some(NOW - 60);
+        db.record(&mut all, KEPT, wrong).expect("recorded");
+        let reader = IndexReader::open(dir.path()).expect("there");
+        assert_eq!(shown(&reader, &NumbersQuery::default()), ["0 1"], "{wrong}");
+    }
 }
 
 fn gap() -> IndexGap {
@@ -220,7 +253,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
         (Some(3), Some(NOW), 4)
     );
     assert_eq!(state.store_position.as_deref(), Some("1:2:3:4:5:6"));
-    assert_eq!(state.batches, [("b1".to_owned(), place)].into());
+    assert_eq!(reader.places().expect("read"), [("b1".to_owned(), place)].into());
     let formats = [format(None, "auto"), format(Some("access"), "combined")];
     assert_eq!(db.formats().expect("read"), formats);
     assert_eq!(reader.gaps(NOW + 1199).expect("read"), [gap]);
@@ -234,7 +267,7 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     assert_eq!(counted, [("errors", 1), ("orders", 0)]);
     db.remove_expired(&[("b1".to_owned(), LedgerLookup::Gone)], KEPT, NOW)
         .expect("removed");
-    assert_eq!(reader.state().expect("read").batches, [].into());
+    assert_eq!(reader.places().expect("read"), [].into());
 }
 
 #[test]

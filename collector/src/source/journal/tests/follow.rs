@@ -16,21 +16,23 @@ use crate::source::testing::{self, until};
 use crate::source::{SourceContext, SourceError};
 
 /// Shows the entries of `DIR/export` from the one with the cursor on, all if it is not there, and goes on for ever. With
-/// `--lines=1` it shows the last one and ends. Each start to follow is written down.
+/// `--lines=1` it shows the last one and ends, with a boot all of its entries. Each start to follow is written down.
 const SCRIPT: &str = r#"#!/bin/sh
-dir=$(dirname "$0") cursor= last=
+dir=$(dirname "$0") cursor= last= boot=
 for arg; do
     case $arg in
         --cursor=*) cursor=${arg#--cursor=} ;;
         --lines=1) last=1 ;;
+        _BOOT_ID=*) boot=${arg#_BOOT_ID=} ;;
     esac
 done
-[ -n "$last" ] || echo "start $cursor" >> "$dir/starts"
+[ -n "$last$boot" ] || echo "start $cursor" >> "$dir/starts"
 [ ! -e "$dir/broken" ] || { echo "no journal today" >&2; exit 1; }
-awk -v cursor="$cursor" -v last="$last" 'BEGIN { RS = ""; ORS = "\n\n" }
-    { all[NR] = $0; if (cursor != "" && index($0, "__CURSOR=" cursor "\n")) from = NR }
-    END { for (n = last ? NR : from ? from : 1; n <= NR; n++) print all[n] }' "$dir/export"
-[ -n "$last" ] || exec tail -n +1 -f "$dir/more"
+awk -v cursor="$cursor" -v last="$last" -v boot="$boot" 'BEGIN { RS = ""; ORS = "\n\n" }
+    boot == "" || index($0, ";b=" boot ";") { all[++kept] = $0 }
+    { if (cursor != "" && index($0, "__CURSOR=" cursor "\n")) from = NR }
+    END { for (n = last ? NR : from ? from : 1; n <= kept; n++) print all[n] }' "$dir/export"
+[ -n "$last$boot" ] || exec tail -n +1 -f "$dir/more"
 "#;
 
 /// For records of at most 64 KiB.
@@ -182,6 +184,39 @@ async fn vacuumed_entries_are_a_named_gap_in_status_and_capture() {
 }
 
 #[tokio::test]
+async fn entries_of_a_boot_whose_clock_was_behind_are_a_gap_and_a_usual_restart_is_none() {
+    let of_boot = |boot: &str, number: u32| {
+        let text = entry(number, "web.service");
+        text.replacen("s=aa", "s=dd", 1)
+            .replacen("b=bb", &format!("b={boot}"), 1)
+    };
+    for (hidden, gaps) in [(of_boot("cc", 2), 1), (String::new(), 0)] {
+        let journal = Journal::new(0..0);
+        let entries = [hidden, entry(5, "web.service"), of_boot("cc", 9)].concat();
+        write(&journal.path("export"), &entries);
+        let world = context(Some(position(5)));
+        let is_done = |records: &[Value]| messages(records).contains(&"entry 9");
+        run(
+            &journal.journalctl(),
+            &JournalSettings::default(),
+            &world,
+            is_done,
+        )
+        .await
+        .expect("stopped");
+        let report = world.0.status.report();
+        assert_eq!(
+            (report.gaps, world.1.records().len()),
+            (gaps, 1 + usize::from(gaps > 0))
+        );
+        if gaps > 0 {
+            let (_, text) = report.last_error.expect("told");
+            assert!(text.contains("the clock was behind"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn other_units_entries_are_left_out_and_move_the_place() {
     let journal = Journal::new(0..0);
     let entries = [
@@ -274,7 +309,7 @@ async fn journal_that_goes_on_earlier_is_read_from_its_beginning() {
 async fn look_at_the_newest_entry_that_hangs_holds_up_no_stop() {
     let journal = Journal::new(0..0);
     let script = SCRIPT.replace(
-        "[ -n \"$last\" ] || echo",
+        "[ -n \"$last$boot\" ] || echo",
         "[ -z \"$last\" ] || { echo > \"$dir/looks\"; exec sleep 30; }; echo",
     );
     write(&journal.path("journalctl"), &script);

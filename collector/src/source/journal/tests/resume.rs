@@ -57,6 +57,24 @@ fn gap_over_a_new_run_of_numbers_has_no_size() {
 }
 
 #[test]
+fn first_entry_of_another_boot_may_have_hidden_ones_before_it_if_only_the_clock_orders_them() {
+    let last = cursor("a", 9, "b", 90);
+    let is_asked = |next: &[JournalCursor]| -> Vec<bool> {
+        let mut resume = JournalResume::new(Some(last.clone()));
+        resume.start();
+        assert_eq!(resume.entry(&last), EntryVerdict::Known);
+        let verdicts = next.iter().map(|next| resume.entry(next));
+        verdicts
+            .map(|verdict| matches!(verdict, EntryVerdict::NewAfterBoot(_)))
+            .collect()
+    };
+    let other = [cursor("z", 5, "c", 300), cursor("y", 1, "d", 400)];
+    assert_eq!(is_asked(&other), [true, false]);
+    assert_eq!(is_asked(&[cursor("a", 10, "c", 300)]), [false], "numbers go on");
+    assert_eq!(is_asked(&[cursor("z", 5, "b", 300)]), [false], "the same boot");
+}
+
+#[test]
 fn copy_of_the_last_entry_in_another_file_is_not_taken_twice() {
     let last = JournalCursor::parse("s=run;i=9;b=b;m=5a;t=5a;x=c0ffee");
     let copy = JournalCursor::parse("s=var;i=2;b=b;m=5a;t=5a;x=c0ffee");
@@ -211,7 +229,7 @@ impl World {
             let last = self.resume.last().cloned();
             match self.resume.entry(cursor) {
                 EntryVerdict::Known => {}
-                EntryVerdict::New => taken.push(at),
+                EntryVerdict::New | EntryVerdict::NewAfterBoot(_) => taken.push(at),
                 EntryVerdict::NewAfterGap(gap) => {
                     let last = last.expect("a gap is after an entry");
                     assert_eq!((&*gap.after, &*gap.before), (last.as_str(), cursor.as_str()));

@@ -133,6 +133,23 @@ fn archives_stay_known_while_their_log_goes_on() {
 }
 
 #[test]
+fn log_that_is_cleared_often_is_read_on_and_logs_that_have_files_stay_known() {
+    let mut logs = EventLogs::default();
+    capture_at("other.evtx", &mut logs, &file(1..=9, 7000));
+    for life in 0..200 {
+        assert_eq!(
+            capture_at("live.evtx", &mut logs, &file(1..=9, life)).len(),
+            9,
+            "{life}"
+        );
+    }
+    assert_eq!(logs.logs.len(), LOGS_MAX);
+    assert_eq!(capture_at("other.evtx", &mut logs, &file(1..=10, 7000)), [10]);
+    // Those that were cleared last are known still.
+    assert_eq!(capture_at("copy.evtx", &mut logs, &file(1..=9, 190)), [0; 0]);
+}
+
+#[test]
 fn position_of_many_logs_fits() {
     let mut logs = EventLogs::default();
     for life in 0..1000 {
