@@ -89,6 +89,6 @@ fn progress(moment: &IndexMoment<'_>, ledger: &Ledger) -> Result<IndexProgress, 
     Ok(IndexProgress {
         recorded_at: moment.state().recorded_at,
         lag_seconds: moment.state().lag.seconds,
-        has_all: has_all(moment, ledger)?,
+        has_all: has_all::<RuleReadError>(moment, ledger)?,
     })
 }
