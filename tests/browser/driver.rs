@@ -296,5 +296,5 @@ pub(crate) mod keys {
     pub(crate) const ENTER: &str = "\u{e007}";
     pub(crate) const ESCAPE: &str = "\u{e00c}";
     pub(crate) const TAB: &str = "\u{e004}";
-    pub(crate) const ARROW_RIGHT: &str = "\u{e014}";
+    pub(crate) const ARROW_LEFT: &str = "\u{e012}";
 }

@@ -72,9 +72,17 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
     browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": false}));
 
     browser.open(&host.address("/windows"));
+    browser.wait_for(
+        "the present in view",
+        "const wrap = document.querySelector('.grid-wrap'), table = document.querySelector('table.windows');
+         const { from, step } = table.dataset, row = table.querySelector('tbody tr:not(.group)');
+         const cell = row.cells[Math.floor((Date.now() / 1000 - from) / step) + 1];
+         const [view, it] = [wrap.getBoundingClientRect(), cell.getBoundingClientRect()];
+         return it.left >= view.left && it.right <= view.right",
+    );
     browser.script("document.querySelector('.grid-wrap').focus()");
-    browser.press(keys::ARROW_RIGHT);
-    browser.press(keys::ARROW_RIGHT);
+    browser.press(keys::ARROW_LEFT);
+    browser.press(keys::ARROW_LEFT);
     browser.wait_for(
         "a cell that says what it is",
         "const it = document.activeElement; return it.tagName === 'TD' && /: \\w+, /.test(it.getAttribute('aria-label'))",

@@ -48,8 +48,22 @@ function describe(event) {
 document.addEventListener("pointerover", describe);
 document.addEventListener("focusin", describe);
 
-// Arrows move between cells, Enter opens one.
-let current = { row: 0, column: 1 };
+/** The column of the present time, or the first one: another day is shown. */
+function presentColumn() {
+  const table = /** @type {HTMLTableElement | null} */ (document.querySelector("table.windows"));
+  const row = /** @type {HTMLTableRowElement | null} */ (document.querySelector("table.windows tbody tr:not(.group)"));
+  if (!table || !row) return 1;
+  const passed = Math.floor((Date.now() / 1000 - Number(table.dataset.from)) / Number(table.dataset.step));
+  return passed >= 0 && passed + 1 < row.cells.length ? passed + 1 : 1;
+}
+
+// Arrows move between cells, Enter opens one. A reader of today comes for the present, and the grid begins at midnight.
+let current = { row: 0, column: presentColumn() };
+for (const wrap of document.querySelectorAll(".grid-wrap")) {
+  const row = /** @type {HTMLTableRowElement | null} */ (wrap.querySelector("tbody tr:not(.group)"));
+  const cell = row?.cells[current.column + 1] ?? row?.cells[current.column];
+  if (cell && current.column > 1) wrap.scrollLeft = cell.offsetLeft + cell.offsetWidth - wrap.clientWidth;
+}
 document.addEventListener("keydown", (event) => {
   const wrap = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".grid-wrap"));
   if (!wrap) return;
