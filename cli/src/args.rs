@@ -226,8 +226,8 @@ pub(crate) struct CheckedRole(pub(crate) Option<Role>);
 
 fn checked_role() -> impl TypedValueParser<Value = CheckedRole> {
     let names = ["run"].into_iter().chain(Role::ALL.map(Role::name));
-    let named = |name: String| Role::ALL.into_iter().find(|role| role.name() == name);
-    PossibleValuesParser::new(names).map(move |name| CheckedRole(named(name)))
+    let of_name = |name: String| Role::ALL.into_iter().find(|role| role.name() == name);
+    PossibleValuesParser::new(names).map(move |name| CheckedRole(of_name(name)))
 }
 
 #[derive(Debug, Options)]

@@ -119,7 +119,7 @@ fn observation(
         });
         findings.unjudged.extend(unknown);
     }
-    findings.extend(crate::rules::observe(ledger, config, scope.zone, now)?);
+    findings.extend(crate::rules::observe(ledger, config, known, (scope.zone, now))?);
     let mut observation = causes::fold(findings, known, config.stale_after, now);
     let (backlogs, records) = (ledger.channel_backlogs()?, ledger.channel_records()?);
     let failing = channels::failing(&config.channels, &backlogs, &records, now);

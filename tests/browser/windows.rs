@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::console_host::{ConsoleHost, sources};
-use super::driver::keys;
+use super::driver::{Browser, keys};
 use crate::support::{WAIT_LIMIT, wait_for};
 
 #[test]
@@ -71,6 +71,10 @@ fn the_grid_leads_to_the_checksum_of_what_was_delivered() {
     });
     browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": false}));
 
+    keys_move_from_the_present(&host, &browser);
+}
+
+fn keys_move_from_the_present(host: &ConsoleHost, browser: &Browser) {
     browser.open(&host.address("/windows"));
     browser.wait_for(
         "the present in view",

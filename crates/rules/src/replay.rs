@@ -61,6 +61,10 @@ impl FiringWatch {
         minute: i64,
     ) -> Option<RuleFiring> {
         if state.state == RuleState::Unknown {
+            // What has not lasted for `hold` yet begins anew.
+            if self.open.is_none() {
+                self.first = None;
+            }
             return None;
         }
         if state.state != RuleState::Fires {

@@ -256,6 +256,24 @@ fn replay_says_when_people_would_have_been_told() {
 }
 
 #[test]
+fn what_has_not_lasted_for_its_hold_begins_anew_after_a_time_with_nothing_to_measure() {
+    let settings = "counter: status_5xx, measure: share, above: 5%, over: 1m, by: source";
+    let minutes = [(-55, "a", 10, 0), (-50, "a", 10, 5), (-2, "a", 10, 5)];
+    let hold = AlertHold {
+        firing: Duration::from_mins(10),
+        clear: Duration::ZERO,
+    };
+    let firings = replay(
+        &rule(settings),
+        &numbers(settings, &minutes),
+        hold,
+        NOW - 3600,
+        NOW,
+    );
+    assert_eq!(firings, []);
+}
+
+#[test]
 fn course_has_the_worst_minute_of_each_step_and_nothing_where_nothing_is_known() {
     let errors = "counter: status_5xx, measure: share, above: 5%, over: 1m, by: source";
     let minutes: Minutes<'_> = &[(-9, "a", 10, 1), (-8, "a", 10, 4), (-2, "a", 10, 0)];

@@ -1,6 +1,7 @@
 //! What people are told of a rule that fires. Pure.
 
 use logferry_config::{AlertHold, RuleCounter, RuleDimension, RuleSettings, RuleSeverity};
+use logferry_ledger::Incident;
 use logferry_rules::{RuleNumbers, RuleState, ValueState, subject, text};
 
 use crate::incidents::condition::{Condition, Severity, Unjudged};
@@ -21,12 +22,21 @@ pub(crate) fn conditions(rule: &RuleSettings, states: &[ValueState], hold: Alert
         .collect()
 }
 
-/// What nothing is said of: lines are still on their way, or there is nothing to measure. An alert stays as it is, until the value
-/// has had no lines for so long that it is given up.
-pub(crate) fn unjudged(rule: &RuleSettings, numbers: &RuleNumbers, states: &[ValueState]) -> Vec<Unjudged> {
+/// What nothing is said of: lines are still on their way, or there is nothing to measure. An open alert stays as it is, until the value
+/// has had no lines for so long that it is given up. What has not lasted for `hold` when there is nothing to measure begins anew.
+pub(crate) fn unjudged(
+    rule: &RuleSettings,
+    numbers: &RuleNumbers,
+    states: &[ValueState],
+    known: &[Incident],
+) -> Vec<Unjudged> {
+    let is_open = |value: &str| {
+        let is_it = |it: &&Incident| it.rule == rule.name && it.subject == subject(value);
+        known.iter().find(is_it).is_some_and(Incident::is_open)
+    };
     let is_unjudged = |state: &&ValueState| match state.state {
         RuleState::Waits => true,
-        RuleState::Unknown => numbers.had_lines_lately(&state.value),
+        RuleState::Unknown => is_open(&state.value) && numbers.had_lines_lately(&state.value),
         RuleState::Fires | RuleState::Well => false,
     };
     let unjudged = states.iter().filter(is_unjudged);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::{MonitorSettings, RuleSettings};
-use logferry_ledger::{Ledger, LedgerError};
+use logferry_ledger::{Incident, Ledger, LedgerError};
 use logferry_numbers::IndexError;
 use logferry_rules::{FinishedMinutes, RuleReadError, RuleReader, evaluate};
 use logferry_text::error_chain;
@@ -20,8 +20,8 @@ use logferry_inspection::time::clamped_timestamp;
 pub(crate) fn observe(
     ledger: &Ledger,
     config: &MonitorSettings,
-    zone: &TimeZone,
-    now: Timestamp,
+    known: &[Incident],
+    (zone, now): (&TimeZone, Timestamp),
 ) -> Result<RuleFindings, LedgerError> {
     if config.rules.is_empty() {
         return Ok(RuleFindings::default());
@@ -51,7 +51,7 @@ pub(crate) fn observe(
         match reader.numbers(rule, until, until) {
             Ok(Some(numbers)) => {
                 let states = evaluate(rule, &numbers, until);
-                findings.unjudged.extend(unjudged(rule, &numbers, &states));
+                findings.unjudged.extend(unjudged(rule, &numbers, &states, known));
                 let conditions = conditions(rule, &states, config.hold).into_iter();
                 findings.found.extend(conditions.map(RuleFinding::without_cause));
             }

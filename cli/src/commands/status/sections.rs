@@ -58,6 +58,7 @@ pub(super) fn roles(status: &StatusReport, now: Timestamp) -> String {
             (since, false) => ago(since, now),
         };
         let state = match (role.state, role.once) {
+            _ if role.is_missing && role.silenced_until.is_some() => "silenced",
             (RoleState::Stopped, true) => "by cron",
             (state, _) => state.as_str(),
         };

@@ -151,8 +151,8 @@ pub(crate) async fn show(
         .roles
         .iter()
         .any(|(role, _)| *role == "monitor");
-    let status = state.present_status().await.ok();
-    let watching = Watching::new(has_monitor, status.as_ref().map_or(&[], |status| &status.roles));
+    let status = state.present_status().await?;
+    let watching = Watching::new(has_monitor, &status.roles);
     html(&AlertsPage {
         frame: Frame::of(&state, &principal, Tab::Alerts)
             .await

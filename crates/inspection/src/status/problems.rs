@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use jiff::Timestamp;
-use logferry_ledger::{DestinationState, GroupState, Severity, covers};
+use logferry_ledger::{DestinationState, FailureKind, GroupState, Severity, covers};
 use logferry_text::{count, count_of, duration, size};
 use serde::{Serialize, Serializer};
 
@@ -16,7 +16,7 @@ use super::{DiskState, StatusReport};
 use crate::time::age;
 
 /// The rules whose incidents are told here by their present state, whether the monitor has seen it yet or not.
-pub const TOLD_ANYWAY: [&str; 13] = [
+pub const TOLD_ANYWAY: [&str; 14] = [
     "stale",
     "missing",
     "all silent",
@@ -25,6 +25,7 @@ pub const TOLD_ANYWAY: [&str; 13] = [
     "two senders",
     "checkpoint",
     "down",
+    "full",
     "group",
     "disk full",
     "role",
@@ -212,7 +213,10 @@ pub(super) fn of_destination(destination: &DestinationStatus) -> Option<StatusPr
     if destination.state == DestinationState::Down {
         let waiting = count(destination.waiting_batches);
         let text = format!("destination {name} is down, batches that wait for it: {waiting}; {error}");
-        return Some(StatusProblem::new("down", name, text));
+        // The rule of the incident for it.
+        let is_full = destination.error_kind == Some(FailureKind::NoSpace);
+        let rule = if is_full { "full" } else { "down" };
+        return Some(StatusProblem::new(rule, name, text));
     }
     let stuck = destination.stuck_manifests.as_ref()?;
     let (number, first) = (count_of(stuck.number, "window manifest"), &stuck.first);

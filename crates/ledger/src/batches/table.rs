@@ -188,6 +188,15 @@ impl Ledger {
         })
     }
 
+    /// Whether a batch that was opened after this one has lines; `None`: whether any has.
+    pub fn has_lines_after(&self, batch: Option<BatchId>) -> Result<bool, LedgerError> {
+        let after = batch.map_or(i64::MIN, |id| id.0);
+        self.read("look for newer lines", |sql| {
+            let newer = "SELECT EXISTS (SELECT 1 FROM batches WHERE id > ?1 AND bytes > 0)";
+            sql.query_row(newer, [after], |row| row.get(0))
+        })
+    }
+
     /// The open batches of all groups, and every batch opened after `after` (all, if `None`), in the order of opening.
     pub fn live_batches(&self, after: Option<BatchId>) -> Result<Vec<Batch>, LedgerError> {
         let values = [after.map_or(i64::MIN, |id| id.0)];

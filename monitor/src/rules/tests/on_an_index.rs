@@ -82,7 +82,13 @@ impl CountedHost {
     }
 
     fn observe(&self, now: i64) -> RuleFindings {
-        observe(&self.host.ledger, &self.settings, &TimeZone::UTC, time(now)).expect("the ledger is read")
+        observe(
+            &self.host.ledger,
+            &self.settings,
+            &[],
+            (&TimeZone::UTC, time(now)),
+        )
+        .expect("the ledger is read")
     }
 
     /// The conditions as `rule subject: text`.
@@ -243,6 +249,29 @@ fn an_indexer_that_runs_and_records_nothing_is_one_incident_with_its_rules() {
     let expected = [incident];
     assert_eq!(open(&mut host, NOW + 660), expected);
     assert_eq!(open(&mut host, NOW + 7_200), expected);
+}
+
+#[test]
+fn a_new_index_on_a_host_without_lines_is_no_incident() {
+    let mut host = CountedHost::new();
+    host.host = RelayHost::new();
+    let store_dir = host.host.data_dir().join("index");
+    host.settings.data_dir = host.host.data_dir().to_owned();
+    host.settings.store_dir = store_dir.clone();
+    host.settings.host.roles = vec![("indexer", store_dir.clone())];
+    std::fs::create_dir_all(&store_dir).expect("a folder");
+    drop(IndexDb::open_or_create(&store_dir).expect("an index"));
+    give_sign(
+        &store_dir,
+        "indexer",
+        PresenceState::Running,
+        Timestamp::now(),
+        &[],
+    )
+    .expect("written");
+    for later in [0, 120, 7200] {
+        assert_eq!(open(&mut host, NOW + later), []);
+    }
 }
 
 #[test]
