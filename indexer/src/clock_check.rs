@@ -57,8 +57,12 @@ impl ClockCheck {
             return ClockState::WentAhead(ahead);
         }
         if ahead < -AHEAD {
-            // One that was doubted was set right.
-            self.doubted_since = self.doubted_since.is_none().then_some(at);
+            // One that was doubted was set right, unless it shows less than when it was believed last: then it is wrong in another way.
+            let is_plausible = self
+                .believed
+                .is_none_or(|believed| now >= believed.saturating_sub(AHEAD));
+            let is_set_right = self.doubted_since.is_some() && is_plausible;
+            self.doubted_since = (!is_set_right).then_some(at);
         }
         match self.doubted_since {
             Some(since) if at.saturating_duration_since(since) < DOUBTED_FOR => ClockState::Doubted,
@@ -114,6 +118,18 @@ mod tests {
         let mut clock = ClockCheck::default();
         clock.begin(Some(NOW), start);
         assert_eq!(clock.look(100, start), ClockState::Doubted, "at the start");
+        assert_eq!(clock.believed_before(), Some(NOW));
+    }
+
+    #[test]
+    fn clock_that_went_ahead_and_then_back_to_long_ago_is_not_set_right() {
+        let start = Instant::now();
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let wrong = NOW + 400 * 86_400;
+        let mut clock = ClockCheck::default();
+        clock.begin(Some(NOW), start);
+        assert_eq!(clock.look(wrong, start), ClockState::WentAhead(400 * 86_400));
+        assert_eq!(clock.look(0, after(60)), ClockState::Doubted, "1970");
         assert_eq!(clock.believed_before(), Some(NOW));
     }
 

@@ -112,7 +112,7 @@ impl CountTimes {
     pub(crate) fn new(clock: CountClock, kept: NumbersKept) -> Self {
         Self {
             clock,
-            too_old: kept.too_old(clock.present()),
+            too_old: kept.too_old(clock.earliest()),
         }
     }
 

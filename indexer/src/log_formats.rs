@@ -3,7 +3,8 @@
 //! What was found is recorded in `index.db` with the lines that were read by it, so a restart reads on in the same way.
 //! A format that was found is looked for again when most lines do not fit it any more. Lines whose log is not known, since the
 //! batches of several logs share a file, are read each for itself unless all are of one format: the first that is of another one
-//! may be of a log that writes rarely.
+//! may be of a log that writes rarely. From then on a line is read by another format than its own only if most are of one that a line
+//! alone does not tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ struct FoundFormat {
     format: Arc<Format>,
     lines: u64,
     misfits: u64,
+    /// Most lines do not fit: it is looked for again.
+    is_doubted: bool,
 }
 
 /// The formats of all logs.
@@ -50,6 +53,7 @@ impl FoundFormat {
             format: Arc::new(format),
             lines: 0,
             misfits: 0,
+            is_doubted: false,
         }
     }
 }
@@ -105,15 +109,21 @@ impl LogFormats {
 
     /// The format of a log. If it is neither configured nor known, it is found from these lines.
     pub(crate) fn of(&mut self, key: &LogKey, lines: &[u8]) -> Arc<Format> {
-        if let Some(found) = self.found.get(key) {
+        let before = self.found.get(key);
+        if let Some(found) = before.filter(|found| !found.is_doubted) {
             return Arc::clone(&found.format);
         }
-        let format = if let Some(configured) = self.configured_of(key) {
+        let was_by_line = key.1.is_none() && before.is_some_and(|found| *found.format == self.auto);
+        let mut format = if let Some(configured) = self.configured_of(key) {
             configured.clone()
         } else {
             self.changed.insert(key.clone());
             self.find(key, lines)
         };
+        // These lines may be all of one log, and the next ones of another: each for itself they are read alike.
+        if was_by_line && (format.is_known_by_line() || format.as_text() == "text") {
+            format = self.auto.clone();
+        }
         let found = FoundFormat::new(format);
         let format = Arc::clone(&found.format);
         self.found.insert(key.clone(), found);
@@ -135,7 +145,7 @@ impl LogFormats {
         // Everything fits `text`, so it is looked for again in any case.
         let is_text = found.format.as_text() == "text";
         if found.lines >= JUDGED_MIN && (is_text || found.misfits * 2 > found.lines) {
-            self.found.remove(key);
+            found.is_doubted = true;
         } else if found.lines >= JUDGED_MAX {
             (found.lines, found.misfits) = (0, 0);
         }
@@ -240,8 +250,14 @@ mod tests {
         let mut formats = LogFormats::new(FormatsByLog::default(), found);
         let format = formats.of(&key(None), COMBINED.as_bytes());
         assert_eq!(format.as_text(), "auto", "kept over a restart");
-        formats.note(&key(None), 1000, 499);
-        assert_eq!(formats.of(&key(None), COMBINED.as_bytes()).as_text(), "auto");
+        // Most are of a log whose lines are text.
+        for lines in [COMBINED, "no format\n", COMBINED] {
+            formats.note(&key(None), 1000, 999);
+            assert_eq!(formats.of(&key(None), lines.as_bytes()).as_text(), "auto");
+        }
+        formats.note(&key(None), 1000, 999);
+        let told_by_most = formats.of(&key(None), b"level=info msg=\"x y\"\n");
+        assert_eq!(told_by_most.as_text(), "logfmt");
     }
 
     #[test]

@@ -107,14 +107,12 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
         "{stderr}"
     );
     std::fs::write(&key, whole).unwrap();
-    for (mistake, told) in [
-        ("housekeper: {}\n", "housekeper"),
-        (
-            "monitor: {smtp: {host: h, from: a@b.c, to: [a@b.c], password: \"${NOT_SET_HERE}\"}}\n",
-            "NOT_SET_HERE",
-        ),
+    let lacking = "housekeeper:\n  data_dir: \"${NOT_SET_HERE}\"\n";
+    for (mistaken, told) in [
+        (text.clone() + "housekeper: {}\n", "housekeper"),
+        (lacking.to_owned(), "NOT_SET_HERE"),
     ] {
-        std::fs::write(&config, text.clone() + mistake).unwrap();
+        std::fs::write(&config, mistaken).unwrap();
         let (code, stdout, stderr) = check();
         assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
         assert!(
@@ -122,6 +120,15 @@ fn page_does_not_pass_because_this_hosts_key_cannot_be_read() {
             "{stderr}"
         );
     }
+    // A secret of another role says nothing about the key, and is not read.
+    let monitor = format!(
+        "monitor:\n  data_dir: {}\n  smtp: {{host: h, from: a@b.c, to: [a@b.c], user: u, password: \"${{NOT_SET_HERE}}\"}}\n",
+        host.data_dir().display()
+    );
+    std::fs::write(&config, text + &monitor).unwrap();
+    let (code, stdout, stderr) = check();
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(stdout.contains("signed by this host's key"), "{stdout}");
     // A host of a sender has no key.
     std::fs::write(
         &config,

@@ -19,6 +19,12 @@ impl CountClock {
         self.believed_before.unwrap_or(self.now)
     }
 
+    /// The time by which lines are too old. The clock may have been wrong when it was believed last and be right now, or the other way
+    /// round: a line that is not too old by one of the two is kept.
+    pub fn earliest(self) -> i64 {
+        self.present().min(self.now)
+    }
+
     /// The time by which a line of this time counts.
     pub fn counted(self, time: i64) -> i64 {
         if time > self.now.max(self.present()).saturating_add(FUTURE_MAX) {

@@ -92,13 +92,14 @@ fn before(now: i64, age: Duration) -> i64 {
 pub struct IndexDb {
     connection: Connection,
     path: PathBuf,
-    series: KnownSeries,
+    /// `None`: they have to be read.
+    series: Option<KnownSeries>,
     /// When the series without numbers were removed last, in seconds since 1970.
     series_tidied_at: Option<i64>,
 }
 
 /// The series of the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct KnownSeries {
     ids: BTreeMap<SeriesKey, i64>,
     /// Whether one more was wanted since those without numbers were removed, and there was no room for it.
@@ -116,15 +117,20 @@ impl IndexDb {
         let mut opened = Self {
             connection,
             path,
-            series: KnownSeries::default(),
+            series: None,
             series_tidied_at: None,
         };
-        opened.series.ids = opened.read("read the series", |sql| {
+        opened.series = Some(opened.known_series()?);
+        Ok(opened)
+    }
+
+    fn known_series(&self) -> Result<KnownSeries, IndexError> {
+        let ids = self.read("read the series", |sql| {
             let mut query = sql.prepare("SELECT source, grp, log, id FROM series")?;
             let rows = query.query_map([], |row| Ok((series_key(row)?, row.get(3)?)))?;
             rows.collect()
         })?;
-        Ok(opened)
+        Ok(KnownSeries { ids, is_short: false })
     }
 
     /// How far the indexer has come.
@@ -170,7 +176,7 @@ impl IndexDb {
             for (minute, key, counts) in change.tally.rows() {
                 let time = clock.counted(minute);
                 let series = series(sql, known, key)?;
-                for (span, since) in kept.since(clock.present()) {
+                for (span, since) in kept.since(clock.earliest()) {
                     if span.start_of(time) >= span.start_of(since) {
                         merge(sql, span, span.start_of(time), series, counts)?;
                     }
@@ -215,7 +221,8 @@ impl IndexDb {
     ) -> Result<(), IndexError> {
         let tidied_at = self.series_tidied_at;
         let is_due = tidied_at.is_none_or(|at| !(at..at.saturating_add(SERIES_TIDIED)).contains(&now));
-        let is_tidied = self.series.is_short && is_due;
+        let is_short = self.series.as_ref().is_some_and(|series| series.is_short);
+        let is_tidied = is_short && is_due;
         self.write_with_series("remove old numbers", |sql, known| {
             for (span, since) in kept.since(now) {
                 let remove = format!("DELETE FROM {} WHERE start < ?1", span.table());
@@ -273,15 +280,19 @@ impl IndexDb {
         run().map_err(|source| IndexError::of(&self.path, action, source))
     }
 
-    /// As [`Self::write`]; what becomes of the series is kept only if the transaction is.
+    /// As [`Self::write`]; what becomes of the series is kept only if the transaction is. After an error they are read anew: there may be
+    /// thousands, so no copy of them is made for that case.
     fn write_with_series(
         &mut self,
         action: &'static str,
         change: impl FnOnce(&Transaction<'_>, &mut KnownSeries) -> rusqlite::Result<()>,
     ) -> Result<(), IndexError> {
-        let mut series = self.series.clone();
+        let mut series = match self.series.take() {
+            Some(series) => series,
+            None => self.known_series()?,
+        };
         self.write(action, |sql| change(sql, &mut series))?;
-        self.series = series;
+        self.series = Some(series);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use logferry_config::Publishing;
 use logferry_ledger::{PublishedBatch, PublishedFile, PublishingNote};
 use logferry_sftp::{Extension, JobError, JobId, JobOutcome, RequestKind, SftpClient, SizeCheck, StatusCode};
 use logferry_spool::FileHash;
+use tracing::warn;
 
 use super::batch_manifest;
 use super::earlier_note::EarlierNote;
@@ -26,8 +27,6 @@ pub(crate) struct Delivered {
     pub(crate) published: PublishedBatch,
     /// Whether this attempt published it or found it there.
     pub(crate) outcome: PublishOutcome,
-    /// The files beside a batch that were presumed published, although none is there: as remote paths.
-    pub(crate) presumed_sidecars: Vec<String>,
     /// How its last file got its name, if this attempt published it.
     pub(crate) method: PublishMethod,
     /// Keeps a compressed file on disk until the delivery is recorded.
@@ -75,7 +74,6 @@ pub(crate) struct PublishAttempt {
     hash: Option<FileHash>,
     /// The first file, once it is published.
     published: Option<(PublishedBatch, PublishOutcome)>,
-    presumed_sidecars: Vec<String>,
     /// Of a compressed batch.
     staged: Option<StagedFile>,
     /// All files are published.
@@ -109,7 +107,6 @@ impl PublishAttempt {
             file,
             hash: None,
             published: None,
-            presumed_sidecars: Vec::new(),
             staged: None,
             done: false,
             refusal: None,
@@ -138,8 +135,9 @@ impl PublishAttempt {
             return false;
         }
         if self.file_kind != PublishedFile::Batch && outcome == PublishOutcome::TakenAway {
-            let path = self.paths.of_file(self.file_kind).to_owned();
-            self.presumed_sidecars.push(path);
+            // If this attempt is cut off later, no other one sees it.
+            let path = self.paths.of_file(self.file_kind);
+            warn_taken_away("file beside a batch", path, &self.paths.destination);
         }
         let Some((file_kind, file)) = self.file_after_this() else {
             self.done = true;
@@ -341,6 +339,7 @@ impl PublishAttempt {
                 let renamed = match self.refusal.as_ref().map(JobError::code) {
                     None => RenameOutcome::Done,
                     Some(Some(StatusCode::NoSuchFile)) => RenameOutcome::Gone,
+                    Some(Some(StatusCode::Failure)) => RenameOutcome::Failed,
                     Some(_) => RenameOutcome::Refused,
                 };
                 self.steps.on_publish(renamed);
@@ -442,7 +441,7 @@ impl PublishAttempt {
         })
     }
 
-    /// The item of an attempt that was cut off. Its compressed file stays for the next one.
+    /// The item of an attempt that was cut off. Its compressed file stays for the next one, if not too many do.
     pub(crate) fn into_task(self) -> DeliveryTask {
         if let Some(staged) = self.staged.or(self.file.into_staged()) {
             staged.keep();
@@ -458,7 +457,6 @@ impl PublishAttempt {
             (_, Some((published, outcome))) if self.done => Ok(Delivered {
                 published,
                 outcome,
-                presumed_sidecars: self.presumed_sidecars,
                 method,
                 staged: self.staged.or(self.file.into_staged()),
             }),
@@ -476,6 +474,16 @@ impl PublishAttempt {
         };
         (self.task, result)
     }
+}
+
+/// Logs that a file was published, and removed before anybody could see it.
+pub(crate) fn warn_taken_away(what: &str, path: &str, destination: &str) {
+    warn!(
+        destination,
+        path,
+        "{what} delivered; the file was removed at the destination before the delivery was recorded: somebody took {path} away \
+         from {destination} early, or it is lost; ask there"
+    );
 }
 
 /// The folder of a remote file.

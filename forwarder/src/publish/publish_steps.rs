@@ -11,7 +11,8 @@
 //!    *verified*, byte for byte from its beginning. Nothing changes. If the rename was noted and neither name exists, the
 //!    file was published and its receiver has removed it: it is not sent again. Some servers say of a missing file only that
 //!    they failed, or let the account neither stat nor read. There the rename is requested again: the file was whole when it
-//!    was noted. If that is refused too, and the server shows the folder but neither name, the file was published and removed.
+//!    was noted. If the server says of that, too, only that it failed, and shows the folder but neither name, the file was
+//!    published and removed.
 //! 3. *Upload* under the temporary name, after the verified bytes, or as a new file. If the name is taken, the next one is
 //!    used, such as `NAME.2.part`. A crash leaves a temporary file, complete or not; receivers ignore temporary names.
 //! 4. Check the upload by *hash* or *read-back*, as the destination is configured. A crash is as in 3.
@@ -51,7 +52,8 @@
 //! breaks between a link and the removal, at a server other than OpenSSH, while the receiver removes the published file, makes
 //! the file be sent twice. So does a rename that was done and answered with an error, where the server shows neither name. There
 //! a server's machine that crashes after the note may have lost bytes of the noted file, and nobody can see that before its
-//! rename.
+//! rename. If such a server shows the folder, and says of the rename of a file that it still has only that it failed, the file
+//! counts as published and removed: it stays under its temporary name.
 
 use logferry_config::VerifyMode;
 
@@ -89,6 +91,8 @@ pub(crate) struct PublishSteps {
     to_remove: u8,
     /// The last temporary name in the note that this attempt gives up, once it is made.
     given_up: Option<u8>,
+    /// The temporary file may be missing, by what the server said of the rename.
+    may_be_missing: bool,
     /// Whether the server offers [`PublishMethod::PosixRename`].
     pub(crate) has_posix_rename: bool,
     upload_state: UploadState,
@@ -123,6 +127,7 @@ impl PublishSteps {
             clearing: None,
             to_remove: 0,
             given_up: None,
+            may_be_missing: false,
             has_posix_rename: false,
             upload_state: UploadState::Fresh,
             step: PublishStep::Look,
@@ -196,7 +201,7 @@ impl PublishSteps {
             FileComparison::Unreadable if there && self.is_noted() => {
                 // It is ours if the temporary name is gone. If not, this attempt cannot continue.
                 (self.upload_state, self.method) = (UploadState::Refused, PublishMethod::Rename);
-                self.has_posix_rename = false;
+                (self.may_be_missing, self.has_posix_rename) = (true, false);
                 self.step = PublishStep::LookTemporary;
             }
             FileComparison::Unreadable if there => self.clear(PublishOutcome::Unreadable),
@@ -255,12 +260,15 @@ impl PublishSteps {
             (Absent, UploadState::Gone) if !noted_before => self.clear(PublishOutcome::RenameRefused),
             (Absent, _) if self.is_noted() => self.was_taken_away(),
             (NotOpened, UploadState::Gone) if noted_before => self.was_taken_away(),
-            (NotOpened, UploadState::Refused) if noted_before => self.step = PublishStep::LookFolder,
+            (NotOpened, UploadState::Refused) if noted_before && self.may_be_missing => {
+                self.step = PublishStep::LookFolder;
+            }
             (_, UploadState::Refused | UploadState::Gone) => self.was_refused(),
             // A hanging server may still carry out the rename: a correct file is not opened for writing again.
             (Same(same), _) if self.is_noted() && same == self.len => self.publish_noted(),
-            // It was whole when its rename was noted. The answer to another rename tells more than the server shows.
-            (NotOpened, _) if noted_before => self.publish_noted(),
+            // It was whole when its rename was noted. The answer to another rename tells more than a server that shows no file.
+            // A file that is shown may be cut short, and is not published unread.
+            (NotOpened, _) if noted_before && !self.is_known() => self.publish_noted(),
             (Same(0) | NotOpened, _) => self.take_next_name(),
             // Too small to be worth a resumption.
             (Same(same), UploadState::NotCreated) if same < self.len && self.len < RESUME_MIN => {
@@ -328,12 +336,13 @@ impl PublishSteps {
             PublishMethod::Link => self.last_temporary,
             PublishMethod::Rename | PublishMethod::PosixRename => self.known.min(self.temporary - 1),
         };
+        self.may_be_missing = renamed == RenameOutcome::Failed;
         self.upload_state = match renamed {
             RenameOutcome::Done => {
                 let left = self.last_temporary - u8::from(self.method != PublishMethod::Link);
                 return self.remove_up_to(left, PublishOutcome::Published);
             }
-            RenameOutcome::Refused => UploadState::Refused,
+            RenameOutcome::Failed | RenameOutcome::Refused => UploadState::Refused,
             RenameOutcome::Gone => UploadState::Gone,
         };
         self.step = PublishStep::Look;

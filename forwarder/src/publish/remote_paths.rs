@@ -10,6 +10,8 @@ pub(crate) struct RemotePaths {
     pub(crate) published: String,
     pub(crate) manifest: String,
     pub(crate) marker: String,
+    /// The destination's name.
+    pub(crate) destination: String,
     temp_suffix: String,
     /// User, host and port.
     server: String,
@@ -49,6 +51,7 @@ impl RemotePaths {
             published,
             manifest: String::new(),
             marker: String::new(),
+            destination: destination.name.to_string(),
             temp_suffix: destination.temp_suffix.clone(),
             server: format!("{user}@{host}:{port}"),
             folders: Vec::new(),

@@ -60,7 +60,9 @@ pub(crate) enum UploadOutcome {
 pub(crate) enum RenameOutcome {
     /// Done.
     Done,
-    /// The server refused.
+    /// The server says only that it failed: the temporary file may be missing, or the final name be taken.
+    Failed,
+    /// The server refused, and not because a file is missing.
     Refused,
     /// The server refused because the temporary file does not exist.
     Gone,

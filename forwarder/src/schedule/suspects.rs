@@ -4,7 +4,7 @@
 //! its folder has other rights. So the next attempt is made with another batch. If that gets through and the first one fails again,
 //! its failures count against it and stop no other batch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use logferry_ledger::BatchId;
 
@@ -13,8 +13,9 @@ use crate::publish::task::DeliveryTask;
 /// The batches that failed as if the destination had.
 #[derive(Debug, Default)]
 pub(crate) struct SuspectBatches {
-    /// Since the destination is taken for down.
-    since_down: HashSet<BatchId>,
+    /// Since the destination is taken for down, each with the number of its last failure.
+    since_down: HashMap<BatchId, u64>,
+    failures: u64,
     /// Others got through after their failure.
     passed: HashSet<BatchId>,
 }
@@ -22,7 +23,8 @@ pub(crate) struct SuspectBatches {
 impl SuspectBatches {
     /// A batch failed as if the destination had.
     pub(crate) fn add(&mut self, batch: BatchId) {
-        self.since_down.insert(batch);
+        self.failures += 1;
+        self.since_down.insert(batch, self.failures);
     }
 
     /// The batch is delivered.
@@ -33,7 +35,8 @@ impl SuspectBatches {
 
     /// Something got through.
     pub(crate) fn on_up(&mut self) {
-        self.passed.extend(self.since_down.drain());
+        self.passed
+            .extend(self.since_down.drain().map(|(batch, _)| batch));
     }
 
     /// Whether another such failure of the batch says nothing about the destination.
@@ -41,17 +44,17 @@ impl SuspectBatches {
         self.passed.contains(&batch)
     }
 
-    /// The batch to try next: the smallest one that has not failed; or the oldest, if all have.
+    /// The batch to try next: the smallest one that has not failed. If all have, it is the one that failed longest ago, so that each
+    /// has its turn; if none has, it is the oldest.
     pub(crate) fn probe(&self, due: Vec<DeliveryTask>) -> Option<DeliveryTask> {
-        let has_failed = |task: &DeliveryTask| {
-            let batch = task.batch();
-            batch.is_some_and(|batch| self.since_down.contains(&batch.id))
-        };
         let none_failed = self.since_down.is_empty();
         // Of equal ones it is the first, so the oldest.
         due.into_iter().min_by_key(|task| {
-            let failed = has_failed(task);
-            (failed, if failed || none_failed { 0 } else { task.bytes() })
+            let batch = task.batch();
+            match batch.and_then(|batch| self.since_down.get(&batch.id)) {
+                Some(failure) => (true, *failure),
+                None => (false, if none_failed { 0 } else { task.bytes() }),
+            }
         })
     }
 }
@@ -98,6 +101,18 @@ mod tests {
         assert_eq!(size(suspects.probe(tasks.clone())), 30);
         assert_eq!(size(suspects.probe(due(&[900]))), 900, "there is no other");
         assert!(suspects.probe(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn each_batch_has_its_turn_once_all_have_failed() {
+        let tasks = due(&[900, 30, 20, 40]);
+        let mut suspects = SuspectBatches::default();
+        for number in [0, 2, 1, 3] {
+            suspects.add(id(&tasks[number]));
+        }
+        assert_eq!(size(suspects.probe(tasks.clone())), 900);
+        suspects.add(id(&tasks[0]));
+        assert_eq!(size(suspects.probe(tasks)), 20);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::{DestinationWorker, NotedHealth};
 use crate::delivery_store::{DeliveryStoreError, later};
 use crate::error::{DeliveryError, FailureScope};
-use crate::publish::attempt::Delivered;
+use crate::publish::attempt::{Delivered, warn_taken_away};
 use crate::publish::publish_steps::{PublishMethod, PublishOutcome};
 use crate::publish::task::{DeliveryItem, DeliveryTask};
 use crate::schedule::retry::{Admission, BackoffKind, RetryDecision, decide_retry};
@@ -114,7 +114,7 @@ impl DestinationWorker {
     ) -> Result<(), DeliveryStoreError> {
         let (destination, path) = (&self.destination.name, delivered.published.path.as_str());
         if delivered.outcome == PublishOutcome::TakenAway {
-            self.warn_taken_away("window manifest", path);
+            warn_taken_away("window manifest", path, destination.as_str());
         } else {
             info!(%destination, path, "window manifest {path} delivered to {destination}");
         }
@@ -146,9 +146,6 @@ impl DestinationWorker {
             self.suspects.on_delivered(batch.id);
             let (batch, path, bytes) = (batch.name(), &it.published.path, it.published.bytes);
             self.metrics.delivered(bytes);
-            for sidecar in &it.presumed_sidecars {
-                self.warn_taken_away("file beside a batch", sidecar);
-            }
             if it.outcome == PublishOutcome::TakenAway {
                 warn!(
                     %destination, batch, path, bytes,
@@ -169,15 +166,6 @@ impl DestinationWorker {
             );
         }
         self.mark_up(Instant::now())
-    }
-
-    fn warn_taken_away(&self, what: &str, path: &str) {
-        let destination = &self.destination.name;
-        warn!(
-            %destination, path,
-            "{what} delivered; the file was removed at the destination before the delivery was recorded: somebody took {path} away \
-             from {destination} early, or it is lost; ask there"
-        );
     }
 
     /// The destination answered.
@@ -211,7 +199,11 @@ impl DestinationWorker {
             self.metrics.failed(kind.as_str());
         }
         let batch = task.and_then(DeliveryTask::batch);
-        let of_batch = batch.filter(|_| scope == FailureScope::Destination);
+        // A probe with another batch leaves nothing there after these, and shows more. After a refused rename each one would leave a
+        // file, or give one away.
+        let may_be_of_batch = scope == FailureScope::Destination
+            && matches!(kind, FailureKind::NoSpace | FailureKind::NoFolder);
+        let of_batch = batch.filter(|_| may_be_of_batch);
         if let Some(batch) = of_batch.filter(|batch| self.suspects.is_cause(batch.id)) {
             self.circuit.probe_inconclusive(now);
             return self.record_batch_failure(batch, attempts, FailureScope::Batch, (kind, &text));

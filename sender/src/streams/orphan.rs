@@ -99,10 +99,16 @@ impl OrphanStream {
         Some(self.stream.head)
     }
 
-    /// Whether the relay, which has this much of the stream, has lost acknowledged bytes of it. False unless it was asked.
+    /// The folders have to be searched again, and the relay has to be asked again.
+    pub(crate) fn ask_again(&mut self) {
+        self.search = OrphanSearch::Started;
+    }
+
+    /// Whether the relay, which has this much of the stream, has lost acknowledged bytes of it. False unless it was asked, and if
+    /// that is known already: it would be asked again without end.
     pub(crate) fn is_forgotten(&self, known: Option<&KnownStream>) -> bool {
         let has = known.map_or(Offset::ZERO, |known| known.committed);
-        self.search == OrphanSearch::Asking && has < self.stream.acked.offset
+        self.search == OrphanSearch::Asking && !self.is_unknown && has < self.stream.acked.offset
     }
 
     pub(crate) fn answered(&mut self, known: Option<&KnownStream>) -> ShippedAmount {
@@ -110,6 +116,7 @@ impl OrphanStream {
             return ShippedAmount::default();
         }
         self.search = OrphanSearch::Asked;
+        self.is_unknown = known.is_none();
         // What came after is not of this stream's file, which may go on where its own bytes end.
         self.is_parted = known.is_some_and(|known| identity::is_parted(known, self.stream.acked.offset));
         if self.is_parted {
@@ -119,7 +126,6 @@ impl OrphanStream {
             // The relay does not have these lines. Its acknowledged bytes still tell which file it is.
             self.stream.marks = LineMarks::default();
         }
-        self.is_unknown = known.is_none();
         let was_finished = self.stream.phase == StreamPhase::Finished;
         let amount = known.map(|known| self.stream.resume(committed(known)));
         if was_finished {

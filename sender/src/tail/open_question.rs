@@ -16,7 +16,7 @@ use crate::tail::log::resolve::ResolvedHead;
 /// Most streams, and most files, of one query that a relay looks at.
 const STREAMS_MAX: usize = 100;
 const FILES_MAX: usize = 200;
-/// Most bytes of the queries in one request. An answer is a multiple of it: each query of a head gets all streams of the head.
+/// Most bytes of the queries in one request. An older relay answers each query of a head with all streams of the head.
 const REQUEST_BYTES: usize = 256 * 1024;
 
 /// What a log asks about one head.

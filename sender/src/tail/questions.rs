@@ -68,12 +68,14 @@ impl<F: FileSystem> Tailer<F> {
     fn note_ledger(&mut self, ledger: RelayLedger) {
         let Some(id) = ledger.id else { return };
         let before = (self.ledger.id, self.ledger.restored);
-        (self.ledger.id, self.ledger.restored) = (Some(id), ledger.restored);
+        let is_replaced = before.0.is_some_and(|known| known != id);
+        // An older relay in between does not say when the ledger was restored: that is as before.
+        let restored = if is_replaced { None } else { before.1 };
+        (self.ledger.id, self.ledger.restored) = (Some(id), ledger.restored.or(restored));
         if before == (self.ledger.id, self.ledger.restored) {
             return;
         }
         self.dirty = true;
-        let is_replaced = before.0.is_some_and(|known| known != id);
         let is_restored = before.1.is_some() && ledger.restored.is_some() && before.1 != ledger.restored;
         if (is_replaced || is_restored) && ledger.is_original {
             self.logs.iter_mut().for_each(|log| log.relay_forgot = true);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use logferry_config::JournalSettings;
+use logferry_text::error_chain;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -46,7 +47,7 @@ pub(super) async fn follow(
         machine: machine_id(),
         resume: JournalResume::new(cursor.map(JournalCursor::parse)),
         is_last_of_this_host: false,
-        after_boot: None,
+        after_boot: Vec::new(),
         kept: cursor.map(str::to_owned),
         kept_at: Instant::now(),
     };
@@ -68,6 +69,15 @@ enum Next {
     FromBeginning,
 }
 
+/// The first entry of a boot.
+struct BootStart {
+    first: JournalCursor,
+    /// What may be missing before it.
+    gap: JournalGap,
+    /// How many records stand before it.
+    records_before: usize,
+}
+
 struct EntryReader<'a> {
     context: &'a SourceContext,
     filter: EntryFilter,
@@ -75,8 +85,8 @@ struct EntryReader<'a> {
     resume: JournalResume,
     /// Whether the last known entry is one of this host: the boots of other hosts say nothing about this one's.
     is_last_of_this_host: bool,
-    /// The first entry after a restart of the host, and what may be missing before it.
-    after_boot: Option<(JournalCursor, JournalGap)>,
+    /// The first entries of boots after a restart of the host that are not looked at yet.
+    after_boot: Vec<BootStart>,
     /// The durable cursor, and since when it is.
     kept: Option<String>,
     kept_at: Instant,
@@ -127,16 +137,15 @@ impl EntryReader<'_> {
             decoder.push(buffer.get(..len).unwrap_or_default(), |entry| {
                 self.entry(&entry, &mut records);
             })?;
-            let hidden = self
+            let told = self
                 .context
                 .shutdown
-                .run_until_cancelled(self.hidden(journalctl))
+                .run_until_cancelled(self.tell_hidden(journalctl, &mut records))
                 .await;
-            let Some(hidden) = hidden else {
+            if told.is_none() {
                 following.stop().await;
                 return Ok(Next::Stop);
-            };
-            records.extend(hidden?);
+            }
             if self.keep(records, tick).await.is_err() {
                 following.stop().await;
                 return Ok(Next::Stop);
@@ -144,20 +153,32 @@ impl EntryReader<'_> {
         }
     }
 
-    /// The gap before the first entry after a restart of the host, if there is one: that boot has an older entry.
-    async fn hidden(&mut self, journalctl: &Journalctl) -> Result<Option<Record>, SourceError> {
-        let Some((first, gap)) = self.after_boot.take() else {
-            return Ok(None);
-        };
-        let Some(boot) = first.boot() else {
-            return Ok(None);
-        };
-        let oldest = journalctl.oldest_of(boot).await?;
-        if oldest.is_none_or(|oldest| oldest.is_same_entry(&first)) {
-            return Ok(None);
+    /// Puts the gap before the first entry of a boot, if there is one: that boot has an older entry. If `journalctl` does not tell
+    /// whether it has, a gap is told, too: what may be missing must not stay unsaid, and the source goes on.
+    async fn tell_hidden(&mut self, journalctl: &Journalctl, records: &mut Vec<Record>) {
+        let mut gaps = Vec::new();
+        for start in std::mem::take(&mut self.after_boot) {
+            let BootStart {
+                first,
+                gap,
+                records_before,
+            } = start;
+            let Some(boot) = first.boot() else { continue };
+            let oldest = journalctl.oldest_of(boot).await.unwrap_or_else(|error| {
+                let error = error_chain(&error);
+                tracing::warn!(source = %self.context.name, error, "a boot's oldest entry cannot be read");
+                None
+            });
+            let is_hidden = oldest.is_none_or(|oldest| !oldest.is_same_entry(&first));
+            if is_hidden {
+                self.context.status.gap(&gap_text(&gap));
+                gaps.push((records_before, gap_record(&gap)));
+            }
         }
-        self.context.status.gap(&gap_text(&gap));
-        Ok(Some(gap_record(&gap)))
+        // The last one first: the places of those before it stay.
+        for (before, gap) in gaps.into_iter().rev() {
+            records.insert(before.min(records.len()), gap);
+        }
     }
 
     /// Adds what an entry is to the records.
@@ -176,8 +197,13 @@ impl EntryReader<'_> {
             }
             EntryVerdict::New => {}
             EntryVerdict::NewAfterBoot(gap) => {
-                let is_asked = is_of_this_host && self.is_last_of_this_host;
-                self.after_boot = is_asked.then_some((cursor.clone(), gap));
+                if is_of_this_host && self.is_last_of_this_host {
+                    self.after_boot.push(BootStart {
+                        first: cursor.clone(),
+                        gap,
+                        records_before: records.len(),
+                    });
+                }
             }
             EntryVerdict::NewAfterGap(gap) => {
                 self.context.status.gap(&gap_text(&gap));

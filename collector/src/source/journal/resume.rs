@@ -8,6 +8,8 @@
 //! - An entry is new at most once.
 //! - An entry that was written after the last one is new, or lies in a gap that is reported.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::cursor::JournalCursor;
@@ -20,8 +22,8 @@ pub(crate) struct JournalResume {
     phase: ResumePhase,
     /// Where the running `journalctl` was told to start, until that entry came.
     anchor: Option<JournalCursor>,
-    /// Whether that entry came, and none after it.
-    is_at_anchor: bool,
+    /// The boots of that entry and of those after it; `None` until it came.
+    boots: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,8 @@ pub(crate) enum EntryVerdict {
     New,
     /// Take it; entries before it are missing.
     NewAfterGap(JournalGap),
-    /// Take it. It is the first one after a restart of the host, and `journalctl` has ordered it by the clock: if that was behind,
-    /// entries of the same boot were not shown. Then they are this gap.
+    /// Take it. It is the first one of a boot after a restart of the host, and `journalctl` has ordered it by the clock: if that was
+    /// behind, entries of the same boot were not shown. Then they are this gap.
     NewAfterBoot(JournalGap),
 }
 
@@ -78,14 +80,14 @@ impl JournalResume {
             last,
             phase: ResumePhase::Seeking,
             anchor: None,
-            is_at_anchor: false,
+            boots: None,
         }
     }
 
     /// A new `journalctl` is started: the cursor to start it with, or none to start with the oldest entry.
     pub(crate) fn start(&mut self) -> Option<&JournalCursor> {
         self.anchor = self.last.clone();
-        self.is_at_anchor = false;
+        self.boots = None;
         self.phase = match &self.last {
             Some(_) => ResumePhase::Seeking,
             None => ResumePhase::Following,
@@ -109,11 +111,11 @@ impl JournalResume {
             && anchor.is_same_entry(cursor)
         {
             self.anchor = None;
-            self.is_at_anchor = true;
+            self.boots = Some(cursor.boot().map(str::to_owned).into_iter().collect());
             self.phase = ResumePhase::Following;
             return EntryVerdict::Known;
         }
-        let is_first = std::mem::take(&mut self.is_at_anchor);
+        let is_first = self.is_first_of_boot(cursor);
         let before = self
             .last
             .as_ref()
@@ -136,6 +138,15 @@ impl JournalResume {
             (None, Some(hidden)) => EntryVerdict::NewAfterBoot(hidden),
             (None, None) => EntryVerdict::New,
         }
+    }
+
+    /// Whether the entry is the first one of its boot since the entry that `journalctl` was started with.
+    fn is_first_of_boot(&mut self, cursor: &JournalCursor) -> bool {
+        let (Some(boots), Some(boot)) = (&mut self.boots, cursor.boot()) else {
+            return false;
+        };
+        // Each entry comes here: no text is copied for one of a known boot.
+        !boots.contains(boot) && boots.insert(boot.to_owned())
     }
 
     /// For some seconds after its start `journalctl` has shown nothing. `newest`: the newest entry of the journal now.

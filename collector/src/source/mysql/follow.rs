@@ -99,10 +99,16 @@ impl RowReader<'_> {
             }
             let marked: BTreeSet<_> = self.connection.mark(sent, &rows).await?.into_iter().collect();
             progress.marked(&marked);
-            self.tell_behind(sent, is_all && marked.len() == rows.len())
-                .await?;
+            let is_done = is_all && marked.len() == rows.len();
+            self.tell_behind(sent, is_done).await?;
+            // Rows that may be marked only together with one that was not asked for come again as they are: one more is asked for.
+            let is_stuck = !rows.is_empty() && records.is_empty() && marked.is_empty();
+            if is_stuck {
+                let more = u32::try_from(rows.len()).map_or(ROUND_MAX, |len| len.saturating_add(1));
+                limit = limit.max(more).min(ROUND_MAX);
+            }
             // Rows that changed while they were read come again at once.
-            if is_all && marked.len() == rows.len() {
+            if is_done || is_stuck {
                 self.pause().await;
             }
         }

@@ -266,6 +266,12 @@ async fn row_whose_id_the_server_takes_for_that_of_a_captured_one_is_not_marked_
     let marked = connection.mark("sent", &captured).await.expect("no error");
     assert_eq!((marked.len(), unmarked().as_str()), (2, "NULL"));
     connection.close().await;
+    // A source that asks for one row at a time asks for more then.
+    server.sql("UPDATE clientdb.logs SET sent = 0");
+    let one = MysqlSettings { batch: 1, ..settings };
+    let source = start(&one, None);
+    until_marked(&server).await;
+    assert_eq!(source.stop().await.0.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

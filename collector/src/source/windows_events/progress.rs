@@ -89,7 +89,8 @@ enum Likeness {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct EventLog {
-    /// The hash of the path at which it was read last; empty: another log has that path now.
+    /// The hash of the path of its live file: the first one at which it was read, as an archive that has its records is a copy. Empty:
+    /// another log has that path now.
     file: String,
     /// First and last number of each run of captured records, in order.
     captured: Vec<(u64, u64)>,
@@ -166,15 +167,14 @@ impl EventLogs {
         }
         let has_room = !same.is_empty() || others.len() < LOGS_MAX;
         if has_room {
+            let home = same.iter().map(|log| &log.file).rfind(|home| !home.is_empty());
+            let home = home.unwrap_or(path).clone();
             // A file that has records of two logs shows that they are one, of which nothing in between was seen before.
             let log = same.into_iter().fold(EventLog::default(), EventLog::joined);
             for other in others.iter_mut().filter(|other| other.file == *path) {
                 other.file.clear();
             }
-            others.push(EventLog {
-                file: path.clone(),
-                ..log
-            });
+            others.push(EventLog { file: home, ..log });
         }
         self.logs = others;
         if has_room {

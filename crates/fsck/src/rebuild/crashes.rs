@@ -161,10 +161,11 @@ impl LedgerContents {
     }
 }
 
-const OLD: [(&str, &[u8]); 3] = [
+const OLD: [(&str, &[u8]); 4] = [
     ("ledger.db", &[7; 5000]),
     ("ledger.db-wal", b"what SQLite had not merged"),
     ("ledger.db-shm", b"shared"),
+    (LAST_RECORD_FILE, b"how far its records went"),
 ];
 
 /// A damaged ledger, and batches of three states. The open one ends inside a line.
@@ -202,7 +203,9 @@ fn kept(host: &Host) -> BTreeSet<(String, Vec<u8>)> {
 
 fn ledger_files(host: &Host) -> Vec<String> {
     let names = RealDisk.list(host.dir.path()).expect("listed");
-    let is_wanted = |name: &String| name.starts_with("ledger") || name == WORK_FOLDER;
+    let is_wanted = |name: &String| {
+        name.starts_with("ledger") || [WORK_FOLDER, LAST_RECORD_FILE].contains(&name.as_str())
+    };
     names.into_iter().filter(is_wanted).collect()
 }
 
@@ -228,6 +231,7 @@ fn rebuild_stopped_at_any_step_and_run_again_ends_as_if_it_had_not_been() {
     assert_eq!(expected.0.faults, Vec::<String>::new());
     let to_keep = kept(&undisturbed);
     assert_eq!(to_keep.len(), OLD.len() + 1, "and the half line");
+    assert!(!ledger_files(&undisturbed).contains(&LAST_RECORD_FILE.to_owned()));
 
     for (dies_at, moment) in (1..=steps).flat_map(|step| [(step, Moment::Before), (step, Moment::After)]) {
         let context = format!("dead {moment:?} step {dies_at} of {steps}");

@@ -37,7 +37,6 @@ pub use self::spool_files::FileCheck;
 use self::survey::Survey;
 pub use self::window_records::RowCheck;
 use crate::error::InspectionError;
-use crate::sign_off::ChainEndFile;
 
 /// What an audit looks at, beside the batches that match the filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,6 @@ pub fn audit_ledger(
         rows,
     } = scope;
     let spool = Spool::new(RealDisk, data_dir);
-    let end = ChainEndFile::read(data_dir)?;
     // Lines keep coming: what is compared with each other is read at one moment.
     let moment = ledger.at_one_moment(|ledger| LedgerMoment::read(ledger, filter, subscribers, listing))?;
     let LedgerMoment {
@@ -121,7 +119,7 @@ pub fn audit_ledger(
     warnings.extend(two_senders::warnings(ledger, filter, now)?);
     warnings.extend(restores::warnings(ledger, now)?);
     discrepancies.extend(gaps);
-    let signed = window_records::check(ledger, (data_dir, &end), filter, &survey, &records, rows)?;
+    let signed = window_records::check(ledger, data_dir, filter, &survey, &records, rows)?;
     discrepancies.extend(signed.discrepancies);
     warnings.extend(signed.warnings);
     warnings.extend(unwanted::warnings(&undelivered, subscribers));

@@ -8,7 +8,7 @@ use logferry_durable::{Disk, DiskError, RealDisk};
 use logferry_ledger::{LAST_RECORD_FILE, Ledger, LedgerError, SignedRecord};
 use serde::{Deserialize, Serialize};
 
-use super::key::{PublicKey, SigningKeyFile};
+use super::key::{KEY_FILE, PUBLIC_KEY_FILE, PublicKey, SigningKeyFile};
 use super::record::{WindowRecord, text_hash};
 
 /// The newest record when the file was written.
@@ -83,9 +83,27 @@ impl ChainEndFile {
         matches!(self, Self::Signed(end, _) if (&end.ledger, end.number, &end.record) == (&chain.ledger, number, &record))
     }
 
-    /// Why the ledger's records are not those that were signed up to the file; `None` if they are, or if a restore explains it.
-    /// `key`: the one of this host.
+    /// Why the ledger's records are not those that were signed up to the file, and what to do; `None` if they are, or if a restore
+    /// explains it. `key`: the one of this host.
     pub(crate) fn fault(&self, chain: &LedgerChain, key: Option<&PublicKey>) -> Option<String> {
+        match self {
+            // After that the file says nothing of the records.
+            Self::Signed(_, own) if key.is_some_and(|key| *key != **own) => Some(format!(
+                "{LAST_RECORD_FILE} is signed by another key than this host's: if the key was made anew, move {LAST_RECORD_FILE} away; \
+                 if not, somebody or something changed that file or the key"
+            )),
+            _ => self.difference(chain, key).map(|difference| {
+                format!(
+                    "{difference}; somebody or something changed ledger.db or that file. See what else `logferry audit` finds; to \
+                     go on from the records that are there, move {KEY_FILE}, {PUBLIC_KEY_FILE} and {LAST_RECORD_FILE} away: a new \
+                     key is made"
+                )
+            }),
+        }
+    }
+
+    /// How the ledger's records differ from the file, whichever key has signed it.
+    fn difference(&self, chain: &LedgerChain, key: Option<&PublicKey>) -> Option<String> {
         let is_explained = |at: Timestamp| chain.restored_at.is_some_and(|restored| restored >= at);
         match self {
             Self::Changed => Some(format!("{LAST_RECORD_FILE} is not as it was written")),
@@ -101,9 +119,6 @@ impl ChainEndFile {
                     )
                 })
             }
-            Self::Signed(_, own) if key.is_some_and(|key| *key != **own) => Some(format!(
-                "{LAST_RECORD_FILE} is signed by another key than this host's: if the key was made anew, move that file away"
-            )),
             Self::Signed(end, _) if is_explained(end.signed_at) => None,
             Self::Signed(end, _) if end.ledger != chain.ledger => Some(format!(
                 "{LAST_RECORD_FILE} is about another ledger, {}",

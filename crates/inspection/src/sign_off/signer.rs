@@ -5,10 +5,10 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use logferry_durable::DiskError;
-use logferry_ledger::{LAST_RECORD_FILE, Ledger, LedgerError, SignedRecord};
+use logferry_ledger::{Ledger, LedgerError, SignedRecord};
 
 use super::chain_end::{ChainEndFile, LedgerChain, write_chain_end};
-use super::key::{KEY_FILE, KeyError, PUBLIC_KEY_FILE, SigningKeyFile};
+use super::key::{KeyError, SigningKeyFile};
 use super::record::make_record;
 
 /// A window is signed so long after its end: most late lines have come by then.
@@ -44,10 +44,7 @@ pub enum SignError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The records are not those that were signed: new ones would hide it.
-    #[error(
-        "no further window is signed: {0}. See what `logferry audit` finds, and who changed ledger.db; to go on from the records \
-         that are there, move {KEY_FILE}, {PUBLIC_KEY_FILE} and {LAST_RECORD_FILE} away: a new key is made"
-    )]
+    #[error("no further window is signed: {0}")]
     Chain(String),
 }
 

@@ -183,14 +183,17 @@ fn rows_are_kept_for_their_time_and_none_is_of_a_far_future() {
 
 #[test]
 fn lines_keep_their_time_while_the_clock_is_known_to_be_wrong() {
-    for wrong in [NOW - 40 * 86_400, NOW + 400 * 86_400] {
+    let ahead = NOW + 400 * 86_400;
+    // In the last case the clock was believed when it was wrong, and is right now.
+    let cases = [(NOW - 40 * 86_400, NOW - 60), (ahead, NOW - 60), (NOW, ahead)];
+    for (shown_now, believed_before) in cases {
         let dir = tempfile::tempdir().expect("a folder");
         let mut db = IndexDb::open_or_create(dir.path()).expect("created");
         let mut all = change(&[(NOW, key("a", None), CountedLine::default())]);
-        all.believed_before = Some(NOW - 60);
-        db.record(&mut all, KEPT, wrong).expect("recorded");
+        all.believed_before = Some(believed_before);
+        db.record(&mut all, KEPT, shown_now).expect("recorded");
         let reader = IndexReader::open(dir.path()).expect("there");
-        assert_eq!(shown(&reader, &NumbersQuery::default()), ["0 1"], "{wrong}");
+        assert_eq!(shown(&reader, &NumbersQuery::default()), ["0 1"], "{shown_now}");
     }
 }
 
@@ -268,6 +271,31 @@ fn places_gaps_and_named_counters_are_of_the_same_transaction() {
     db.remove_expired(&[("b1".to_owned(), LedgerLookup::Gone)], KEPT, NOW)
         .expect("removed");
     assert_eq!(reader.places().expect("read"), [].into());
+}
+
+#[test]
+fn series_of_a_transaction_that_failed_are_made_by_the_next_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut db = IndexDb::open_or_create(dir.path()).expect("created");
+    let at = |source| (NOW, key(source, None), CountedLine::default());
+    db.record(&mut change(&[at("a")]), KEPT, NOW).expect("recorded");
+    let rename = |db: &mut IndexDb, from: &str, to: &str| {
+        let text = format!("ALTER TABLE {from} RENAME TO {to}");
+        db.write("rename a table", |sql| sql.execute(&text, []))
+            .expect("renamed");
+    };
+    rename(&mut db, "gaps", "away");
+    let mut both = change(&[at("a"), at("b")]);
+    both.gaps.push(gap());
+    assert!(db.record(&mut both, KEPT, NOW).is_err());
+    rename(&mut db, "away", "gaps");
+    db.record(&mut both, KEPT, NOW).expect("recorded");
+    let by_source = NumbersQuery {
+        by: Some(NumbersDimension::Source),
+        ..NumbersQuery::default()
+    };
+    let reader = IndexReader::open(dir.path()).expect("there");
+    assert_eq!(shown(&reader, &by_source), ["0 a 2", "0 b 1"]);
 }
 
 #[test]

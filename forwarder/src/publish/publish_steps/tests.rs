@@ -160,13 +160,13 @@ impl Folder {
     fn publish(&mut self, method: Method, number: u8) -> RenameOutcome {
         let Some(file) = self.temporaries.get(&number).copied() else {
             return if self.conditions.missing_fails {
-                RenameOutcome::Refused
+                RenameOutcome::Failed
             } else {
                 RenameOutcome::Gone
             };
         };
         if self.published.is_some() && !(self.conditions.replaces && method == Method::Rename) {
-            return RenameOutcome::Refused;
+            return RenameOutcome::Failed;
         }
         if method == Method::Rename {
             self.temporaries.remove(&number);
@@ -184,7 +184,7 @@ impl Folder {
             self.published = Some(file);
         }
         if self.conditions.late_error {
-            RenameOutcome::Refused
+            RenameOutcome::Failed
         } else {
             RenameOutcome::Done
         }

@@ -158,7 +158,6 @@ fn delivered(task: DeliveryTask) -> SessionReport {
     let delivered = Delivered {
         published,
         outcome: PublishOutcome::FoundThere,
-        presumed_sidecars: Vec::new(),
         method: PublishMethod::Rename,
         staged: None,
     };
@@ -345,6 +344,23 @@ fn while_a_destination_is_down_its_backlog_is_not_read_at_each_event() {
     assert!(pause <= it.worker.destination.retry.backoff.max, "{pause:?}");
     it.worker.circuit.retry_now(Instant::now());
     it.worker.plan().unwrap_err();
+}
+
+#[test]
+fn refused_rename_is_not_tried_with_one_batch_after_the_other() {
+    let mut it = Fixture::new(2);
+    let taken = |task| {
+        let path = "/drop/x.log.part".to_owned();
+        SessionReport::Completed(Box::new((task, Err(DeliveryError::TemporaryTaken { path }))))
+    };
+    let mut tasks = it.take_all();
+    let first = tasks.remove(0);
+    let id = first.id();
+    it.record(vec![taken(first), SessionReport::Returned(tasks)])
+        .unwrap();
+    it.worker.circuit.retry_now(Instant::now());
+    let probe: Vec<_> = it.take_all().iter().map(DeliveryTask::id).collect();
+    assert_eq!(probe, [id]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use logferry_protocol::stream::Offset;
 
 use super::{Committer, PlacedChunk};
 use crate::chunk::Moment;
+use crate::commit::offset_check::OffsetCheck;
 use crate::commit::open_batches::{BatchLimit, OPEN_BATCHES_MAX};
 use crate::commit::spool_recovery::CommitError;
 use crate::commit::stream_state::StreamKey;
@@ -36,11 +37,19 @@ impl<D: Disk, R> Committer<D, R> {
         for placed in chunks {
             let (stream, range) = (&placed.stream, placed.chunk().header.range);
             let committed = || self.streams.get(stream).map(|known| known.record.committed);
-            let end = ends.get(stream).copied().or_else(committed);
-            // An upload has no offset, and is always next.
-            let end = end.filter(|_| placed.chunk().upload.is_none());
-            // A chunk that comes early opens nothing.
-            if end.is_some_and(|end| end != range.start()) || self.limit_at(placed)?.is_some() {
+            let is_next = match &placed.chunk().upload {
+                // An upload has no offset. A repeat of one opens nothing.
+                Some(body) => {
+                    let arrived = placed.chunk().arrived.wall;
+                    self.uploads.check(body, &self.ledger, arrived)? == OffsetCheck::Next
+                }
+                // A chunk that comes early opens nothing.
+                None => {
+                    let end = ends.get(stream).copied().or_else(committed);
+                    end.is_none_or(|end| end == range.start())
+                }
+            };
+            if !is_next || self.limit_at(placed)?.is_some() {
                 continue;
             }
             ends.insert(stream, range.end());

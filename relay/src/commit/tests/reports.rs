@@ -141,42 +141,75 @@ fn a_host_that_names_itself_anew_each_time_takes_no_more_memory() {
     );
 }
 
-#[test]
-fn of_very_many_streams_with_one_head_those_are_named_that_the_sender_asks_for() {
-    let mut fixture = CommitterFixture::new(1 << 30);
-    let body = line(20, "a");
+/// A question about the head of [`stream`] 1.
+fn query(files: Vec<FileKey>) -> FileQuery {
     let (_, head, _) = stream(1);
-    let id = |file| StreamId::derive(file, head, 0);
-    let alike = |number| {
-        let mut chunk = chunk(number, 0, &body);
-        (chunk.header.head, chunk.header.stream) = (head, id(chunk.header.file));
-        chunk
-    };
-    fixture.send((1..=50).map(alike).collect());
-    let mut ask = |files: Vec<FileKey>| -> Vec<Vec<StreamId>> {
-        let query = FileQuery {
-            is_continued: false,
-            log: "access".parse().expect("valid"),
-            head,
-            acknowledged: None,
-            files,
+    FileQuery {
+        is_continued: false,
+        log: "access".parse().expect("valid"),
+        head,
+        acknowledged: None,
+        files,
+    }
+}
+
+/// The stream of a file that begins as that of [`stream`] 1.
+fn alike(file: FileKey) -> StreamId {
+    let (_, head, _) = stream(1);
+    StreamId::derive(file, head, 0)
+}
+
+impl CommitterFixture {
+    /// With fifty streams that begin alike.
+    fn with_fifty_alike() -> Self {
+        let mut fixture = Self::new(1 << 30);
+        let body = line(20, "a");
+        let (_, head, _) = stream(1);
+        let chunk = |number| {
+            let mut chunk = chunk(number, 0, &body);
+            (chunk.header.head, chunk.header.stream) = (head, alike(chunk.header.file));
+            chunk
         };
-        let request = ResolveRequest {
-            files: vec![query; MAX_QUERIES],
-        };
+        fixture.send((1..=50).map(chunk).collect());
+        fixture
+    }
+
+    /// The streams that each query is answered with.
+    fn ask(&mut self, files: Vec<FileQuery>) -> Vec<Vec<StreamId>> {
         let sender = ("198.51.100.1".parse().expect("valid"), None);
-        let answer = fixture.committer().resolve(&sender, &request, now());
+        let answer = self
+            .committer()
+            .resolve(&sender, &ResolveRequest { files }, now());
         let found = answer.expect("a ledger").candidates.into_iter();
         let ids = found.map(|streams| streams.into_iter().map(|known| known.stream).collect());
         ids.collect()
-    };
-    let mut listed = ask(Vec::new());
+    }
+}
+
+#[test]
+fn of_very_many_streams_with_one_head_those_are_named_that_the_sender_asks_for() {
+    let mut fixture = CommitterFixture::with_fifty_alike();
+    let mut listed = fixture.ask(vec![query(Vec::new()); MAX_QUERIES]);
     let all: usize = listed.iter().map(Vec::len).sum();
     let newest = listed.pop().expect("an answer");
     assert_eq!((listed[0].len(), newest.len(), all), (50, 20, 40_000));
     let mut files = (1..=50).map(|number| stream(number).0);
-    let unnamed = files.find(|&file| !newest.contains(&id(file)));
+    let unnamed = files.find(|&file| !newest.contains(&alike(file)));
     let file = unnamed.expect("thirty of them");
-    let named = ask(vec![file]).pop().expect("an answer");
-    assert!(named.len() == 21 && named.contains(&id(file)), "{named:?}");
+    let named = fixture.ask(vec![query(vec![file]); MAX_QUERIES]);
+    let named = named.last().expect("an answer");
+    assert!(named.len() == 21 && named.contains(&alike(file)), "{named:?}");
+}
+
+#[test]
+fn a_query_that_goes_on_with_a_head_is_answered_with_what_it_asks_for_only() {
+    let mut fixture = CommitterFixture::with_fifty_alike();
+    let (file, ..) = stream(7);
+    let further = FileQuery {
+        is_continued: true,
+        ..query(vec![file])
+    };
+    let named = fixture.ask(vec![query(Vec::new()), further]);
+    assert_eq!((named.len(), named[0].len()), (2, 50));
+    assert_eq!(named[1], [alike(file)]);
 }

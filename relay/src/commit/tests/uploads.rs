@@ -63,6 +63,19 @@ fn an_unacknowledged_body_that_comes_again_is_stored_once() {
 }
 
 #[test]
+fn a_repeated_body_whose_batches_are_sealed_opens_none() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let body = lines_of(0..3);
+    assert_eq!(outcomes(&mut fixture, &[&body]), [Some(ChunkOutcome::Stored)]);
+    fixture.committer().open.age_all(Duration::from_hours(1));
+    while !fixture.seal_due(now()).is_empty() {}
+    assert_eq!(fixture.committer().open.len(), 0);
+    // A batch that is opened has a file.
+    fixture.disk.fail_after(0);
+    assert_eq!(outcomes(&mut fixture, &[&body]), [Some(ChunkOutcome::Duplicate)]);
+}
+
+#[test]
 fn an_acknowledged_body_that_comes_again_is_new() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let a = line(20, "a");

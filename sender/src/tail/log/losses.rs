@@ -62,6 +62,11 @@ impl MissingFile {
         self.known.is_none().then_some(self.file.head)
     }
 
+    /// The relay has forgotten something: its answer may be older than that.
+    pub(super) fn ask_again(&mut self) {
+        self.known = None;
+    }
+
     /// The end of what was seen of it. Other files may begin with the same line.
     fn end(&self) -> Option<StreamPosition> {
         let tail = self.file.tail?;
@@ -125,12 +130,25 @@ fn unopened_stream(file: FileKey, path: &str) -> StreamId {
 }
 
 impl OrphanStream {
-    /// The proven loss, now that no file holds the stream any more. Another file holds the first `held` bytes.
-    fn gap(&self, log: &LogName, held: Offset, now: Now) -> Option<ReportedGap> {
-        // If the relay has nothing of the stream, a copy became a stream of its own.
-        let from = match self.stream.acked.offset {
-            acked if self.is_unknown || acked == Offset::ZERO => held,
-            acked => acked,
+    /// The proven loss, now that no file holds the stream any more. `held`: how many of its first bytes another file may hold, if
+    /// that file has not got other bytes before the given end.
+    fn gap(
+        &self,
+        log: &LogName,
+        held: impl Fn(Head, Option<StreamPosition>) -> Offset,
+        now: Now,
+    ) -> Option<ReportedGap> {
+        let (head, acked) = (self.stream.head, self.stream.acked);
+        let from = if acked.offset == Offset::ZERO {
+            // If the relay has nothing of the stream, a copy became a stream of its own.
+            held(head, None)
+        } else if self.is_unknown {
+            // It has forgotten what it had acknowledged. It was never to get what was left out, and no file is known to hold more
+            // than the acknowledged bytes: many files begin with the same line.
+            let left_out = self.mark.as_ref().map_or(Offset::ZERO, |mark| mark.end);
+            held(head, Some(acked)).max(left_out).min(acked.offset)
+        } else {
+            acked.offset
         };
         let until = (self.extent > from).then_some(self.extent);
         let is_unfinished = self.is_from_checkpoint && self.stream.phase != StreamPhase::Finished;
@@ -184,12 +202,14 @@ impl<H: FileHandle> TrackedFile<H> {
     /// The report of a file that is gone, and could not be opened before. `None` if it was empty, or may be no log.
     pub(super) fn unopened_loss(&self, log: &LogName, now: Now) -> Option<FoundLoss> {
         let is_expected = matches!(self.state, FileState::Unopened) && !self.is_beside();
-        let from = self.left_out.as_ref().map(LeftOut::end).unwrap_or_default();
-        if !is_expected || self.stat.size <= from {
+        let left_out = self.left_out.as_ref().map(LeftOut::end).unwrap_or_default();
+        if !is_expected || self.stat.size <= left_out {
             return None;
         }
-        let path = self.path.display().to_string();
-        let gap = gap(unopened_stream(self.stat.key, &path), log, &path, from, None, now);
+        let (path, key) = (self.path.display().to_string(), self.stat.key);
+        // The audit knows a file that was never read by that it is missing from its first byte on.
+        let from = Offset::ZERO;
+        let gap = gap(unopened_stream(key, &path), log, &path, from, None, now);
         Some(FoundLoss {
             gap,
             never_read: Some(self.stat.size),
@@ -384,6 +404,10 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Finds the bytes that no file holds any more, once every file that could hold them is identified.
     pub(super) fn find_losses(&mut self, now: Now) {
+        // The shipped archives, which may hold them, are opened again first.
+        if self.relay_forgot {
+            return;
+        }
         let is_unidentified =
             |file: &TrackedFile<H>| file.is_waiting || matches!(file.state, FileState::Unidentified(_));
         if self.files.iter().any(is_unidentified) {
@@ -409,7 +433,7 @@ impl<H: FileHandle> TailedLog<H> {
         self.orphans.retain(|orphan| {
             let is_kept = is_unreadable(orphan.file);
             if !is_kept {
-                let gap = orphan.gap(&self.name, held(orphan.stream.head, None), now);
+                let gap = orphan.gap(&self.name, held, now);
                 found.extend(gap.map(FoundLoss::from));
                 let known = &orphan.stream;
                 remember(

@@ -379,6 +379,9 @@ impl<H: FileHandle> TailedLog<H> {
         self.save = CheckpointNeed::BeforeSending;
         self.shipped.clear();
         self.forget_former();
+        // An archive that is opened again may hold what they held.
+        self.orphans.iter_mut().for_each(OrphanStream::ask_again);
+        self.missing.iter_mut().for_each(MissingFile::ask_again);
         for file in &mut self.files {
             let head = match &mut file.state {
                 FileState::Stream(stream) if stream.phase != StreamPhase::Finished => {

@@ -110,6 +110,21 @@ fn a_file_that_was_seen_and_never_opened_is_named_when_it_is_gone() {
 }
 
 #[test]
+fn a_file_that_start_end_marked_and_that_was_never_opened_is_named_as_never_read() {
+    let mut sim = starting_at_end();
+    sim.write(5);
+    let file = sim.disk.get(LIVE).expect("the log");
+    file.borrow_mut().is_locked = true;
+    sim.settle();
+    sim.write(5);
+    sim.settle();
+    sim.delete(LIVE);
+    sim.settle();
+    // The audit knows such a file by its first lost byte.
+    assert_eq!(sim.gaps(), [(0, None)]);
+}
+
+#[test]
 fn a_file_that_was_never_opened_is_no_gap_while_its_folder_cannot_be_seen() {
     let (mut sim, file) = with_a_locked_log();
     sim.disk.hide(Some(LIVE));

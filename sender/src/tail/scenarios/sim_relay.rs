@@ -44,6 +44,8 @@ pub(crate) struct SimRelay {
     pub(crate) is_rebuilt: bool,
     /// When it was restored last.
     pub(crate) restored: i64,
+    /// It does not say when it was restored.
+    pub(crate) is_older: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -179,7 +181,7 @@ impl SimRelay {
             group: None,
             ledger: self.ledger,
             rebuilt: Some(self.is_rebuilt),
-            restored: Some(self.restored),
+            restored: (!self.is_older).then_some(self.restored),
             max_chunk: 1 << 20,
             candidates,
             of_other_logs,

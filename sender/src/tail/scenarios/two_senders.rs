@@ -8,9 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::log_writer::{FileLife, shipped};
-use super::settled;
 use super::sim_relay::{RequestOutcome, SimRelay};
 use super::simulation::Simulation;
+use super::{settled, starting_at_end};
 
 /// The lines of the copy are numbered from here.
 const COPYS_FIRST_LINE: u32 = 500_000;
@@ -25,7 +25,10 @@ struct Twins {
 impl Twins {
     /// A sender that has shipped `lines` lines, and its copy.
     fn after(lines: u32) -> Self {
-        let mut original = settled(lines);
+        Self::of(settled(lines))
+    }
+
+    fn of(mut original: Simulation) -> Self {
         let relay = std::mem::take(&mut original.relay);
         let mut copy = original.copied();
         let last_common = original.next_line;
@@ -178,6 +181,32 @@ fn a_file_that_is_replaced_by_one_of_its_size_before_it_parts_is_shipped() {
     });
     twins.settle();
     twins.check();
+}
+
+#[test]
+fn what_start_end_left_out_is_never_shipped_though_another_sender_went_on_with_the_stream() {
+    let mut original = starting_at_end();
+    for text in ["old\n", "common\n"] {
+        original.write_text(text);
+        original.settle();
+    }
+    let mut twins = Twins::of(original);
+    for (which, text) in ["of the original\n", "of the copy\n"].into_iter().enumerate() {
+        twins.act(which, |sender| {
+            sender.write_text(text);
+            sender.settle();
+        });
+    }
+    twins.relay = SimRelay {
+        lost_ledger: true,
+        ..SimRelay::default()
+    };
+    let arrived = twins.act(1, |sender| {
+        sender.write_text("later\n");
+        sender.settle();
+        sender.arrived()
+    });
+    assert_eq!(arrived, "common\nof the copy\nlater\n");
 }
 
 #[derive(Debug, Clone)]

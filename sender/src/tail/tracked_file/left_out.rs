@@ -69,9 +69,11 @@ impl<H: FileHandle> TrackedFile<H> {
     /// The relay has the chunk that leaves the bytes out. If it forgets them, it gets again those that it had from this sender. It
     /// never gets those of `start: end` and of a takeover.
     pub(crate) fn left_out_acked(&mut self) {
-        self.left_out.take_if(|left_out| match left_out {
-            LeftOut::Marked(mark) => mark.known,
-            LeftOut::Parted(_) => true,
-        });
+        let mark = match self.left_out.take() {
+            Some(LeftOut::Marked(mark)) => Some(mark),
+            Some(LeftOut::Parted(parted)) => parted.mark,
+            None => None,
+        };
+        self.left_out = mark.filter(|mark| !mark.known).map(LeftOut::Marked);
     }
 }

@@ -69,7 +69,13 @@ fn first_entry_of_another_boot_may_have_hidden_ones_before_it_if_only_the_clock_
             .collect()
     };
     let other = [cursor("z", 5, "c", 300), cursor("y", 1, "d", 400)];
-    assert_eq!(is_asked(&other), [true, false]);
+    assert_eq!(is_asked(&other), [true, true]);
+    let later = [
+        cursor("a", 10, "b", 91),
+        cursor("z", 5, "c", 300),
+        cursor("y", 6, "c", 400),
+    ];
+    assert_eq!(is_asked(&later), [false, true, false], "a boot is asked for once");
     assert_eq!(is_asked(&[cursor("a", 10, "c", 300)]), [false], "numbers go on");
     assert_eq!(is_asked(&[cursor("z", 5, "b", 300)]), [false], "the same boot");
 }

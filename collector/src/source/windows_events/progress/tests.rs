@@ -133,6 +133,22 @@ fn archives_stay_known_while_their_log_goes_on() {
 }
 
 #[test]
+fn live_log_beside_its_archives_goes_on_at_its_own_path() {
+    let mut logs = EventLogs::default();
+    capture(&mut logs, &file(1..=20, 0));
+    for round in 0..200 {
+        let first = round * 100 + 1;
+        // The archive has what was overwritten in the live file since it was read.
+        let archive = file(first..=first + 39, 0);
+        let path = format!("Archive-{round}.evtx");
+        assert_eq!(capture_at(&path, &mut logs, &archive).len(), 20, "{round}");
+        let live = file(first + 100..=first + 119, 0);
+        assert_eq!(capture(&mut logs, &live).len(), 20, "{round}");
+    }
+    assert_eq!(logs.logs.len(), 1);
+}
+
+#[test]
 fn log_that_is_cleared_often_is_read_on_and_logs_that_have_files_stay_known() {
     let mut logs = EventLogs::default();
     capture_at("other.evtx", &mut logs, &file(1..=9, 7000));

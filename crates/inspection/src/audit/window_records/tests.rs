@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::audit::page;
 use crate::audit::survey::survey;
 use crate::audit::{Audit, AuditScope, DiscrepancyKind, RowCheck, audit};
-use crate::sign_off::{ChainEndFile, KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
+use crate::sign_off::{KEY_FILE, PUBLIC_KEY_FILE, SigningReach, sign_windows};
 use logferry_testkit::relay_host::{RelayHost, at, subscriber};
 
 const NOW: &str = "2026-11-21T06:00:00Z";
@@ -119,8 +119,7 @@ fn a_window_that_is_forgotten_during_the_audit_is_no_difference() {
     assert_eq!(host.forget_oldest(later), 2);
     let compare = || {
         let (ledger, dir) = (&host.ledger, host.data_dir());
-        let end = ChainEndFile::read(dir).expect("read");
-        super::check(ledger, (dir, &end), &filter, &survey, &records, RowCheck::Full).expect("compared")
+        super::check(ledger, dir, &filter, &survey, &records, RowCheck::Full).expect("compared")
     };
     let found = compare();
     assert_eq!(found.discrepancies, []);
@@ -298,6 +297,35 @@ fn file_of_the_last_record_is_missed_and_its_changes_are_noticed() {
     assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(kinds(&check(&host)), [DiscrepancyKind::RecordDiffers]);
+}
+
+#[test]
+fn crash_between_a_record_and_the_file_about_it_is_no_fault() {
+    let mut host = signed_host();
+    let file = host.data_dir().join(LAST_RECORD_FILE);
+    let older = std::fs::read(&file).expect("read");
+    deliver(&mut host, "198.51.100.1", "2026-11-21T04:00:00Z");
+    assert_eq!(look(&mut host), 1);
+    RealDisk.replace(&file, &older).expect("written");
+    assert_eq!(kinds(&check(&host)), []);
+    deliver(&mut host, "198.51.100.1", "2026-11-21T04:20:00Z");
+    assert_eq!(look(&mut host), 1);
+    let current = std::fs::read_to_string(&file).expect("read");
+    assert!(current.contains("\\\"number\\\":5"), "{current}");
+    assert_eq!(kinds(&check(&host)), []);
+}
+
+#[test]
+fn file_that_another_key_signed_names_one_way_out() {
+    let host = signed_host();
+    for file in [KEY_FILE, PUBLIC_KEY_FILE] {
+        std::fs::remove_file(host.data_dir().join(file)).expect("removed");
+    }
+    crate::sign_off::SigningKeyFile::open_or_create(host.data_dir()).expect("a new key");
+    let found = check(&host).discrepancies;
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert!(found.detail.contains("move audit.last away"), "{}", found.detail);
+    assert!(!found.detail.contains("audit.pub"), "{}", found.detail);
 }
 
 #[test]

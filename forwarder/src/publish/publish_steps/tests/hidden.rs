@@ -75,7 +75,7 @@ fn noted_rename_is_requested_again_where_neither_name_is_shown() {
         (NameStatus::Unknown, Step::GiveUp(End::RenameRefused)),
     ] {
         let mut refused = noted_and_hidden();
-        refused.on_publish(RenameOutcome::Refused);
+        refused.on_publish(RenameOutcome::Failed);
         refused.on_look(NameStatus::Unknown);
         refused.on_compare(FileComparison::Unreadable);
         refused.on_look_temporary(NameStatus::Unknown);
@@ -83,6 +83,29 @@ fn noted_rename_is_requested_again_where_neither_name_is_shown() {
         assert_eq!(refused.step(), Step::LookFolder);
         refused.on_look_folder(folder);
         assert_eq!(refused.step(), expected, "{folder:?}");
+    }
+}
+
+#[test]
+fn repeated_rename_that_is_refused_for_another_reason_does_not_count_as_done() {
+    let mut refused = noted_and_hidden();
+    refused.on_publish(RenameOutcome::Refused);
+    refused.on_look(NameStatus::Unknown);
+    refused.on_compare(FileComparison::Unreadable);
+    refused.on_look_temporary(NameStatus::Unknown);
+    refused.on_verify_beginning(FileStart::NotOpened);
+    assert_eq!(refused.step(), Step::GiveUp(End::RenameRefused));
+}
+
+#[test]
+fn noted_file_that_is_shown_and_cannot_be_read_is_not_published() {
+    for size in [RESUME_MIN, LEN] {
+        let mut steps = PublishSteps::new(LEN, VerifyMode::Size, Method::Rename, EarlierAttempts::Noted(1));
+        steps.on_look(NameStatus::Absent);
+        steps.on_look_temporary(NameStatus::Present { size: Some(size) });
+        assert_eq!(steps.step(), Step::VerifyBeginning { len: size });
+        steps.on_verify_beginning(FileStart::NotOpened);
+        assert_eq!((steps.step(), steps.temporary()), (Step::LookTemporary, 2));
     }
 }
 

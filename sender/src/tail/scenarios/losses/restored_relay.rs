@@ -2,12 +2,13 @@
 
 use logferry_protocol::resolve::LedgerId;
 
+use super::look_without_relay;
 use crate::files::compressed::CompressionFormat;
 use crate::tail::RelayRequest;
 use crate::tail::scenarios::log_writer::LIVE;
 use crate::tail::scenarios::sim_relay::{RequestOutcome, SimRelay};
 use crate::tail::scenarios::simulation::Simulation;
-use crate::tail::scenarios::{rotated, settled, size, starting_at_end, written};
+use crate::tail::scenarios::{rotated, settled, sim, size, starting_at_end, written};
 
 /// A relay that has forgotten what came after this copy of it.
 fn put_back(relay: &SimRelay) -> SimRelay {
@@ -112,6 +113,21 @@ fn a_restored_ledger_gets_the_archives_that_came_after_its_backup() {
 }
 
 #[test]
+fn an_older_relay_in_between_does_not_hide_that_the_ledger_is_restored() {
+    let mut sim = written(20);
+    sim.relay.ledger = Some(LedgerId::new(1));
+    sim.settle();
+    let backup = sim.relay.clone();
+    archive(&mut sim);
+    sim.relay.is_older = true;
+    sim.connect();
+    sim.relay = put_back(&backup);
+    sim.relay.restored = 7;
+    sim.connect();
+    sim.settle_and_check();
+}
+
+#[test]
 fn what_start_end_left_out_is_not_shipped_to_a_relay_that_has_forgotten_it() {
     for is_down in [false, true] {
         let mut sim = starting_at_end();
@@ -172,6 +188,76 @@ fn a_stream_that_began_after_the_backup_is_lost_from_its_first_byte_on() {
     sim.relay = put_back(&SimRelay::default());
     sim.start_again();
     sim.write(1);
+    sim.settle();
+    assert_eq!(sim.gaps(), [(0, Some(seen))]);
+}
+
+#[test]
+fn a_file_that_begins_alike_does_not_hide_a_loss_from_an_emptied_relay() {
+    let mut sim = sim();
+    sim.write_text("#Fields: date time\n");
+    sim.write(20);
+    sim.settle();
+    sim.write(20);
+    look_without_relay(&mut sim);
+    let seen = size(&sim, LIVE);
+    sim.stop();
+    sim.delete(LIVE);
+    sim.write_text("#Fields: date time\n");
+    sim.write(60);
+    sim.relay = put_back(&SimRelay::default());
+    sim.start_again();
+    sim.settle();
+    assert_eq!(sim.gaps(), [(0, Some(seen))]);
+}
+
+#[test]
+fn what_start_end_left_out_is_no_loss_of_a_file_that_is_gone() {
+    let mut sim = starting_at_end();
+    sim.write(20);
+    sim.rotate_by_rename();
+    sim.write(1);
+    sim.settle();
+    sim.stop();
+    sim.delete(&rotated(1));
+    sim.relay = put_back(&SimRelay::default());
+    sim.start_again();
+    sim.settle();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_rotated_log_is_no_loss_while_its_archive_can_be_shipped_again() {
+    let mut sim = settled(20);
+    sim.rotate_by_rename();
+    sim.write(1);
+    sim.settle();
+    // As with `gzip --keep`.
+    let kept = sim.disk.get(&rotated(1)).expect("the rotated log");
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.disk.link(&kept, &rotated(1));
+    drop(kept);
+    sim.settle();
+    sim.stop();
+    sim.disk.remove(&rotated(1));
+    sim.relay = put_back(&SimRelay::default());
+    sim.start_again();
+    sim.settle_and_check();
+    assert_eq!(sim.gaps(), []);
+}
+
+#[test]
+fn a_file_unknown_to_the_relay_before_is_missed_by_the_one_that_replaces_it() {
+    let mut sim = sim();
+    sim.relay.ledger = Some(LedgerId::new(1));
+    sim.connect();
+    sim.write(20);
+    look_without_relay(&mut sim);
+    let seen = size(&sim, LIVE);
+    sim.stop();
+    sim.delete(LIVE);
+    sim.relay.ledger = Some(LedgerId::new(2));
+    sim.start_again();
     sim.settle();
     assert_eq!(sim.gaps(), [(0, Some(seen))]);
 }
