@@ -37,17 +37,13 @@ impl<D: Disk, R> Committer<D, R> {
         for placed in chunks {
             let (stream, range) = (&placed.stream, placed.chunk().header.range);
             let committed = || self.streams.get(stream).map(|known| known.record.committed);
-            let is_next = match &placed.chunk().upload {
-                // An upload has no offset. A repeat of one opens nothing.
-                Some(body) => {
-                    let arrived = placed.chunk().arrived.wall;
-                    self.uploads.check(body, &self.ledger, arrived)? == OffsetCheck::Next
-                }
-                // A chunk that comes early opens nothing.
-                None => {
-                    let end = ends.get(stream).copied().or_else(committed);
-                    end.is_none_or(|end| end == range.start())
-                }
+            // An upload has no offset. A repeat of one, and a chunk that comes early, open nothing.
+            let is_next = if let Some(body) = &placed.chunk().upload {
+                let arrived = placed.chunk().arrived.wall;
+                self.uploads.check(body, &self.ledger, arrived)? == OffsetCheck::Next
+            } else {
+                let end = ends.get(stream).copied().or_else(committed);
+                end.is_none_or(|end| end == range.start())
             };
             if !is_next || self.limit_at(placed)?.is_some() {
                 continue;

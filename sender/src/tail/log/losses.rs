@@ -138,15 +138,15 @@ impl OrphanStream {
         held: impl Fn(Head, Option<StreamPosition>) -> Offset,
         now: Now,
     ) -> Option<ReportedGap> {
-        let (head, acked) = (self.stream.head, self.stream.acked);
+        let (own, acked) = (self.stream.head, self.stream.acked);
         let from = if acked.offset == Offset::ZERO {
             // If the relay has nothing of the stream, a copy became a stream of its own.
-            held(head, None)
+            held(own, None)
         } else if self.is_unknown {
             // It has forgotten what it had acknowledged. It was never to get what was left out, and no file is known to hold more
             // than the acknowledged bytes: many files begin with the same line.
             let left_out = self.mark.as_ref().map_or(Offset::ZERO, |mark| mark.end);
-            held(head, Some(acked)).max(left_out).min(acked.offset)
+            held(own, Some(acked)).max(left_out).min(acked.offset)
         } else {
             acked.offset
         };
