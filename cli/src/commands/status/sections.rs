@@ -13,9 +13,6 @@ use crate::output::list::list;
 use crate::roles::role::Role;
 use crate::service_user;
 
-/// An indexer reads within seconds what comes.
-const STUCK_AFTER: Duration = Duration::from_mins(1);
-
 /// Incidents that are shown.
 const INCIDENTS_SHOWN: usize = 20;
 
@@ -94,7 +91,7 @@ pub(super) fn index(status: &StatusReport, now: Timestamp, columns: usize) -> St
     let Some(index) = &status.indexer else {
         return String::new();
     };
-    let behind = if index.lag_bytes == 0 && index.is_stuck(STUCK_AFTER, now) {
+    let behind = if index.lag_bytes == 0 && index.stands_still(now) {
         format!(
             "lines wait for it; it recorded something last: {}",
             ago(index.recorded_at, now)

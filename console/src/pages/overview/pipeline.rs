@@ -8,9 +8,6 @@ use logferry_text::{about, count, count_of, duration, size};
 
 use std::time::Duration;
 
-/// An indexer reads within seconds what comes.
-const STUCK_AFTER: Duration = Duration::from_mins(1);
-
 /// Groups and destinations that are shown by name.
 const NAMED_MAX: usize = 8;
 
@@ -228,7 +225,7 @@ fn role_rows(status: &StatusReport, now: Timestamp) -> Vec<StageRow> {
                 "calm",
                 format!("{} behind, {late}", count_of(index.lag_lines, "line")),
             )
-        } else if index.is_stuck(STUCK_AFTER, now) {
+        } else if index.stands_still(now) {
             ("warn", "stands still".to_owned())
         } else {
             ("well", "has all lines".to_owned())

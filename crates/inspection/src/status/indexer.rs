@@ -16,6 +16,9 @@ const INDEXER: &str = "indexer";
 /// A gap is news for so long. The index keeps it.
 const GAP_SHOWN: Duration = Duration::from_hours(24);
 
+/// An indexer reads within seconds what comes. After this time it is shown to stand still.
+const STANDS_STILL_AFTER: Duration = Duration::from_mins(1);
+
 /// How far the indexer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct IndexerStatus {
@@ -46,6 +49,11 @@ impl IndexerStatus {
     /// Whether lines wait for it, and it has recorded nothing for so long. It may run all the same, and fail each time.
     pub fn is_stuck(&self, limit: Duration, now: Timestamp) -> bool {
         !self.has_all && self.recorded_at.is_none_or(|at| age(at, now) >= limit)
+    }
+
+    /// Whether it is stuck for so long that this is shown, which is before anybody is told.
+    pub fn stands_still(&self, now: Timestamp) -> bool {
+        self.is_stuck(STANDS_STILL_AFTER, now)
     }
 }
 
