@@ -124,9 +124,14 @@ fn is_known(orphans: &[OrphanStream], missing: &[MissingFile], file: FileKey) ->
         || missing.iter().any(|missing| missing.file.file == file)
 }
 
-/// A name for the bytes of a file whose beginning is not known.
-fn unopened_stream(file: FileKey, path: &str) -> StreamId {
-    StreamId::derive(file, Head(Tail::of(path.as_bytes()).0), 0)
+/// The loss of a file that was never read, of which so many bytes were seen. Its stream is a name for it: its beginning is not known.
+fn never_read(log: &LogName, path: &str, file: FileKey, seen: Offset, now: Now) -> FoundLoss {
+    let stream = StreamId::derive(file, Head(Tail::of(path.as_bytes()).0), 0);
+    FoundLoss {
+        // The audit knows such a file by that it is missing from its first byte on.
+        gap: gap(stream, log, path, Offset::ZERO, None, now),
+        never_read: Some(seen),
+    }
 }
 
 impl OrphanStream {
@@ -206,14 +211,8 @@ impl<H: FileHandle> TrackedFile<H> {
         if !is_expected || self.stat.size <= left_out {
             return None;
         }
-        let (path, key) = (self.path.display().to_string(), self.stat.key);
-        // The audit knows a file that was never read by that it is missing from its first byte on.
-        let from = Offset::ZERO;
-        let gap = gap(unopened_stream(key, &path), log, &path, from, None, now);
-        Some(FoundLoss {
-            gap,
-            never_read: Some(self.stat.size),
-        })
+        let (path, stat) = (self.path.display().to_string(), self.stat);
+        Some(never_read(log, &path, stat.key, stat.size, now))
     }
 
     /// Notes what was found of a file that is not open. If it is shorter, the bytes before are gone: the file was cut, or is
@@ -379,11 +378,7 @@ impl<H: FileHandle> TailedLog<H> {
             let is_it = |found: &TrackedFile<H>| found.stat.key == *file && found.stat.size >= *size;
             let is_here = self.files.iter().any(is_it);
             if !is_here && *size > Offset::ZERO && !is_known(&self.orphans, &self.missing, *file) {
-                let stream = unopened_stream(*file, path);
-                self.lost.push(FoundLoss {
-                    gap: gap(stream, &self.name, path, Offset::ZERO, None, now),
-                    never_read: Some(*size),
-                });
+                self.lost.push(never_read(&self.name, path, *file, *size, now));
             }
         }
     }
