@@ -67,6 +67,15 @@ impl Scene {
         self.log.reopen().unwrap();
     }
 
+    /// The roles of a host start, and lines are delivered. Returns the public key of the proof.
+    fn start_and_deliver(&mut self, host: &RunbookHost) -> Vec<u8> {
+        host.run("backup.md", "Start");
+        self.pipeline.start(Role::Sender);
+        self.write();
+        self.wait_for_delivery();
+        host.make_key()
+    }
+
     fn wait_for_delivery(&mut self) {
         let written = WrittenLog::read(self.log.path());
         self.pipeline.wait_for_delivered_lines(written.kept_lines());
@@ -95,11 +104,7 @@ impl Scene {
 fn backup_and_restore_as_documented_with_deliveries_after_the_backup() {
     let mut scene = Scene::new("restore-runbook", "127.0.0.1");
     let host = scene.host("relay-host", "relay");
-    host.run("backup.md", "Start");
-    scene.pipeline.start(Role::Sender);
-    scene.write();
-    scene.wait_for_delivery();
-    let key = host.make_key();
+    let key = scene.start_and_deliver(&host);
     host.run("backup.md", "Make a backup");
     // After the backup lines arrive, are rotated away, and some are delivered. The restored ledger knows nothing of that.
     scene.write();
@@ -118,11 +123,7 @@ fn backup_and_restore_as_documented_with_deliveries_after_the_backup() {
 fn data_folder_that_is_a_mount_is_emptied_and_takes_the_backup() {
     let mut scene = Scene::new("mount-runbook", "127.0.0.1");
     let host = scene.host("relay-host", "relay");
-    host.run("backup.md", "Start");
-    scene.pipeline.start(Role::Sender);
-    scene.write();
-    scene.wait_for_delivery();
-    let key = host.make_key();
+    let key = scene.start_and_deliver(&host);
     host.run("backup.md", "Make a backup");
     host.lose_power();
     host.run("backup.md", "Empty a data folder that is a mount");
@@ -142,11 +143,7 @@ fn data_folder_that_is_a_mount_is_emptied_and_takes_the_backup() {
 fn relay_host_moves_to_another_host_without_a_gap() {
     let mut scene = Scene::new("move-runbook", "127.0.0.21");
     let (old, new) = (scene.host("old", "old-relay"), scene.host("new", "new-relay"));
-    old.run("backup.md", "Start");
-    scene.pipeline.start(Role::Sender);
-    scene.write();
-    scene.wait_for_delivery();
-    let key = old.make_key();
+    let key = scene.start_and_deliver(&old);
     old.run("move.md", "Copy a large spool before the stop");
     scene.write();
     old.run("move.md", "On the old host");

@@ -213,6 +213,14 @@ fn source_that_had_lines_lately_and_has_none_now_is_evaluated() {
     );
 }
 
+/// In minutes.
+fn hold(firing: u64, clear: u64) -> AlertHold {
+    AlertHold {
+        firing: Duration::from_mins(firing),
+        clear: Duration::from_mins(clear),
+    }
+}
+
 #[test]
 fn replay_says_when_people_would_have_been_told() {
     let settings = "counter: status_5xx, measure: share, above: 5%, over: 2m, by: source";
@@ -221,10 +229,6 @@ fn replay_says_when_people_would_have_been_told() {
     minutes.extend((-30..-20).map(bad));
     minutes.extend((-20..-10).map(|at| (at, "a", 10, 0)));
     minutes.extend((-2..0).map(bad));
-    let hold = |firing, clear| AlertHold {
-        firing: Duration::from_mins(firing),
-        clear: Duration::from_mins(clear),
-    };
     let replayed = |hold| {
         let firings = replay(
             &rule(settings),
@@ -259,10 +263,7 @@ fn replay_says_when_people_would_have_been_told() {
 fn what_has_not_lasted_for_its_hold_begins_anew_after_a_time_with_nothing_to_measure() {
     let settings = "counter: status_5xx, measure: share, above: 5%, over: 1m, by: source";
     let minutes = [(-55, "a", 10, 0), (-50, "a", 10, 5), (-2, "a", 10, 5)];
-    let hold = AlertHold {
-        firing: Duration::from_mins(10),
-        clear: Duration::ZERO,
-    };
+    let hold = hold(10, 0);
     let firings = replay(
         &rule(settings),
         &numbers(settings, &minutes),

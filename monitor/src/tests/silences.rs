@@ -23,11 +23,8 @@ fn silence(host: &mut RelayHost, subject: &str, now: Timestamp) {
     host.ledger.silence(&silence).expect("silenced");
 }
 
-#[test]
-fn a_host_and_a_role_that_are_gone_for_good_can_be_made_well() {
-    let mut host = RelayHost::new();
-    let now = Timestamp::now();
-    // Its last report names a file that it did not ship.
+/// The last report of a source names a file that it did not ship.
+fn report_held(host: &mut RelayHost, now: Timestamp) {
     let report = Heartbeat {
         held: vec![HeldFile {
             path: "/log/core".to_owned(),
@@ -38,6 +35,13 @@ fn a_host_and_a_role_that_are_gone_for_good_can_be_made_well() {
     let group = "web-1".parse().expect("a group");
     let noted = host.ledger.note_heartbeat(&source(GONE), &group, &report, now);
     noted.expect("noted");
+}
+
+#[test]
+fn a_host_and_a_role_that_are_gone_for_good_can_be_made_well() {
+    let mut host = RelayHost::new();
+    let now = Timestamp::now();
+    report_held(&mut host, now);
     give_sign(host.data_dir(), "housekeeper", PresenceState::Stopped, now, &[]).expect("written");
     let later = now + Duration::from_hours(2);
     let look = |host: &RelayHost| -> StatusReport {
@@ -80,16 +84,7 @@ fn a_host_and_a_role_that_are_gone_for_good_can_be_made_well() {
 fn a_silenced_source_that_is_heard_is_looked_at_all_the_same() {
     let mut host = RelayHost::new();
     let now = Timestamp::now();
-    let report = Heartbeat {
-        held: vec![HeldFile {
-            path: "/log/core".to_owned(),
-            reason: "not text".to_owned(),
-        }],
-        ..Heartbeat::default()
-    };
-    let group = "web-1".parse().expect("a group");
-    let noted = host.ledger.note_heartbeat(&source(GONE), &group, &report, now);
-    noted.expect("noted");
+    report_held(&mut host, now);
     silence(&mut host, GONE, now);
     let report = status(host.data_dir(), &bare_scope(), now).expect("a status");
     assert_eq!(report.problems.len(), 1);

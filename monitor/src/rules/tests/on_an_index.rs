@@ -81,6 +81,25 @@ impl CountedHost {
         db.record(&mut change, KEPT, recorded_at).expect("recorded");
     }
 
+    /// An indexer of this host gives a sign.
+    fn indexer_runs(&mut self) {
+        let folder = self.settings.store_dir.clone();
+        let signed = give_sign(&folder, "indexer", PresenceState::Running, Timestamp::now(), &[]);
+        signed.expect("written");
+        self.settings.host.roles = vec![("indexer", folder)];
+    }
+
+    fn look(&mut self, now: i64) {
+        let scope = LookScope {
+            config: &self.settings,
+            zone: &TimeZone::UTC,
+            watched_for: Duration::ZERO,
+            counts_lines: false,
+            now: time(now),
+        };
+        look(&mut self.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
+    }
+
     fn observe(&self, now: i64) -> RuleFindings {
         observe(
             &self.host.ledger,
@@ -206,14 +225,7 @@ fn a_log_without_lines_is_told_from_an_indexer_that_is_behind() {
 
 /// The incidents that are open after a look, with their texts.
 fn open(host: &mut CountedHost, now: i64) -> Vec<(String, String, String)> {
-    let scope = LookScope {
-        config: &host.settings,
-        zone: &TimeZone::UTC,
-        watched_for: Duration::ZERO,
-        counts_lines: false,
-        now: time(now),
-    };
-    look(&mut host.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
+    host.look(now);
     let incidents = host.host.ledger.incidents(Timestamp::MAX).expect("read");
     let open = incidents.into_iter().filter(logferry_ledger::Incident::is_open);
     open.map(|it| (it.rule, it.subject, it.text)).collect()
@@ -222,19 +234,10 @@ fn open(host: &mut CountedHost, now: i64) -> Vec<(String, String, String)> {
 #[test]
 fn an_indexer_that_runs_and_records_nothing_is_one_incident_with_its_rules() {
     let mut host = CountedHost::new();
-    let store_dir = host.settings.store_dir.clone();
-    host.settings.host.roles = vec![("indexer", store_dir.clone())];
     // This one has nothing to measure.
     host.settings.rules.truncate(1);
     host.count(&[(-60, 200)], 8, NOW, IndexLag::default());
-    give_sign(
-        &store_dir,
-        "indexer",
-        PresenceState::Running,
-        Timestamp::now(),
-        &[],
-    )
-    .expect("written");
+    host.indexer_runs();
     assert_eq!(
         open(&mut host, NOW + 590),
         [],
@@ -257,18 +260,10 @@ fn a_new_index_on_a_host_without_lines_is_no_incident() {
     host.host = RelayHost::new();
     let store_dir = host.host.data_dir().join("index");
     host.settings.data_dir = host.host.data_dir().to_owned();
-    host.settings.store_dir = store_dir.clone();
-    host.settings.host.roles = vec![("indexer", store_dir.clone())];
+    host.settings.store_dir.clone_from(&store_dir);
     std::fs::create_dir_all(&store_dir).expect("a folder");
     drop(IndexDb::open_or_create(&store_dir).expect("an index"));
-    give_sign(
-        &store_dir,
-        "indexer",
-        PresenceState::Running,
-        Timestamp::now(),
-        &[],
-    )
-    .expect("written");
+    host.indexer_runs();
     for later in [0, 120, 7200] {
         assert_eq!(open(&mut host, NOW + later), []);
     }
@@ -279,21 +274,13 @@ fn a_gap_of_the_index_is_told_for_a_day_and_hides_no_other_alert_on_the_indexer(
     let mut host = CountedHost::new();
     let store_dir = host.settings.store_dir.clone();
     host.settings.rules.clear();
-    host.settings.host.roles = vec![("indexer", store_dir.clone())];
     let lag = IndexLag {
         bytes: 4,
         lines: 1,
         seconds: 4_000,
     };
     host.count(&[(-60, 200)], 4, NOW, lag);
-    give_sign(
-        &store_dir,
-        "indexer",
-        PresenceState::Running,
-        Timestamp::now(),
-        &[],
-    )
-    .expect("written");
+    host.indexer_runs();
     let mut db = IndexDb::open_or_create(&store_dir).expect("an index");
     let mut change = IndexChange {
         ledger: host.host.ledger.id().expect("an id").to_string(),
@@ -397,18 +384,8 @@ fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
     host.settings.channels = vec![channel("chat", false), channel("pager", true)];
     host.settings.rules[0].channels = vec!["chat".to_owned()];
     host.settings.rules[0].hold = None;
-    let look = |host: &mut CountedHost, now: i64| {
-        let scope = LookScope {
-            config: &host.settings,
-            zone: &TimeZone::UTC,
-            watched_for: Duration::ZERO,
-            counts_lines: false,
-            now: time(now),
-        };
-        look(&mut host.host.ledger, scope, &Metrics::new().monitor()).expect("looked");
-    };
-    look(&mut host, NOW + 20);
-    look(&mut host, NOW + 80);
+    host.look(NOW + 20);
+    host.look(NOW + 80);
     assert_eq!(events(&host, "chat"), ["errors: Began"]);
     assert_eq!(events(&host, "pager"), ["errors: Began", "orders: Began"]);
     let mails = host.host.ledger.due_mails(Timestamp::MAX).expect("read");
@@ -416,10 +393,10 @@ fn a_rule_tells_its_channels_and_the_others_only_those_that_want_all() {
     assert!(texts.contains("orders: 0 in 15 min, below 1"), "{texts}");
     assert!(!texts.contains("status_5xx"), "this rule has no mail: {texts}");
     // The bad minute leaves the five minutes. Without a line nobody knows whether it is over.
-    look(&mut host, NOW + 320);
+    host.look(NOW + 320);
     assert_eq!(events(&host, "chat"), ["errors: Began"]);
     host.count(&[(4, 200)], 8, NOW + 310, IndexLag::default());
-    look(&mut host, NOW + 320);
+    host.look(NOW + 320);
     assert_eq!(events(&host, "chat"), ["errors: Began", "errors: Over"]);
 }
 

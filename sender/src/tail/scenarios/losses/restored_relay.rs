@@ -27,6 +27,15 @@ fn archive(sim: &mut Simulation) {
     sim.settle();
 }
 
+/// The sender connects again, after a restart if it `is_down`.
+fn meet_again(sim: &mut Simulation, is_down: bool) {
+    if is_down {
+        sim.restart(0, true);
+        sim.turn();
+    }
+    sim.connect();
+}
+
 #[test]
 fn a_relay_that_forgot_everything_gets_everything_again() {
     let mut sim = settled(20);
@@ -72,11 +81,7 @@ fn a_new_relay_gets_the_archives_of_a_host_that_has_nothing_else() {
         archive(&mut sim);
         sim.relay = put_back(&SimRelay::default());
         sim.relay.ledger = Some(LedgerId::new(2));
-        if is_down {
-            sim.restart(0, true);
-            sim.turn();
-        }
-        sim.connect();
+        meet_again(&mut sim, is_down);
         sim.settle_and_check();
     }
 }
@@ -103,11 +108,7 @@ fn a_restored_ledger_gets_the_archives_that_came_after_its_backup() {
         archive(&mut sim);
         sim.relay = put_back(&backup);
         sim.relay.restored = 7;
-        if is_down {
-            sim.restart(0, true);
-            sim.turn();
-        }
-        sim.connect();
+        meet_again(&mut sim, is_down);
         sim.settle_and_check();
     }
 }
@@ -143,11 +144,7 @@ fn what_start_end_left_out_is_not_shipped_to_a_relay_that_has_forgotten_it() {
         sim.settle();
         sim.relay = put_back(&SimRelay::default());
         sim.relay.ledger = Some(LedgerId::new(2));
-        if is_down {
-            sim.restart(0, true);
-            sim.turn();
-        }
-        sim.connect();
+        meet_again(&mut sim, is_down);
         sim.write_text("newer\n");
         sim.settle();
         assert_eq!(sim.arrived(), "new\nnewer\n", "down: {is_down}");
