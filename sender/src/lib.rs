@@ -10,7 +10,8 @@
 //! | `adopt` | the place of another shipper, as a checkpoint | yes |
 //! | `backfill` | old files, shipped once | yes |
 //! | `relay_client` | HTTP to the relay | yes |
-//! | `relay_backoff`, `clock` | when to try again; the two clocks | none |
+//! | `relay_backoff`, `concurrency_window` | when to try again; how many chunks may be in flight | none |
+//! | `clock` | the two clocks | none |
 //! | `captures` | the collector's captures as logs | yes |
 //! | `checkpoint` | the state file | yes |
 //! | `sender_state` | the sender's account of itself, for `status` on its host | yes |
@@ -27,6 +28,7 @@ mod captures;
 mod checkpoint;
 mod chunks;
 mod clock;
+mod concurrency_window;
 mod error;
 mod files;
 #[cfg(any(test, fuzzing))]

@@ -204,6 +204,21 @@ pub struct Receipt {
     pub committed: Offset,
     /// The result for the chunk.
     pub outcome: ChunkOutcome,
+    /// More bytes are on their way to the relay than it stores fastest: the sender should have fewer chunks in flight. A relay
+    /// of an earlier version does not say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crowded: bool,
+}
+
+impl Receipt {
+    /// A receipt of a relay that is not crowded.
+    pub fn new(committed: Offset, outcome: ChunkOutcome) -> Self {
+        Self {
+            committed,
+            outcome,
+            crowded: false,
+        }
+    }
 }
 
 /// The result for a chunk.

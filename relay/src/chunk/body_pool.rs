@@ -11,28 +11,19 @@
 //!   to all, one group leaves a quarter to the others, however many lines it gets.
 //! - What waits holds nothing of the relay's budget.
 //!
-//! Many bodies that come in at once are slower than a few at a time, because none stays in the processor's cache. So large
-//! bodies arrive one after the other, up to [`ARRIVING_BYTES`] at a time. One that is slow, or waits for another, does not hold up
-//! the others: it counts as arriving for [`ARRIVAL_MAX`].
+//! Large bodies arrive a few at a time, see `arrivals`.
 
 use std::cmp::Reverse;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::arrivals::{ARRIVING_BYTES, ArrivalPermit, Crowd, CrowdPlace, LARGE_BYTES};
+use super::budget::Budget;
 
 /// This part of the relay's budget is shared out among the groups, and of the rest one group leaves so much to the others.
 const SHARE: usize = 4;
-
-/// Bytes of large bodies of a group that arrive at a time.
-const ARRIVING_BYTES: usize = 8 << 20;
-
-/// How long a body counts as arriving at most. From a fast network it is here and appended by then.
-const ARRIVAL_MAX: Duration = Duration::from_millis(50);
-
-/// Smaller bodies do not count.
-const LARGE_BYTES: usize = 256 << 10;
 
 /// Buffers have a multiple of this size, so that those of one size fit bodies of about that size. Smaller ones are not kept.
 const BUFFER_STEP: usize = 64 << 10;
@@ -51,6 +42,8 @@ pub(crate) struct RelayBodies {
     /// The most of both that one group may have.
     of_one_group: usize,
     kept: Arc<Mutex<KeptBuffers>>,
+    /// All bodies that are here or wait to come in.
+    crowd: Crowd,
 }
 
 /// Buffers for the next requests.
@@ -69,17 +62,6 @@ pub(crate) struct BodyPool {
     relay: RelayBodies,
 }
 
-/// A number of bytes to be shared.
-#[derive(Debug, Clone)]
-struct Budget {
-    free: Arc<Semaphore>,
-    bytes: usize,
-}
-
-/// A large body's part of [`ARRIVING_BYTES`]. It is given back when this is dropped, or after [`ARRIVAL_MAX`].
-#[derive(Debug)]
-struct ArrivalPermit(#[expect(dead_code, reason = "dropping it is the signal")] oneshot::Sender<()>);
-
 /// The bytes of one request with their part of the budgets. Dropping it returns them.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
@@ -88,46 +70,7 @@ pub(crate) struct RequestBody {
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
     _arrival: Option<ArrivalPermit>,
-}
-
-impl Budget {
-    fn new(bytes: usize) -> Self {
-        let bytes = bytes.min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(bytes)),
-            bytes,
-        }
-    }
-
-    /// A request for more than the whole budget gets the whole budget.
-    fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes.min(self.bytes)).unwrap_or(u32::MAX)
-    }
-
-    /// Takes `bytes` if they are there now.
-    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let permits = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.free).try_acquire_many_owned(permits).ok()
-    }
-
-    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let permit = Arc::clone(&self.free)
-            .acquire_many_owned(self.permits(bytes))
-            .await;
-        permit.expect("the semaphore is never closed")
-    }
-}
-
-impl ArrivalPermit {
-    fn begin(permit: OwnedSemaphorePermit) -> Self {
-        let (arrival, ended) = oneshot::channel();
-        tokio::spawn(async move {
-            // Nothing is sent: it ends because the body is dropped, or by the time.
-            let _ = tokio::time::timeout(ARRIVAL_MAX, ended).await;
-            drop(permit);
-        });
-        Self(arrival)
-    }
+    _place: CrowdPlace,
 }
 
 impl RelayBodies {
@@ -146,13 +89,14 @@ impl RelayBodies {
             own_bytes,
             of_one_group: common.saturating_sub(left).saturating_add(own_bytes),
             kept: Arc::default(),
+            crowd: Crowd::default(),
         }
     }
 
     /// How many bytes of buffers may be kept now.
     fn room(&self) -> usize {
-        let free = self.budget.free.available_permits();
-        let in_flight = self.budget.bytes.saturating_sub(free);
+        let free = self.budget.free();
+        let in_flight = self.budget.bytes().saturating_sub(free);
         if in_flight > KEPT_BYTES {
             free
         } else {
@@ -233,6 +177,7 @@ impl BodyPool {
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
         let size = buffer_size(len);
         let needed = size.saturating_add(scratch);
+        let place = self.relay.crowd.enter(len);
         let arrival = match len {
             LARGE_BYTES.. => Some(self.arriving.take(len).await),
             _ => None,
@@ -246,7 +191,13 @@ impl BodyPool {
             permits,
             len_reserved: size,
             _arrival: arrival.map(ArrivalPermit::begin),
+            _place: place,
         }
+    }
+
+    /// Whether more is on its way to the relay than it stores fastest.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.relay.crowd.is_dense()
     }
 
     /// A buffer of `size` bytes, for which there are `permits`, or a larger one that was kept, if there is memory for it.
@@ -328,6 +279,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
 
     use logferry_invariants::invariant_growth_is_bounded;
     use proptest::prelude::*;
@@ -410,6 +362,31 @@ mod tests {
         // The others do not count any more, although they are not here.
         let fourth = memory.reserve(ARRIVING_BYTES, 0).await;
         drop((second, third, fourth));
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_a_part_of_the_crowd_until_it_is_stored_or_gives_up() {
+        const MIB: usize = 1 << 20;
+        let relay = RelayBodies::new(64 * MIB, MIB, 2);
+        let (of_one, of_other) = (relay.of_group(64 * MIB), relay.of_group(64 * MIB));
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let (mut here, mut waiting) = (Vec::new(), Vec::new());
+        for _ in 0..32 {
+            let mut body = Box::pin(of_one.reserve(MIB, 0));
+            match body.as_mut().poll(&mut unwoken) {
+                Poll::Ready(body) => here.push(body),
+                Poll::Pending => waiting.push(body),
+            }
+        }
+        assert!(!here.is_empty() && !waiting.is_empty() && !of_other.is_crowded());
+        let one_more = of_other.reserve(MIB, 0).await;
+        assert!(of_one.is_crowded() && of_other.is_crowded());
+        drop(waiting.pop());
+        assert!(!of_one.is_crowded());
+        let again = of_other.reserve(MIB, 0).await;
+        assert!(of_one.is_crowded());
+        drop((one_more, again));
+        assert!(!of_one.is_crowded());
     }
 
     #[tokio::test]

@@ -3,8 +3,10 @@
 //! May be changed here alone: how body memory is reused, and how lines are assigned to windows. Both the HTTP side and
 //! the commit side use these types; neither knows the other's.
 
+mod arrivals;
 mod body_pool;
 mod body_scan;
+mod budget;
 mod checksum;
 mod moment;
 mod window_split;

@@ -213,7 +213,8 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         body,
         split,
     };
-    let receipt = context.store(chunk).await?;
+    let mut receipt = context.store(chunk).await?;
+    receipt.crowded = context.bodies.is_crowded();
     let status = match receipt.outcome {
         ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
         ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,

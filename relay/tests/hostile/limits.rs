@@ -80,6 +80,30 @@ async fn connections_above_the_limit_wait_and_other_groups_do_not() {
 }
 
 /// Sends a chunk on a connection that stays open, and reads the response.
+#[tokio::test]
+async fn a_receipt_says_so_while_too_much_is_on_its_way_to_the_relay() {
+    let mut site = TestRelay::new();
+    let limits = "  limits: {max_chunk: 16MiB, max_in_flight: 64MiB, min_free_disk: 0}\n";
+    site.start("", limits).await;
+    let begun =
+        b"POST /upload HTTP/1.1\r\nhost: r\r\nexpect: 100-continue\r\ncontent-length: 12000000\r\n\r\n";
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        let mut stream = site.connect().await;
+        stream.write_all(begun).await.expect("a relay");
+        stream.readable().await.expect("100 Continue");
+        crowd.push(stream);
+    }
+    let is_crowded = async || {
+        let response = site.answer(&chunk(1, LINES, "")).await;
+        assert_eq!(response.status, 200);
+        response.body.contains("\"crowded\":true")
+    };
+    assert!(is_crowded().await);
+    drop(crowd.pop());
+    wait_for("the others to be no crowd", async || !is_crowded().await).await;
+}
+
 async fn next_response(stream: &mut TcpStream, inode: u64) -> HttpResponse {
     let chunk = request(CHUNKS_PATH, &chunk_headers(inode, LINES), "", LINES);
     stream.write_all(&chunk).await.expect("a relay");

@@ -25,6 +25,7 @@ use crate::checkpoint::{self, Checkpoint, HeldBeside};
 use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::chunks::chunker::Chunker;
 use crate::clock::Now;
+use crate::concurrency_window::ConcurrencyWindow;
 use crate::error::{RequestError, RequestErrorKind};
 use crate::files::compressed::LogText;
 use crate::files::discovery::{FileRole, LogPatterns};
@@ -59,6 +60,8 @@ pub(super) struct BackfillDriver {
     jitter: StdRng,
     chunk_bytes: usize,
     idle_connections: Vec<ConnectionId>,
+    window: ConcurrencyWindow,
+    in_flight_max: usize,
     is_asking: bool,
     last_seq: u64,
     events: Vec<BackfillEvent>,
@@ -101,6 +104,8 @@ impl BackfillDriver {
             jitter: StdRng::seed_from_u64(seed),
             chunk_bytes: config.chunk.max_bytes,
             idle_connections: (0..config.in_flight).map(ConnectionId).collect(),
+            window: ConcurrencyWindow::new(config.in_flight),
+            in_flight_max: config.in_flight,
             is_asking: false,
             last_seq: 0,
             events: Vec::new(),
@@ -281,6 +286,10 @@ impl BackfillDriver {
         let CurrentFile { planned, file } = self.current.as_mut()?;
         let log = self.logs.get_mut(planned.log)?;
         let &connection = self.idle_connections.last()?;
+        let in_flight = self.in_flight_max.saturating_sub(self.idle_connections.len());
+        if !self.window.allows(in_flight) {
+            return None;
+        }
         let mut buffer = self.pool.take()?;
         let Some(mut draft) = file.read(&mut buffer, self.chunk_bytes, &mut log.chunker) else {
             self.pool.give_back(buffer);
@@ -309,8 +318,9 @@ impl BackfillDriver {
             current.file.chunk_ended(seq, outcome);
         }
         match result {
-            Ok(_) => {
+            Ok(receipt) => {
                 self.retry.succeeded();
+                self.window.answered(receipt.crowded);
                 self.progress();
             }
             Err(RequestError::Refused { status: 413, .. }) if self.chunk_bytes > CHUNK_BYTES_MIN => {
@@ -328,6 +338,7 @@ impl BackfillDriver {
     fn wait(&mut self, error: &RequestError, now: Now) {
         let jitter = self.jitter.random_range(0.0..1.0);
         self.retry.failed(error, now.instant, jitter);
+        self.window.failed();
         self.events.push(BackfillEvent::Waiting(error_chain(error)));
     }
 

@@ -3,11 +3,10 @@
 //! Events come in, [`RelayRequest`]s go out. The clock is an argument and files stand behind a trait, so all of it runs in
 //! tests (`scenarios`) against files and a relay in memory.
 //!
-//! `log` follows one configured log and its rotations, `tracked_file` one file. The intervals and limits below, the
-//! `heartbeat` and the `concurrency_window` may be changed here without looking elsewhere.
+//! `log` follows one configured log and its rotations, `tracked_file` one file. The intervals and limits below and the
+//! `heartbeat` may be changed here without looking elsewhere.
 
 mod chunk_size;
-mod concurrency_window;
 mod heartbeat;
 pub(crate) mod log;
 mod log_problems;
@@ -35,13 +34,13 @@ use rand::{Rng, SeedableRng};
 use crate::checkpoint::Checkpoint;
 use crate::chunks::buffers::{BufferPool, SPARE_BUFFERS};
 use crate::clock::Now;
+use crate::concurrency_window::ConcurrencyWindow;
 use crate::error::RequestError;
 use crate::files::FileSystem;
 use crate::messages::{ChunkSeq, ConnectionId, OutgoingChunk, RelayRequest, SenderEvent};
 use crate::relay_backoff::RelayBackoff;
 use crate::streams::tracked_stream::ShippedAmount;
 use crate::tail::chunk_size::ChunkSize;
-use crate::tail::concurrency_window::ConcurrencyWindow;
 use crate::tail::heartbeat::HeartbeatState;
 use crate::tail::log::handover::{Handover, share};
 use crate::tail::log::next_read::ReadLimits;
@@ -370,20 +369,21 @@ impl<F: FileSystem> Tailer<F> {
 
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
         let result = result.and_then(|receipt| match receipt.outcome {
-            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(()),
+            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(receipt.crowded),
             ChunkOutcome::OffsetMismatch => Err(RequestError::OffsetMismatch),
         });
         let jitter = self.jitter.random_range(0.0..1.0);
-        let amount = self.logs.chunk_ended(seq, result.as_ref().copied(), now, jitter);
+        let outcome = result.as_ref().map(|_| ());
+        let amount = self.logs.chunk_ended(seq, outcome, now, jitter);
         if self.logs.needs().report {
             self.collect_losses(now);
         }
         match result {
-            Ok(()) => {
+            Ok(crowded) => {
                 self.retry.succeeded();
                 self.contact.answered(None);
                 self.heartbeat.relay_answered(now);
-                self.window.widen();
+                self.window.answered(crowded);
                 self.chunk_size.grow();
                 if let Some(amount) = amount {
                     count(&self.metrics, amount);
@@ -403,7 +403,7 @@ impl<F: FileSystem> Tailer<F> {
             _ => {}
         }
         if error.concerns_all() {
-            self.window.narrow();
+            self.window.failed();
             self.chunk_size.failed();
             self.retry.failed(error, now.instant, jitter);
         }

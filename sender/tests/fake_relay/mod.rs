@@ -211,10 +211,7 @@ impl FakeRelay {
                 committed.await;
             }
         });
-        let elsewhere = |_| Receipt {
-            committed: self.committed_of(header),
-            outcome: ChunkOutcome::OffsetMismatch,
-        };
+        let elsewhere = |_| Receipt::new(self.committed_of(header), ChunkOutcome::OffsetMismatch);
         parked.await.unwrap_or_else(elsewhere)
     }
 
@@ -238,7 +235,7 @@ impl FakeRelay {
             } else {
                 ChunkOutcome::OffsetMismatch
             };
-            return Some(Receipt { committed, outcome });
+            return Some(Receipt::new(committed, outcome));
         }
         assert_eq!(
             header.line_end == LineEnd::Open,
@@ -262,10 +259,7 @@ impl FakeRelay {
             .extend_from_slice(body);
         drop(state);
         self.committed.notify_waiters();
-        Some(Receipt {
-            committed: end,
-            outcome: ChunkOutcome::Stored,
-        })
+        Some(Receipt::new(end, ChunkOutcome::Stored))
     }
 }
 

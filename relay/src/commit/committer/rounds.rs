@@ -109,7 +109,7 @@ impl<D: Disk, R> Committer<D, R> {
             let stream = self.streams.get(&key);
             let committed = stream.map_or(Offset::ZERO, |stream| stream.record.committed);
             let answer = match settled {
-                Settled::Known(outcome) => ChunkReply::Receipt(Receipt { committed, outcome }),
+                Settled::Known(outcome) => ChunkReply::Receipt(Receipt::new(committed, outcome)),
                 Settled::Wait(limit) => ChunkReply::Wait(limit.message()),
             };
             (reply, answer)

@@ -224,7 +224,7 @@ pub(super) fn line(minute: u32, text: &str) -> Vec<u8> {
 
 fn receipt(committed: usize, outcome: ChunkOutcome) -> ChunkReply {
     let committed = Offset::new(u64::try_from(committed).expect("small"));
-    ChunkReply::Receipt(Receipt { committed, outcome })
+    ChunkReply::Receipt(Receipt::new(committed, outcome))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::sim;
 use super::sim_relay::RequestOutcome;
 use super::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
+use crate::messages::RelayRequest;
 use crate::tail::log::backlog::OPEN_MIN;
 
 /// Old files of a log, and as many lines in each.
@@ -189,4 +190,29 @@ fn live_paths_that_are_not_used_any_more_are_forgotten() {
     lines.dedup();
     assert_eq!(lines.len(), 8, "{lines:?}");
     assert_eq!(sim.live_paths(), 2);
+}
+
+/// The chunks in flight, after the relay has answered some.
+fn chunks_in_flight(sim: &mut Simulation) -> usize {
+    for _ in 0..5 {
+        sim.turn();
+        sim.answer(0, RequestOutcome::Done);
+    }
+    sim.turn();
+    let chunks = sim.requests.iter();
+    chunks
+        .filter(|request| matches!(request, RelayRequest::Chunk { .. }))
+        .count()
+}
+
+#[test]
+fn a_crowded_relay_gets_one_chunk_at_a_time() {
+    let mut sim = sim();
+    sim.write(3000);
+    assert_eq!(chunks_in_flight(&mut sim), 3, "as many as are allowed");
+    sim.relay.is_crowded = true;
+    assert_eq!(chunks_in_flight(&mut sim), 1);
+    sim.relay.is_crowded = false;
+    assert_eq!(chunks_in_flight(&mut sim), 3);
+    sim.settle_and_check();
 }

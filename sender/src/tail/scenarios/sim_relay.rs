@@ -46,6 +46,8 @@ pub(crate) struct SimRelay {
     pub(crate) restored: i64,
     /// It does not say when it was restored.
     pub(crate) is_older: bool,
+    /// Its receipts say so.
+    pub(crate) is_crowded: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -138,8 +140,8 @@ impl SimRelay {
             self.arrived.extend_from_slice(&chunk.body);
         }
         Receipt {
-            committed: stored.known.committed,
-            outcome,
+            crowded: self.is_crowded,
+            ..Receipt::new(stored.known.committed, outcome)
         }
     }
 

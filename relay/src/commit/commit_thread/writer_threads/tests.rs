@@ -94,10 +94,7 @@ impl TestWriters {
 }
 
 fn stored(committed: usize) -> ChunkReply {
-    ChunkReply::Receipt(Receipt {
-        committed: Offset::new(committed as u64),
-        outcome: ChunkOutcome::Stored,
-    })
+    ChunkReply::Receipt(Receipt::new(Offset::new(committed as u64), ChunkOutcome::Stored))
 }
 
 #[test]
