@@ -3,7 +3,7 @@
 //! A relay takes 1 MiB in one request, and looks at so many streams and files of one query. Logs that all begin with the same line
 //! may have thousands of each: they are asked for in several queries, and nothing is decided before all are answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use logferry_protocol::names::LogName;
 use logferry_protocol::resolve::{
@@ -60,10 +60,18 @@ impl HeadQuestion {
     }
 }
 
+/// What one log has asked about one head.
+#[derive(Debug)]
+struct AskedHead {
+    log: usize,
+    head: Head,
+    files: BTreeSet<FileKey>,
+    queries: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct OpenQuestion {
-    /// Which log asks for which head, and in how many queries.
-    asked: Vec<(usize, Head, usize)>,
+    asked: Vec<AskedHead>,
     queries: VecDeque<FileQuery>,
     /// How many queries the request has that was sent and not answered.
     sent: usize,
@@ -79,8 +87,12 @@ impl OpenQuestion {
             return None;
         }
         self.queries.extend(question.queries());
-        self.asked
-            .push((question.log, question.head, self.queries.len() - before));
+        self.asked.push(AskedHead {
+            log: question.log,
+            head: question.head,
+            files: question.files.iter().copied().collect(),
+            queries: self.queries.len() - before,
+        });
         Some(())
     }
 
@@ -116,13 +128,15 @@ impl OpenQuestion {
         let mut answers: Vec<Vec<ResolvedHead>> = (0..logs).map(|_| Vec::new()).collect();
         let (mut candidates, mut of_other_logs) =
             (self.candidates.into_iter(), self.of_other_logs.into_iter());
-        for (log, head, queries) in self.asked {
+        for asked in self.asked {
+            let queries = asked.queries;
             let resolved = ResolvedHead {
-                head,
+                head: asked.head,
+                files: asked.files,
                 streams: candidates.by_ref().take(queries).flatten().collect(),
                 of_other_logs: of_other_logs.by_ref().take(queries).flatten().collect(),
             };
-            if let Some(answers) = answers.get_mut(log) {
+            if let Some(answers) = answers.get_mut(asked.log) {
                 answers.push(resolved);
             }
         }

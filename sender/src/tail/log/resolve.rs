@@ -5,7 +5,7 @@ mod copies;
 use std::collections::BTreeSet;
 
 use logferry_protocol::resolve::KnownStream;
-use logferry_protocol::stream::{Head, Offset, StreamId};
+use logferry_protocol::stream::{FileKey, Head, Offset, StreamId};
 
 use crate::clock::Now;
 use crate::files::discovery::FileRole;
@@ -22,6 +22,8 @@ use crate::tail::tracked_file::{ChainId, FileState, HeldReason, LeftOut, Tracked
 #[derive(Debug)]
 pub(crate) struct ResolvedHead {
     pub(crate) head: Head,
+    /// The files that the relay was asked about. Only of these it has named the streams under other logs' names.
+    pub(crate) files: BTreeSet<FileKey>,
     pub(crate) streams: Vec<KnownStream>,
     /// Streams with this head that were shipped under the name of another log.
     pub(crate) of_other_logs: Vec<KnownStream>,
@@ -39,6 +41,13 @@ fn find(answers: &ResolveAnswers, id: StreamId) -> Option<&KnownStream> {
 
 fn is_answered(answers: &ResolveAnswers, head: Head) -> bool {
     answers.iter().any(|answer| answer.head == head)
+}
+
+/// Whether the file was in the question. One that was found since then may be a known stream or a copy, but a new stream begins
+/// after the next question: its inode may have been another log's, and the relay has not said which streams that had.
+fn was_asked(answers: &ResolveAnswers, head: Head, file: FileKey) -> bool {
+    let mut of_head = answers.iter().filter(|answer| answer.head == head);
+    of_head.any(|answer| answer.files.contains(&file))
 }
 
 fn warn_of_forgotten(stream: &TrackedStream, committed: Offset) {
@@ -331,6 +340,7 @@ impl<H: FileHandle> TailedLog<H> {
                 self.unassigned.extend(mark);
             }
             Ok(None) if !file.is_text(&candidate.beginning) => file.hold(HeldReason::NotText),
+            Ok(None) if parted.is_none() && !was_asked(answers, head, file.stat.key) => {}
             Ok(None) => {
                 if let Some(parted) = parted {
                     let (of, from) = (parted.stream.id, parted.stream.acked.offset);

@@ -477,3 +477,19 @@ fn a_file_that_was_shredded_is_not_shipped() {
     sim.settle_and_check();
     assert_eq!(sim.held().len(), 1);
 }
+
+#[test]
+fn a_log_that_appears_during_a_question_with_the_inode_of_another_logs_file_is_shipped() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.rotate_by_rename();
+    sim.compress(CompressionFormat::Gzip, look);
+    sim.log = LOGS[1];
+    sim.write_header();
+    sim.restart(0, false);
+    // The sender asks. Before the answer, a file with the same first line gets the inode that the other log's file had.
+    sim.turn();
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.settle_and_check();
+}
