@@ -45,7 +45,7 @@ use logferry_time_windows::{LineTime, window_of};
 use memchr::memchr;
 
 use crate::chunk::{Moment, WindowTarget, split_by_window};
-use crate::commit::offset_check::{OffsetCheck, check_offset, check_writer};
+use crate::commit::offset_check::{OffsetCheck, check_offset, check_tail, check_writer};
 use crate::commit::open_batches::{AppendContext, AppendedLines, BatchLimit, OpenBatches};
 use crate::commit::spool_recovery::{CommitError, discard_empty, finish_seals, log_short_file};
 use crate::commit::stream_state::{KnownEnds, RoundNumber, StreamKey, StreamState};
@@ -299,6 +299,8 @@ impl<D: Disk, R> Committer<D, R> {
         let Some(stream) = self.streams.get(key) else {
             return Ok(check);
         };
+        let ends_there = header.range.end() == staged;
+        let check = check_tail(check, ends_there, header.tail, stream.record.tail);
         let asks = chunk.sender;
         let knows_end = header.range.start() == staged && self.known_ends.knows(key, staged, asks);
         Ok(check_writer(check, stream.record.writer == asks, knows_end))

@@ -3,7 +3,7 @@
 //! Pure. The bytes of a stream are stored in order and once: only the chunk that starts at the stream's end advances it.
 //! Every other chunk gets a reply and changes nothing.
 
-use logferry_protocol::stream::{ByteRange, Offset};
+use logferry_protocol::stream::{ByteRange, Offset, Tail};
 
 /// The relation of a chunk to the end of its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,17 @@ pub(crate) fn check_offset(
         OffsetCheck::Next
     } else {
         OffsetCheck::Overlap
+    }
+}
+
+/// Checks whether a chunk that ends where the stream ends has the stream's bytes. `tail` is the one of the chunk, `stored` that of
+/// the stream.
+///
+/// Otherwise it is of another file that has the same id, and its lines are not stored. The sender has to ask.
+pub(crate) fn check_tail(check: OffsetCheck, ends_there: bool, tail: Tail, stored: Tail) -> OffsetCheck {
+    match check {
+        OffsetCheck::Duplicate if ends_there && tail != stored => OffsetCheck::Overlap,
+        known => known,
     }
 }
 

@@ -242,6 +242,20 @@ fn an_acknowledged_line_survives_power_loss() {
 }
 
 #[test]
+fn lines_of_another_file_with_the_id_of_a_stream_do_not_count_as_stored() {
+    let mut fixture = CommitterFixture::new(1 << 30);
+    let (body, other) = (line(20, "a"), line(20, "b"));
+    fixture.send(vec![chunk(1, 0, &body)]);
+    for _ in 0..2 {
+        let answers = fixture.send(vec![chunk(1, 0, &other)]);
+        let elsewhere = receipt(body.len(), ChunkOutcome::OffsetMismatch);
+        assert_eq!(answers.get(&0), Some(&elsewhere));
+        fixture.restart();
+    }
+    assert_eq!(fixture.stored(), body);
+}
+
+#[test]
 fn chunks_that_overtake_each_other_are_stored_in_order() {
     let mut fixture = CommitterFixture::new(1 << 30);
     let (first, second) = (line(20, "first"), line(20, "second"));
