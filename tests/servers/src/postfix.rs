@@ -5,10 +5,13 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::iter;
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +39,11 @@ anvil unix - - n - 1 anvil
 tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 ";
+
+/// The kernel gives out ports from 32768 on.
+const PORTS: Range<u16> = 10_000..30_000;
+
+const PORTS_OF_A_PROCESS: usize = 16;
 
 /// A running postfix; it ends with the value.
 pub struct Postfix {
@@ -172,8 +180,19 @@ impl Drop for Postfix {
     }
 }
 
-/// Ports that were free, each another one.
+/// Ports that are free, each another one, also for other processes that ask at the same time.
+///
+/// Postfix binds them later, and ports that the kernel gives out (ip(7), `ip_local_port_range`) could have another owner by
+/// then. So they are below those, and each process begins at its own.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    let of_process = usize::try_from(process::id()).unwrap() * PORTS_OF_A_PROCESS;
+    [(); N].map(|()| {
+        let mut ports = iter::repeat_with(|| {
+            let number = of_process + TAKEN.fetch_add(1, Ordering::Relaxed);
+            PORTS.start + u16::try_from(number % PORTS.len()).unwrap()
+        });
+        let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        ports.find(is_free).unwrap()
+    })
 }
