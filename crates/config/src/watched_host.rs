@@ -20,6 +20,8 @@ pub struct WatchedHost {
     pub min_free_disk: u64,
     /// The roles with a section, each with the folder of its files.
     pub roles: Vec<(&'static str, PathBuf)>,
+    /// Whether it has a monitor.
+    pub has_monitor: bool,
     /// The certificates that roles of this host use.
     pub certificates: Vec<WatchedCertificate>,
 }
@@ -40,6 +42,7 @@ impl Default for WatchedHost {
             destinations: Vec::new(),
             min_free_disk: MIN_FREE_DISK,
             roles: Vec::new(),
+            has_monitor: false,
             certificates: Vec::new(),
         }
     }

@@ -36,6 +36,7 @@ impl WatchedSections<'_> {
                 .relay
                 .map_or(MIN_FREE_DISK, |relay| relay.limits.min_free_disk),
             roles,
+            has_monitor: self.monitor.is_some(),
             certificates: certificates(self),
         }
     }

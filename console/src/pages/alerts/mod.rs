@@ -144,13 +144,7 @@ pub(crate) async fn show(
     let keys = keys.map(|it| (it.incident.rule.clone(), it.incident.subject.clone()));
     let of_rules = rule_charts(&state, &pages.rule_charts, keys.collect()).await;
     add_charts(&state, &pages, &of_rules.unwrap_or_default(), &mut open).await;
-    let has_monitor = state
-        .settings
-        .shared
-        .host
-        .roles
-        .iter()
-        .any(|(role, _)| *role == "monitor");
+    let has_monitor = state.settings.shared.host.has_monitor;
     let status = state.present_status().await?;
     let watching = Watching::new(has_monitor, &status.roles);
     html(&AlertsPage {

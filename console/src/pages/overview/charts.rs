@@ -260,6 +260,16 @@ pub(crate) fn disk_chart(
     })
 }
 
+/// What a day brings, by the batches of the last one. `None` in the first hour: too little to reckon with.
+pub(crate) fn bytes_a_day(batches: &[BatchOutline], now: Timestamp) -> Option<u64> {
+    const HOUR: i64 = 3600;
+    let first = batches.iter().map(|batch| batch.window.start).min()?;
+    let seconds = (now.as_second() - first).min(24 * HOUR);
+    let bytes: u64 = batches.iter().map(|batch| batch.bytes).sum();
+    let seconds = u64::try_from(seconds).ok().filter(|_| seconds >= HOUR)?;
+    Some(bytes.saturating_mul(86_400) / seconds)
+}
+
 /// The disk, and how long it lasts if nothing is delivered any more.
 pub(crate) fn disk_view(disk: &DiskStatus, min_free: u64, bytes_a_day: Option<u64>) -> DiskView {
     let used = disk.total_bytes.saturating_sub(disk.free_bytes);

@@ -19,7 +19,8 @@ use jiff::Timestamp;
 use logferry_inspection::status::StatusReport;
 
 use self::charts::{
-    ChartView, DiskView, HourRow, delay_chart, disk_chart, disk_view, errors_chart, hour_rows, lines_chart,
+    ChartView, DiskView, HourRow, bytes_a_day, delay_chart, disk_chart, disk_view, errors_chart, hour_rows,
+    lines_chart,
 };
 use self::facts::OverviewFacts;
 pub(crate) use self::facts::{OverviewCache, READ_EVERY};
@@ -91,8 +92,7 @@ impl OverviewPage {
             charts.extend([lines_chart(counts, read_at), errors_chart(counts, read_at)]);
         }
         charts.push(delay_chart(&facts.batches, read_at));
-        let bytes: u64 = facts.batches.iter().map(|batch| batch.bytes).sum();
-        let disk = disk_view(&status.disk, min_free, Some(bytes));
+        let disk = disk_view(&status.disk, min_free, bytes_a_day(&facts.batches, read_at));
         let of_disk = disk_chart(&disk, &facts.disk, min_free, read_at);
         let has_disk_chart = of_disk.is_some();
         charts.extend(of_disk);

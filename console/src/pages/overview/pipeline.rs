@@ -1,7 +1,7 @@
 //! The pipeline as a picture: groups of sources, relay, windows, destinations, each with its numbers. Pure.
 
 use jiff::Timestamp;
-use logferry_inspection::status::{DestinationStatus, GroupStatus, RoleState, StatusReport};
+use logferry_inspection::status::{DestinationStatus, GroupStatus, RoleState, SourceStatus, StatusReport};
 use logferry_inspection::time::age;
 use logferry_ledger::{DestinationState, GroupState};
 use logferry_text::{about, count, count_of, duration, size};
@@ -153,13 +153,16 @@ fn relay_rows(status: &StatusReport) -> Vec<StageRow> {
     let free = size(status.disk.free_bytes);
     let is_low = status.disk.state == logferry_inspection::status::DiskState::Low;
     let disk = if is_low { ("bad", "low") } else { ("well", "ok") };
-    let behind = if lag == 0 {
-        ("well", "nothing")
-    } else {
-        ("calm", "behind")
+    // What a silent sender has not sent is not known.
+    let is_silent = |source: &SourceStatus| source.is_silent() && !source.is_silenced();
+    let (class, state, unread) = match (lag, status.sources.iter().any(is_silent)) {
+        (0, false) => ("well", "nothing", size(0)),
+        (0, true) => ("calm", "", "not known".to_owned()),
+        (lag, false) => ("calm", "", size(lag)),
+        (lag, true) => ("calm", "at least", size(lag)),
     };
     vec![
-        row("unread", behind.0, behind.1, size(lag)),
+        row("unread", class, state, unread),
         row("requests now", "calm", "", count(in_flight)),
         row("disk free", disk.0, disk.1, free),
     ]
