@@ -283,8 +283,8 @@ mod tests {
         status.problems.push(long);
         assert_eq!(
             text(&status, now, 80),
-            "source        group  state     line  contact      lag  unread  lines/h\n\
-             198.51.100.1  -      missing  never    never  unknown     0 s        0\n\n\
+            "source        group  state     line  contact      lag   unread  lines/h\n\
+             198.51.100.1  -      missing  never    never  unknown  unknown        0\n\n\
              group  state    sources  lines/s  in flight  refused\n\
              web-1  unknown        0        -          -        -\n\n\
              role   state    since       host\n\
