@@ -1,5 +1,5 @@
 //! How many chunks may be in flight: one until the relay has answered, then twice as many with each answer, up to the
-//! configured number; half as many with each answer of a relay that is crowded; after a failure one again. No I/O.
+//! configured number; half as many with each answer of a relay that is congested; after a failure one again. No I/O.
 //!
 //! When hundreds of senders reconnect after an outage of the relay, each sender gets one chunk through before any gets
 //! two, and the relay's memory is enough for one chunk of each. While they are as many, each keeps to one: more would only wait,
@@ -21,8 +21,8 @@ impl ConcurrencyWindow {
     }
 
     /// A chunk was answered.
-    pub(crate) fn answered(&mut self, crowded: bool) {
-        self.size = if crowded {
+    pub(crate) fn answered(&mut self, congested: bool) {
+        self.size = if congested {
             (self.size / 2).max(1)
         } else {
             self.size.saturating_mul(2).min(self.max)
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowded_relay_gets_half_as_many_with_each_answer_and_at_least_one() {
+    fn a_congested_relay_gets_half_as_many_with_each_answer_and_at_least_one() {
         let mut window = ConcurrencyWindow::new(4);
         (0..2).for_each(|_| window.answered(false));
         window.answered(true);

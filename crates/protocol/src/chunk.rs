@@ -207,16 +207,16 @@ pub struct Receipt {
     /// More bytes are on their way to the relay than it stores fastest: the sender should have fewer chunks in flight. A relay
     /// of an earlier version does not say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub crowded: bool,
+    pub congested: bool,
 }
 
 impl Receipt {
-    /// A receipt of a relay that is not crowded.
+    /// A receipt of a relay that is not congested.
     pub fn new(committed: Offset, outcome: ChunkOutcome) -> Self {
         Self {
             committed,
             outcome,
-            crowded: false,
+            congested: false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`ARRIVING_BYTES`] at a time. One that is slow, or waits for another, does not hold up the others: it counts as arriving for
 //! [`ARRIVAL_MAX`].
 //!
-//! What waits is in sockets meanwhile, out of the cache too. So when more than [`CROWD_BYTES`] are here or wait, the receipts say
+//! What waits is in sockets meanwhile, out of the cache too. So when more than [`CONGESTED_BYTES`] are here or wait, the receipts say
 //! so, and each sender has fewer chunks in flight, down to one.
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ const ARRIVAL_MAX: Duration = Duration::from_millis(50);
 /// Smaller bodies do not count.
 pub(super) const LARGE_BYTES: usize = 256 << 10;
 
-/// More than these on their way to the relay are a crowd.
-const CROWD_BYTES: usize = 32 << 20;
+/// More than these on their way to the relay are congestion.
+const CONGESTED_BYTES: usize = 32 << 20;
 
 /// A large body's part of [`ARRIVING_BYTES`]. It is given back when this is dropped, or after [`ARRIVAL_MAX`].
 #[derive(Debug)]
@@ -45,32 +45,32 @@ impl ArrivalPermit {
 
 /// The bytes of all bodies that are here or wait to come in.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Crowd(Arc<AtomicUsize>);
+pub(super) struct Congestion(Arc<AtomicUsize>);
 
-/// A body's place in the [`Crowd`].
+/// A body's part of the [`Congestion`].
 #[derive(Debug)]
-pub(super) struct CrowdPlace {
-    crowd: Crowd,
+pub(super) struct CongestionShare {
+    congestion: Congestion,
     bytes: usize,
 }
 
-impl Crowd {
-    pub(super) fn enter(&self, bytes: usize) -> CrowdPlace {
+impl Congestion {
+    pub(super) fn enter(&self, bytes: usize) -> CongestionShare {
         self.0.fetch_add(bytes, Ordering::Relaxed);
-        CrowdPlace {
-            crowd: self.clone(),
+        CongestionShare {
+            congestion: self.clone(),
             bytes,
         }
     }
 
     /// Whether it would be faster if some of it were not here yet.
     pub(super) fn is_dense(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > CROWD_BYTES
+        self.0.load(Ordering::Relaxed) > CONGESTED_BYTES
     }
 }
 
-impl Drop for CrowdPlace {
+impl Drop for CongestionShare {
     fn drop(&mut self) {
-        self.crowd.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.congestion.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::arrivals::{ARRIVING_BYTES, ArrivalPermit, Crowd, CrowdPlace, LARGE_BYTES};
+use super::arrivals::{ARRIVING_BYTES, ArrivalPermit, Congestion, CongestionShare, LARGE_BYTES};
 use super::budget::Budget;
 
 /// This part of the relay's budget is shared out among the groups, and of the rest one group leaves so much to the others.
@@ -43,7 +43,7 @@ pub(crate) struct RelayBodies {
     of_one_group: usize,
     kept: Arc<Mutex<KeptBuffers>>,
     /// All bodies that are here or wait to come in.
-    crowd: Crowd,
+    congestion: Congestion,
 }
 
 /// Buffers for the next requests.
@@ -70,7 +70,7 @@ pub(crate) struct RequestBody {
     permits: Vec<OwnedSemaphorePermit>,
     len_reserved: usize,
     _arrival: Option<ArrivalPermit>,
-    _place: CrowdPlace,
+    _share: CongestionShare,
 }
 
 impl RelayBodies {
@@ -89,7 +89,7 @@ impl RelayBodies {
             own_bytes,
             of_one_group: common.saturating_sub(left).saturating_add(own_bytes),
             kept: Arc::default(),
-            crowd: Crowd::default(),
+            congestion: Congestion::default(),
         }
     }
 
@@ -177,7 +177,7 @@ impl BodyPool {
     pub(crate) async fn reserve(&self, len: usize, scratch: usize) -> RequestBody {
         let size = buffer_size(len);
         let needed = size.saturating_add(scratch);
-        let place = self.relay.crowd.enter(len);
+        let share = self.relay.congestion.enter(len);
         let arrival = match len {
             LARGE_BYTES.. => Some(self.arriving.take(len).await),
             _ => None,
@@ -191,13 +191,13 @@ impl BodyPool {
             permits,
             len_reserved: size,
             _arrival: arrival.map(ArrivalPermit::begin),
-            _place: place,
+            _share: share,
         }
     }
 
     /// Whether more is on its way to the relay than it stores fastest.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.relay.crowd.is_dense()
+    pub(crate) fn is_congested(&self) -> bool {
+        self.relay.congestion.is_dense()
     }
 
     /// A buffer of `size` bytes, for which there are `permits`, or a larger one that was kept, if there is memory for it.
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_a_part_of_the_crowd_until_it_is_stored_or_gives_up() {
+    async fn what_waits_is_a_part_of_the_congestion_until_it_is_stored_or_gives_up() {
         const MIB: usize = 1 << 20;
         let relay = RelayBodies::new(64 * MIB, MIB, 2);
         let (of_one, of_other) = (relay.of_group(64 * MIB), relay.of_group(64 * MIB));
@@ -378,15 +378,15 @@ mod tests {
                 Poll::Pending => waiting.push(body),
             }
         }
-        assert!(!here.is_empty() && !waiting.is_empty() && !of_other.is_crowded());
+        assert!(!here.is_empty() && !waiting.is_empty() && !of_other.is_congested());
         let one_more = of_other.reserve(MIB, 0).await;
-        assert!(of_one.is_crowded() && of_other.is_crowded());
+        assert!(of_one.is_congested() && of_other.is_congested());
         drop(waiting.pop());
-        assert!(!of_one.is_crowded());
+        assert!(!of_one.is_congested());
         let again = of_other.reserve(MIB, 0).await;
-        assert!(of_one.is_crowded());
+        assert!(of_one.is_congested());
         drop((one_more, again));
-        assert!(!of_one.is_crowded());
+        assert!(!of_one.is_congested());
     }
 
     #[tokio::test]

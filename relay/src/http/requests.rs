@@ -214,7 +214,7 @@ async fn store_chunk(context: &HttpContext, requester: Requester, request: Reque
         split,
     };
     let mut receipt = context.store(chunk).await?;
-    receipt.crowded = context.bodies.is_crowded();
+    receipt.congested = context.bodies.is_congested();
     let status = match receipt.outcome {
         ChunkOutcome::Stored | ChunkOutcome::Duplicate => StatusCode::OK,
         ChunkOutcome::OffsetMismatch => StatusCode::CONFLICT,

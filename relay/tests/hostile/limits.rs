@@ -87,21 +87,21 @@ async fn a_receipt_says_so_while_too_much_is_on_its_way_to_the_relay() {
     site.start("", limits).await;
     let begun =
         b"POST /upload HTTP/1.1\r\nhost: r\r\nexpect: 100-continue\r\ncontent-length: 12000000\r\n\r\n";
-    let mut crowd = Vec::new();
+    let mut begun_bodies = Vec::new();
     for _ in 0..3 {
         let mut stream = site.connect().await;
         stream.write_all(begun).await.expect("a relay");
         stream.readable().await.expect("100 Continue");
-        crowd.push(stream);
+        begun_bodies.push(stream);
     }
-    let is_crowded = async || {
+    let is_congested = async || {
         let response = site.answer(&chunk(1, LINES, "")).await;
         assert_eq!(response.status, 200);
-        response.body.contains("\"crowded\":true")
+        response.body.contains("\"congested\":true")
     };
-    assert!(is_crowded().await);
-    drop(crowd.pop());
-    wait_for("the others to be no crowd", async || !is_crowded().await).await;
+    assert!(is_congested().await);
+    drop(begun_bodies.pop());
+    wait_for("the others to be no congestion", async || !is_congested().await).await;
 }
 
 async fn next_response(stream: &mut TcpStream, inode: u64) -> HttpResponse {

@@ -320,7 +320,7 @@ impl BackfillDriver {
         match result {
             Ok(receipt) => {
                 self.retry.succeeded();
-                self.window.answered(receipt.crowded);
+                self.window.answered(receipt.congested);
                 self.progress();
             }
             Err(RequestError::Refused { status: 413, .. }) if self.chunk_bytes > CHUNK_BYTES_MIN => {

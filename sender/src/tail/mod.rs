@@ -369,7 +369,7 @@ impl<F: FileSystem> Tailer<F> {
 
     fn chunk_ended(&mut self, seq: ChunkSeq, result: Result<Receipt, RequestError>, now: Now) {
         let result = result.and_then(|receipt| match receipt.outcome {
-            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(receipt.crowded),
+            ChunkOutcome::Stored | ChunkOutcome::Duplicate => Ok(receipt.congested),
             ChunkOutcome::OffsetMismatch => Err(RequestError::OffsetMismatch),
         });
         let jitter = self.jitter.random_range(0.0..1.0);
@@ -379,11 +379,11 @@ impl<F: FileSystem> Tailer<F> {
             self.collect_losses(now);
         }
         match result {
-            Ok(crowded) => {
+            Ok(congested) => {
                 self.retry.succeeded();
                 self.contact.answered(None);
                 self.heartbeat.relay_answered(now);
-                self.window.answered(crowded);
+                self.window.answered(congested);
                 self.chunk_size.grow();
                 if let Some(amount) = amount {
                     count(&self.metrics, amount);

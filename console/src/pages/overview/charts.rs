@@ -409,3 +409,31 @@ fn delay(batch: &BatchOutline) -> Option<u64> {
     let sent = batch.sent_at?;
     Some(u64::try_from(sent.as_second() - batch.window.end()).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use logferry_ledger::{BatchState, Window};
+
+    use super::*;
+
+    #[test]
+    fn a_day_is_reckoned_from_the_time_since_the_first_window_and_not_in_the_first_hour() {
+        let batch = |start| BatchOutline {
+            source: "192.0.2.1".to_owned(),
+            window: Window {
+                start,
+                seconds: 600,
+                utc_offset: 0,
+            },
+            state: BatchState::Sent,
+            bytes: 1000,
+            sent_at: None,
+        };
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let batches = [batch(0), batch(600)];
+        assert_eq!(bytes_a_day(&batches, at(3599)), None);
+        assert_eq!(bytes_a_day(&batches, at(7200)), Some(24_000));
+        assert_eq!(bytes_a_day(&batches, at(200_000)), Some(2000));
+        assert_eq!(bytes_a_day(&[], at(7200)), None);
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::log_writer::RotationNaming;
 use super::sim;
-use super::sim_relay::RequestOutcome;
+use super::sim_relay::{RequestOutcome, SimCongestion};
 use super::simulation::{Simulation, config};
 use crate::files::compressed::CompressionFormat;
 use crate::messages::RelayRequest;
@@ -206,13 +206,13 @@ fn chunks_in_flight(sim: &mut Simulation) -> usize {
 }
 
 #[test]
-fn a_crowded_relay_gets_one_chunk_at_a_time() {
+fn a_congested_relay_gets_one_chunk_at_a_time() {
     let mut sim = sim();
     sim.write(3000);
     assert_eq!(chunks_in_flight(&mut sim), 3, "as many as are allowed");
-    sim.relay.is_crowded = true;
+    sim.relay.congestion = SimCongestion::Dense;
     assert_eq!(chunks_in_flight(&mut sim), 1);
-    sim.relay.is_crowded = false;
+    sim.relay.congestion = SimCongestion::Sparse;
     assert_eq!(chunks_in_flight(&mut sim), 3);
     sim.settle_and_check();
 }

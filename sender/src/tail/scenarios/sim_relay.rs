@@ -29,6 +29,14 @@ pub(crate) fn busy() -> RequestError {
     }
 }
 
+/// Whether more is on its way to the relay than it stores fastest.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SimCongestion {
+    #[default]
+    Sparse,
+    Dense,
+}
+
 #[derive(Debug, Default, Clone)]
 pub(crate) struct SimRelay {
     pub(crate) streams: Vec<SimStream>,
@@ -46,8 +54,8 @@ pub(crate) struct SimRelay {
     pub(crate) restored: i64,
     /// It does not say when it was restored.
     pub(crate) is_older: bool,
-    /// Its receipts say so.
-    pub(crate) is_crowded: bool,
+    /// What its receipts say.
+    pub(crate) congestion: SimCongestion,
 }
 
 #[derive(Debug, Clone)]
@@ -140,7 +148,7 @@ impl SimRelay {
             self.arrived.extend_from_slice(&chunk.body);
         }
         Receipt {
-            crowded: self.is_crowded,
+            congested: self.congestion == SimCongestion::Dense,
             ..Receipt::new(stored.known.committed, outcome)
         }
     }
