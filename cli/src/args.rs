@@ -26,7 +26,7 @@ use logferry_time_windows::{MomentError, moment};
 pub(crate) use self::adopt::AdoptArgs;
 use self::alerts::{AlertsArgs, SilenceArgs};
 pub(crate) use self::audit::AuditArgs;
-use self::audit::BatchSelection;
+pub(crate) use self::audit::BatchSelection;
 pub(crate) use self::backup::BackupArgs;
 use self::console::ConsoleArgs;
 use self::init::InitArgs;

@@ -28,12 +28,29 @@ pub(crate) mod trust;
 use anyhow::anyhow;
 use jiff::Timestamp;
 
+use crate::args::BatchSelection;
+use crate::output::exit::Failure;
+
 /// Refuses times between which no line can be.
 fn require_order(since: Option<Timestamp>, until: Option<Timestamp>) -> anyhow::Result<()> {
     if since.zip(until).is_some_and(|(since, until)| since >= until) {
         return Err(anyhow!(
             "--since is not before --until, so no line can be between them; exchange the two"
         ));
+    }
+    Ok(())
+}
+
+/// Refuses times between which no window can be: an audit of nothing is complete. One time as both is its window.
+fn require_window_order(selection: &BatchSelection) -> Result<(), Failure> {
+    if selection
+        .since
+        .zip(selection.until)
+        .is_some_and(|(since, until)| since > until)
+    {
+        return Err(Failure::Configuration(anyhow!(
+            "--since is after --until, so no window can be between them; exchange the two"
+        )));
     }
     Ok(())
 }
@@ -49,5 +66,16 @@ mod tests {
         assert!(require_order(time(1), time(1)).is_err());
         assert!(require_order(time(1), time(2)).is_ok());
         assert!(require_order(time(1), None).is_ok());
+    }
+
+    #[test]
+    fn an_audit_of_windows_in_the_wrong_order_is_refused() {
+        let selection = |since, until| BatchSelection {
+            since: Timestamp::from_second(since).ok(),
+            until: Timestamp::from_second(until).ok(),
+            source: None,
+        };
+        assert!(require_window_order(&selection(2, 1)).is_err());
+        assert!(require_window_order(&selection(1, 1)).is_ok());
     }
 }

@@ -16,6 +16,7 @@ use logferry_ledger::{BatchFilter, BatchState, Ledger};
 use logferry_text::{Table, count, size};
 
 use crate::args::AuditArgs;
+use crate::commands::require_window_order;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Result};
@@ -30,6 +31,7 @@ pub(crate) fn run(file: &Path, options: &AuditArgs) -> Result {
     if let Some(checked) = &options.check {
         return signed::check(file, checked, options.key.as_deref());
     }
+    require_window_order(&options.selection)?;
     let filter = options.filter();
     let config = configuration::load(file)?;
     let page = options.html.as_deref().map(ResultFile::open).transpose()?;

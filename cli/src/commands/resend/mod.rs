@@ -14,6 +14,7 @@ use logferry_protocol::names::DestinationName;
 use logferry_text::{Table, count, count_of, size};
 
 use crate::args::ResendArgs;
+use crate::commands::require_window_order;
 use crate::commands::retry::batches_named;
 use crate::configuration;
 use crate::output::console;
@@ -22,6 +23,7 @@ use crate::output::exit::{CommandOutcome, Failure, Result};
 /// Requests another delivery of the selected batches. A problem if the file of one is gone, or if the named destination does
 /// not want a named batch.
 pub(crate) fn run(file: &Path, options: &ResendArgs) -> Result {
+    require_window_order(&options.selection)?;
     let config = configuration::load(file)?;
     if options.index {
         return index::run(file, &config, options);
