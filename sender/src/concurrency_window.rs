@@ -16,7 +16,12 @@ impl ConcurrencyWindow {
         Self { size: 1, max }
     }
 
-    pub(crate) fn allows(&self, in_flight: usize) -> bool {
+    /// Whether one more may go out while so many connections are idle.
+    pub(crate) fn allows_beside(&self, idle: usize) -> bool {
+        self.allows(self.max.saturating_sub(idle))
+    }
+
+    fn allows(&self, in_flight: usize) -> bool {
         in_flight < self.size.min(self.max)
     }
 

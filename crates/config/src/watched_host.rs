@@ -20,7 +20,7 @@ pub struct WatchedHost {
     pub min_free_disk: u64,
     /// The roles with a section, each with the folder of its files.
     pub roles: Vec<(&'static str, PathBuf)>,
-    /// Whether it has a monitor.
+    /// Whether it has a monitor, though nobody may wait for its signs of life: the demo empties `roles`.
     pub has_monitor: bool,
     /// The certificates that roles of this host use.
     pub certificates: Vec<WatchedCertificate>,

@@ -79,7 +79,6 @@ async fn connections_above_the_limit_wait_and_other_groups_do_not() {
     assert_eq!(HttpResponse::only(&read_to_end(third).await).status, 200);
 }
 
-/// Sends a chunk on a connection that stays open, and reads the response.
 #[tokio::test]
 async fn a_receipt_says_so_while_too_much_is_on_its_way_to_the_relay() {
     let mut site = TestRelay::new();
@@ -104,6 +103,7 @@ async fn a_receipt_says_so_while_too_much_is_on_its_way_to_the_relay() {
     wait_for("the others to be no congestion", async || !is_congested().await).await;
 }
 
+/// Sends a chunk on a connection that stays open, and reads the response.
 async fn next_response(stream: &mut TcpStream, inode: u64) -> HttpResponse {
     let chunk = request(CHUNKS_PATH, &chunk_headers(inode, LINES), "", LINES);
     stream.write_all(&chunk).await.expect("a relay");

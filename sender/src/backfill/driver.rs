@@ -61,7 +61,6 @@ pub(super) struct BackfillDriver {
     chunk_bytes: usize,
     idle_connections: Vec<ConnectionId>,
     window: ConcurrencyWindow,
-    in_flight_max: usize,
     is_asking: bool,
     last_seq: u64,
     events: Vec<BackfillEvent>,
@@ -105,7 +104,6 @@ impl BackfillDriver {
             chunk_bytes: config.chunk.max_bytes,
             idle_connections: (0..config.in_flight).map(ConnectionId).collect(),
             window: ConcurrencyWindow::new(config.in_flight),
-            in_flight_max: config.in_flight,
             is_asking: false,
             last_seq: 0,
             events: Vec::new(),
@@ -286,8 +284,7 @@ impl BackfillDriver {
         let CurrentFile { planned, file } = self.current.as_mut()?;
         let log = self.logs.get_mut(planned.log)?;
         let &connection = self.idle_connections.last()?;
-        let in_flight = self.in_flight_max.saturating_sub(self.idle_connections.len());
-        if !self.window.allows(in_flight) {
+        if !self.window.allows_beside(self.idle_connections.len()) {
             return None;
         }
         let mut buffer = self.pool.take()?;

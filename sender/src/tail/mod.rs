@@ -417,8 +417,7 @@ impl<F: FileSystem> Tailer<F> {
     }
 
     fn may_send(&self) -> bool {
-        self.window
-            .allows(self.in_flight_max - self.idle_connections.len())
+        self.window.allows_beside(self.idle_connections.len())
     }
 
     /// Reads the next chunk, if one is due, may be sent, and a buffer is free.

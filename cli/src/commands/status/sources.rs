@@ -87,17 +87,10 @@ fn state(source: &SourceStatus) -> &'static str {
 
 fn cells(source: &SourceStatus, now: Timestamp) -> [String; 8] {
     let group = source.group.as_ref().map_or("-", |group| group.as_str());
-    // The last report of a silent sender says nothing about what came since then.
-    let (lag, unread) = match source.lag_bytes {
-        None | Some(0) if source.is_silent() => ("unknown".to_owned(), "unknown".to_owned()),
-        None => (
-            "unknown".to_owned(),
-            about(Duration::from_secs(source.oldest_unread_seconds)),
-        ),
-        Some(bytes) => (
-            size(bytes),
-            about(Duration::from_secs(source.oldest_unread_seconds)),
-        ),
+    let lag = source.present_lag();
+    let unread = match lag {
+        None if source.is_silent() => "unknown".to_owned(),
+        _ => about(Duration::from_secs(source.oldest_unread_seconds)),
     };
     [
         source.source.to_string(),
@@ -105,7 +98,7 @@ fn cells(source: &SourceStatus, now: Timestamp) -> [String; 8] {
         state(source).to_owned(),
         short_age(source.last_line_at, now),
         short_age(source.last_contact_at, now),
-        lag,
+        lag.map_or_else(|| "unknown".to_owned(), size),
         unread,
         count(source.lines_last_hour),
     ]

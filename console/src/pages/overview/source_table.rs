@@ -180,10 +180,8 @@ fn source_row(source: &SourceStatus, rate: f64, now: Timestamp) -> SourceTableRo
         SourceState::Missing => ("bad", "missing"),
     };
     let name = source.source.to_string();
-    let lag = match (source.lag_bytes, source.oldest_unread_seconds) {
+    let lag = match (source.present_lag(), source.oldest_unread_seconds) {
         (None, _) => "?".to_owned(),
-        // Its last report says nothing about what came since then.
-        (Some(0), _) if source.is_silent() => "?".to_owned(),
         (Some(bytes), _) if source.is_silent() => format!("at least {}", size(bytes)),
         (Some(0), _) => "0".to_owned(),
         (Some(bytes), 0..10) => size(bytes),

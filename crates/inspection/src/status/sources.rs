@@ -118,6 +118,12 @@ impl SourceStatus {
         self.state.is_silent()
     }
 
+    /// The unread bytes, as far as they are known now. A silent sender's last report of none says nothing about what came since
+    /// then; one of some is the least there is.
+    pub fn present_lag(&self) -> Option<u64> {
+        self.lag_bytes.filter(|bytes| *bytes > 0 || !self.is_silent())
+    }
+
     /// Whether it is not heard, and somebody has said that this is no news: a host that is gone, for instance.
     pub const fn is_silenced(&self) -> bool {
         self.is_silent() && self.silenced_until.is_some()
