@@ -379,7 +379,11 @@ fn add_log(dir: &Path, log: &str, inode: u64) {
     let from = Offset::new(0);
     let mut ledger = Ledger::open(&dir.join("relay")).unwrap();
     let commit = Commit {
-        streams: vec![StreamMove { from, record }],
+        streams: vec![StreamMove {
+            from,
+            record,
+            oldest_window: None,
+        }],
         ..Commit::default()
     };
     ledger.commit(&commit).unwrap();

@@ -61,6 +61,10 @@ pub(crate) struct Checkpoint {
     /// When that ledger was restored from a backup last, or 0. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ledger_restored: Option<i64>,
+    /// When the sender stopped, in seconds since 1970, with an answer to all that it had posted. It is the last checkpoint then, and
+    /// the next sender replaces it before it sends. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped_at: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -238,7 +238,7 @@ fn run_tailer(
             tailer.handle(event, Now::read());
         }
     }
-    if let Some(checkpoint) = tailer.take_checkpoint() {
+    if let Some(checkpoint) = tailer.last_checkpoint(Now::read()) {
         store.save(&checkpoint);
         shipped.save(&checkpoint, &config.state_dir);
     }

@@ -136,3 +136,56 @@ fn rebuilt_ledger_loses_nothing_after_a_crash_and_reports_possible_duplicates() 
         );
     }
 }
+
+/// Kills sender and relay under load, rebuilds the ledger, and starts everything again; with `forget` the sender has lost its state
+/// folder too. What was delivered twice must be announced.
+fn assert_doubled_lines_are_announced(name: &str, forget: bool) {
+    let mut pipeline = Pipeline::new(name, "1s");
+    let load = LogWriter::start(&pipeline.config.log, 4_000, seed());
+    pipeline.start_all();
+    wait_for("lines at the drop", WAIT_LIMIT, || pipeline.delivered_lines() > 0);
+    pipeline.kill(Role::Relay);
+    pipeline.kill(Role::Sender);
+    pipeline.stop(Role::Forwarder, Signal::SIGTERM);
+    fs::remove_file(pipeline.config.data_dir.join("ledger.db")).unwrap();
+    if forget {
+        fs::remove_dir_all(&pipeline.config.state_dir).unwrap();
+    }
+    let (code, rebuilt) = rebuild(&pipeline);
+    assert!(matches!(code, Some(0 | 1)), "{rebuilt}");
+
+    pipeline.start_all();
+    load.stop();
+    let written = WrittenLog::read(&pipeline.config.log);
+    let is_all_there = pipeline.becomes_true(|pipeline| {
+        DeliveredFiles::read(&pipeline.config.destination.directory).holds(&written)
+    });
+    assert!(is_all_there, "waited {WAIT_LIMIT:?} for every line");
+    pipeline.wait_for_delivery(&written);
+    for role in Role::ALL {
+        pipeline.stop(role, Signal::SIGTERM);
+    }
+    let (_, audit) = pipeline.json("audit");
+    let warnings = audit["warnings"].as_array().unwrap();
+    let is_announced = warnings.iter().any(|warning| warning["kind"] == "maybe_doubled");
+    let delivered = DeliveredFiles::read(&pipeline.config.destination.directory);
+    if forget {
+        assert!(is_announced, "{audit}");
+        assert!(
+            delivered.lines() > written.kept_lines(),
+            "the sender shipped again"
+        );
+    } else if !is_announced {
+        delivered.assert_is(&written, LineOrder::WholeLog);
+    }
+}
+
+#[test]
+fn rebuilt_ledger_announces_what_a_killed_sender_may_have_posted_twice() {
+    assert_doubled_lines_are_announced("rebuild-killed", false);
+}
+
+#[test]
+fn rebuilt_ledger_announces_what_a_sender_without_its_state_ships_again() {
+    assert_doubled_lines_are_announced("rebuild-forgot", true);
+}

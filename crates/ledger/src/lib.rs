@@ -63,11 +63,12 @@ pub use incidents::{
 pub use logferry_time_windows::Window;
 pub use monitor::{ClockRecord, ClockStep, DISK_STEP, DiskRecord, ForgottenRows, IncidentMail, NewMail};
 pub use outbox::{MAIL_WAIT_MAX, MailBacklog, MailId, MailTaken, QueuedMail, RefusedRecipient};
-pub use rebuild::{FoundBatch, FoundSource, PossibleDuplicate, SourceEnd};
+pub use rebuild::{FoundBatch, FoundSource, SourceEnd};
 pub use streams::{
-    BatchGrowth, Commit, GapRecord, GroupReport, GroupState, REPORT_GRACE, ReportedStream, SENDERS_KEPT,
-    SenderRecord, SourceLineTotals, SourceLogs, SourceReach, SourceRecord, StreamMove, StreamRecord,
-    UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, is_sender_live, live_together,
+    BatchGrowth, Commit, DuplicatesEnd, GapRecord, GroupReport, GroupState, PossibleDuplicate, REPORT_GRACE,
+    ReportedStream, SENDERS_KEPT, SenderRecord, SourceLineTotals, SourceLogs, SourceReach, SourceRecord,
+    StreamMove, StreamRecord, UPLOAD_MEMORY, UPLOADS_REMEMBERED, UploadChanges, UploadedBody, is_sender_live,
+    live_together,
 };
 pub use summaries::{MailPart, SourceWindowSum, SummaryKey};
 

@@ -2,20 +2,19 @@
 //!
 //! The spool shows which lines are stored, but not which streams sent them. So the new ledger records that it was rebuilt.
 //! When a sender reports a stream that the old ledger acknowledged, the stream is recovered ([`Ledger::recover_streams`]).
-//! If bytes after the acknowledged offset may be stored too, a [`PossibleDuplicate`] is recorded.
+//! If bytes after the acknowledged offset may be stored too, a [`crate::PossibleDuplicate`] is recorded (`doubts`).
 //!
 //! Expired batches are forgotten too. A new part of an old window therefore gets a number above any number ever given
 //! ([`crate::FORGOTTEN_PARTS`]), unless a part of that window is in the spool: then its number is the next one.
 
 use jiff::Timestamp;
-use logferry_protocol::names::{DestinationName, GroupName, LogName, SourceId};
-use logferry_protocol::stream::{Offset, StreamId};
+use logferry_protocol::names::{DestinationName, GroupName, SourceId};
 use rusqlite::{Connection, Result as SqlResult, named_params};
 
 use crate::batches::{self, BatchContents, BatchState, NewBatch};
 use crate::deliveries::has_compressed_name;
-use crate::row::{self, millis, signed, to_text};
-use crate::streams::{StreamRecord, note_contact};
+use crate::row::{self, millis, signed};
+use crate::streams::note_contact;
 use crate::{Ledger, LedgerError};
 
 /// A batch that was found in the spool.
@@ -63,23 +62,6 @@ pub struct SourceEnd {
     pub window: (i64, i32),
 }
 
-/// A range of a recovered stream whose lines may be stored twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PossibleDuplicate {
-    /// The source.
-    pub source: SourceId,
-    /// The stream.
-    pub stream: StreamId,
-    /// Its log.
-    pub log: LogName,
-    /// First byte of the range.
-    pub from: Offset,
-    /// First byte after the range.
-    pub until: Offset,
-    /// When the stream was recovered.
-    pub noticed_at: Timestamp,
-}
-
 impl Ledger {
     /// Fills a new ledger with the batches and sources found in the spool, in one transaction, and marks it as rebuilt.
     ///
@@ -120,6 +102,14 @@ impl Ledger {
         })
     }
 
+    /// First second of a source's newest window in the spool when the ledger was rebuilt; `None` for a source without files.
+    pub fn newest_rebuilt_window(&self, source: &SourceId) -> Result<Option<i64>, LedgerError> {
+        let query = "SELECT newest_window FROM rebuilt WHERE source = ?1";
+        self.find("find a source's newest window", query, [source.as_str()], |row| {
+            row.get(0)
+        })
+    }
+
     /// The end of a source's last file before the rebuild, if that is certain.
     pub fn source_end(&self, source: &SourceId) -> Result<Option<SourceEnd>, LedgerError> {
         let query = "SELECT end_bytes, end_window, end_offset FROM rebuilt
@@ -131,57 +121,6 @@ impl Ledger {
             })
         })
     }
-
-    /// Recovers streams that the old ledger knew, in one transaction. The offset of a stream, if any, ends the range from
-    /// `committed` whose lines may be stored twice. A stream that this ledger knows does not change.
-    pub fn recover_streams(&mut self, streams: &[(StreamRecord, Option<Offset>)]) -> Result<(), LedgerError> {
-        self.write("recover streams", |sql| {
-            for (record, duplicate_until) in streams {
-                let is_known = sql
-                    .prepare_cached("SELECT 1 FROM streams WHERE source = ?1 AND stream = ?2")?
-                    .exists((record.source.as_str(), to_text(&record.stream)))?;
-                if is_known {
-                    continue;
-                }
-                record.move_on(sql, record.committed)?;
-                if let Some(until) = duplicate_until {
-                    note_possible_duplicate(sql, record, *until)?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// The ranges that may be stored twice since the rebuild, oldest first.
-    pub fn possible_duplicates(&self) -> Result<Vec<PossibleDuplicate>, LedgerError> {
-        let query = "SELECT * FROM doubts ORDER BY noticed_at, source, stream";
-        self.list("list possible duplicates", query, [], |row| {
-            Ok(PossibleDuplicate {
-                source: row::text(row, "source")?,
-                stream: row::text(row, "stream")?,
-                log: row::text(row, "log")?,
-                from: Offset::new(row.get("from_offset")?),
-                until: Offset::new(row.get("until_offset")?),
-                noticed_at: row::time(row, "noticed_at")?,
-            })
-        })
-    }
-}
-
-fn note_possible_duplicate(sql: &Connection, record: &StreamRecord, until: Offset) -> SqlResult<()> {
-    sql.prepare_cached(
-        "INSERT INTO doubts (source, stream, log, from_offset, until_offset, noticed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute((
-        record.source.as_str(),
-        to_text(&record.stream),
-        record.log.as_str(),
-        signed(record.committed.get()),
-        signed(until.get()),
-        millis(record.updated_at),
-    ))
-    .map(drop)
 }
 
 fn insert_source(sql: &Connection, found: &FoundSource, batches: &[FoundBatch]) -> SqlResult<()> {
@@ -239,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::Window;
-    use crate::tests::{ledger, now, stream_record};
+    use crate::tests::{ledger, now};
 
     fn batch(start: i64) -> NewBatch {
         NewBatch {
@@ -354,19 +293,6 @@ mod tests {
         assert_eq!(ledger.source_end(&batch(0).source)?, source().end);
         let totals = ledger.source_line_totals()?;
         assert_eq!((totals[0].lines_sent, totals[0].lines_batched), (14, 14));
-        Ok(())
-    }
-
-    #[test]
-    fn stream_is_recovered_once_and_its_possible_duplicates_are_kept() -> Result<(), Box<dyn Error>> {
-        let (_dir, mut ledger) = ledger()?;
-        let record = stream_record(5, 0);
-        ledger.recover_streams(&[(record.clone(), Some(Offset::new(9)))])?;
-        ledger.recover_streams(&[(stream_record(7, 0), Some(Offset::new(10)))])?;
-        assert_eq!(ledger.stream(&record.source, record.stream)?, Some(record));
-        let duplicates = ledger.possible_duplicates()?;
-        let ranges: Vec<_> = duplicates.iter().map(|range| (range.from, range.until)).collect();
-        assert_eq!(ranges, [(Offset::new(5), Offset::new(9))]);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::alert_events::ALERT_EVENTS_STEP;
 use crate::incidents::INCIDENTS_STEP;
 use crate::monitor::disk_history::DISK_HISTORY_STEP;
 use crate::requests::REQUESTS_STEP;
-use crate::streams::SENDER_REPORTS_STEP;
+use crate::streams::{DOUBTS_GROW_STEP, SENDER_REPORTS_STEP};
 use crate::{LedgerError, sqlite_error};
 
 /// "lfry", in the field of SQLite's header that identifies the application of a file.
@@ -387,6 +387,8 @@ CREATE TABLE housekeeper_run (
 CREATE INDEX batches_spooled ON batches (window_start) WHERE expired_at IS NULL;",
     // The last report of each sender: several may have one source.
     SENDER_REPORTS_STEP,
+    // Ranges that may be stored twice, of which nobody knows the end yet.
+    DOUBTS_GROW_STEP,
 ];
 
 /// The ledger's tables.

@@ -43,7 +43,11 @@ pub(crate) fn new_batch() -> NewBatch {
 pub(crate) fn advance(from: u64, record: StreamRecord) -> Commit {
     let from = Offset::new(from);
     Commit {
-        streams: vec![StreamMove { from, record }],
+        streams: vec![StreamMove {
+            from,
+            record,
+            oldest_window: None,
+        }],
         ..Commit::default()
     }
 }

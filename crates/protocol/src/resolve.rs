@@ -50,6 +50,11 @@ pub struct AcknowledgedStream {
     pub sent_until: Offset,
     /// Whether it was acknowledged that the stream is at its end.
     pub finished: bool,
+    /// Until when all this is certain, in seconds since 1970; `None`: until now. A sender that was started again knows what its state
+    /// folder holds: from the time when the one before it stopped, or, if that did not stop in order, from a time that nobody knows (0).
+    /// Older senders do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certain_until: Option<i64>,
 }
 
 /// An offset in a stream, and the raw bytes that end there.

@@ -228,7 +228,11 @@ impl RelayHost {
             finished: false,
             updated_at: now,
         };
-        StreamMove { from, record }
+        StreamMove {
+            from,
+            record,
+            oldest_window: None,
+        }
     }
 }
 

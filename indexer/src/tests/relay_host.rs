@@ -88,7 +88,11 @@ impl RelayHost {
         };
         let from = Offset::new(0);
         let commit = Commit {
-            streams: vec![StreamMove { from, record }],
+            streams: vec![StreamMove {
+                from,
+                record,
+                oldest_window: None,
+            }],
             ..Commit::default()
         };
         self.ledger.commit(&commit).expect("committed");

@@ -1,7 +1,7 @@
 //! The audit finds every discrepancy, and nothing else.
 
 use logferry_ledger::{
-    Batch, BatchFilter, BatchState, DeliveryCertainty, ResendRequestOutcome, StreamRecord,
+    Batch, BatchFilter, BatchState, DeliveryCertainty, DuplicatesEnd, ResendRequestOutcome, StreamRecord,
 };
 use logferry_protocol::chunk::LineCounts;
 use logferry_protocol::heartbeat::{Heartbeat, HostTime, ReportedGap};
@@ -426,8 +426,9 @@ fn possible_duplicates_after_a_rebuild_are_a_warning() {
         finished: false,
         updated_at: at(NOW),
     };
-    let adopted = host.ledger.recover_streams(&[(record, Some(Offset::new(2000)))]);
-    adopted.expect("recorded");
+    let until = DuplicatesEnd::At(Offset::new(2000));
+    let recovered = host.ledger.recover_streams(&[(record, Some(until))]);
+    recovered.expect("recorded");
     let audit = check(&host);
     assert!(audit.complete, "no line is known to be doubled");
     assert_eq!(audit.warnings[0].kind, DiscrepancyKind::MaybeDoubled);

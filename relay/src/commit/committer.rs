@@ -354,6 +354,7 @@ impl<D: Disk, R> Committer<D, R> {
                 stream: key,
             };
             last_batch = Some(self.open.add(batch_key, window, lines, &mut context)?);
+            state.note_window(window);
             if run.target != WindowTarget::Previous {
                 state.record.last_window = Some((window.start, window.utc_offset));
                 state.record.timed_at = now;

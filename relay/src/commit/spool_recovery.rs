@@ -144,6 +144,7 @@ fn end_line<D: Disk>(spool: &Spool<D>, ledger: &mut Ledger, batch: &Batch) -> Re
         StreamMove {
             from: record.committed,
             record,
+            oldest_window: None,
         }
     });
     ledger.commit(&Commit {

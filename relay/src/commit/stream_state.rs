@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use logferry_ledger::{StreamMove, StreamRecord};
+use logferry_ledger::{StreamMove, StreamRecord, Window};
 use logferry_protocol::chunk::{ChunkHeader, LineCounts, StreamEnd};
 use logferry_protocol::names::SourceId;
 use logferry_protocol::sender::SenderId;
@@ -55,6 +55,8 @@ pub(crate) struct StreamState {
     pub(crate) record: StreamRecord,
     /// The committed offset before the round that is being staged.
     pub(crate) before_round: Offset,
+    /// First second of the oldest window that got lines of it in that round.
+    oldest_window: Option<i64>,
     /// The round that last advanced it; `None` if it is as the ledger has it.
     pub(crate) round: Option<RoundNumber>,
     pub(crate) last_chunk: Instant,
@@ -66,6 +68,7 @@ impl StreamState {
         Self {
             before_round: record.committed,
             record,
+            oldest_window: None,
             round: None,
             last_chunk: at.steady,
         }
@@ -132,11 +135,19 @@ impl StreamState {
         StreamMove {
             from: self.before_round,
             record: self.record.clone(),
+            oldest_window: self.oldest_window,
         }
+    }
+
+    /// Notes that lines of it are staged in a window.
+    pub(crate) fn note_window(&mut self, window: Window) {
+        let oldest = self.oldest_window.get_or_insert(window.start);
+        *oldest = window.start.min(*oldest);
     }
 
     /// The round is staged completely; what follows belongs to the next.
     pub(crate) fn end_round(&mut self) {
         self.before_round = self.record.committed;
+        self.oldest_window = None;
     }
 }

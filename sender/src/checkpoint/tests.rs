@@ -41,6 +41,7 @@ fn checkpoint() -> Checkpoint {
         }]),
         ledger: Some(LedgerId::new(7)),
         ledger_restored: Some(0),
+        stopped_at: Some(1_790_000_000),
         ..of_first_versions()
     }
 }

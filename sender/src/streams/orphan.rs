@@ -8,6 +8,9 @@ use crate::chunks::line_marks::LineMarks;
 use crate::streams::identity;
 use crate::streams::tracked_stream::{ShippedAmount, StreamPhase, TrackedStream, committed};
 
+/// The sender before this one did not stop in order: it may have posted more than its last checkpoint says.
+const UNKNOWN_SINCE: i64 = 0;
+
 #[derive(Debug)]
 pub(crate) struct OrphanStream {
     pub(crate) stream: TrackedStream,
@@ -16,6 +19,8 @@ pub(crate) struct OrphanStream {
     pub(crate) extent: Offset,
     /// It comes from the checkpoint: the sender did not see how it lost its file.
     pub(crate) is_from_checkpoint: bool,
+    /// See [`AcknowledgedStream::certain_until`].
+    certain_until: Option<i64>,
     /// Another sender wrote to the stream after the bytes that were acknowledged here.
     pub(crate) is_parted: bool,
     /// What the stream has left out of its file.
@@ -44,6 +49,7 @@ impl OrphanStream {
             path,
             extent,
             is_from_checkpoint: false,
+            certain_until: None,
             is_parted: false,
             mark: None,
             is_unknown: false,
@@ -51,7 +57,8 @@ impl OrphanStream {
         }
     }
 
-    pub(crate) fn from_checkpoint(saved: CheckpointStream) -> Self {
+    /// `stopped_at`: that of the checkpoint.
+    pub(crate) fn from_checkpoint(saved: CheckpointStream, stopped_at: Option<i64>) -> Self {
         let mut stream = TrackedStream::known(&saved.stream);
         stream.marks = saved.marks;
         if saved.finished {
@@ -59,19 +66,28 @@ impl OrphanStream {
         }
         Self {
             is_from_checkpoint: true,
+            certain_until: Some(stopped_at.unwrap_or(UNKNOWN_SINCE)),
             mark: saved.skipped,
             ..Self::new(stream, saved.stream.file, saved.path, saved.seen)
         }
     }
 
     pub(crate) fn acknowledged(&self) -> AcknowledgedStream {
-        // The checkpoint does not tell what an earlier process had posted. It cannot be more than the file held.
-        let sent_until = if self.is_from_checkpoint {
-            self.extent
-        } else {
-            self.stream.read.offset
+        // A relay of an earlier version gets the size that the file had when the checkpoint was written, up to a second before the
+        // sender ended.
+        let sent_until = match self.certain_until {
+            Some(UNKNOWN_SINCE) => self.extent,
+            _ => self.stream.read.offset,
         };
-        self.stream.acknowledged(self.file, sent_until)
+        AcknowledgedStream {
+            certain_until: self.certain_until,
+            ..self.stream.acknowledged(self.file, sent_until)
+        }
+    }
+
+    /// Whether it is known what was posted of the stream.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.certain_until != Some(UNKNOWN_SINCE) && !self.stream.has_unanswered()
     }
 
     pub(crate) fn scanned(&mut self) {
@@ -127,6 +143,10 @@ impl OrphanStream {
             self.stream.marks = LineMarks::default();
         }
         let was_finished = self.stream.phase == StreamPhase::Finished;
+        if known.is_some() {
+            // The relay has what was posted before, or will never get it: all requests are answered.
+            self.certain_until = None;
+        }
         let amount = known.map(|known| self.stream.resume(committed(known)));
         if was_finished {
             self.stream.phase = StreamPhase::Finished;

@@ -127,6 +127,11 @@ impl TrackedStream {
         self.in_flight.iter().any(|(_, awaited)| *awaited)
     }
 
+    /// Whether something was posted of which it is not known whether it is stored.
+    pub(crate) fn has_unanswered(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// The request of chunk `seq` ended.
     pub(crate) fn ended(&mut self, seq: ChunkSeq, is_stored: bool) -> ShippedAmount {
         if is_stored {
@@ -209,6 +214,7 @@ impl TrackedStream {
             unanswered: self.in_flight.iter().map(|(chunk, _)| chunk.end).collect(),
             sent_until: sent_until.max(self.acked.offset),
             finished: self.phase == StreamPhase::Finished,
+            certain_until: None,
         }
     }
 

@@ -23,7 +23,7 @@ mod tracked_file;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use logferry_config as config;
 use logferry_protocol::chunk::{ChunkOutcome, Receipt};
@@ -99,6 +99,8 @@ pub(crate) struct Tailer<F: FileSystem> {
     is_examining: bool,
     /// Since the last checkpoint bytes were acknowledged, or files were seen with more unsent bytes.
     dirty: bool,
+    /// The checkpoint on disk says that nothing more was posted.
+    is_stop_saved: bool,
 }
 
 impl<F: FileSystem> Tailer<F> {
@@ -150,6 +152,7 @@ impl<F: FileSystem> Tailer<F> {
             stopping_since: None,
             is_examining: false,
             dirty: false,
+            is_stop_saved: checkpoint.is_some_and(|checkpoint| checkpoint.stopped_at.is_some()),
         }
     }
 
@@ -247,7 +250,7 @@ impl<F: FileSystem> Tailer<F> {
         if !self.has_checkpoint() {
             return None;
         }
-        self.dirty = false;
+        (self.dirty, self.is_stop_saved) = (false, false);
         if self.logs.needs().save != CheckpointNeed::None {
             let logs = self.logs.iter_mut();
             logs.for_each(|log| log.save = CheckpointNeed::None);
@@ -269,6 +272,20 @@ impl<F: FileSystem> Tailer<F> {
             seen_logs: Some(self.logs.iter().filter_map(TailedLog::as_seen).collect()),
             ledger: self.ledger.id,
             ledger_restored: self.ledger.restored,
+            stopped_at: None,
+        })
+    }
+
+    /// The last checkpoint, once the stop is complete.
+    pub(crate) fn last_checkpoint(&mut self, now: Now) -> Option<Checkpoint> {
+        let is_certain = self.logs.iter().all(TailedLog::is_certain);
+        self.dirty |= is_certain;
+        let checkpoint = self.take_checkpoint()?;
+        let stopped_at = now.wall.duration_since(UNIX_EPOCH).ok();
+        let stopped_at = stopped_at.and_then(|since| i64::try_from(since.as_secs()).ok());
+        Some(Checkpoint {
+            stopped_at: stopped_at.filter(|_| is_certain),
+            ..checkpoint
         })
     }
 
@@ -279,7 +296,7 @@ impl<F: FileSystem> Tailer<F> {
 
     /// Whether the checkpoint must be saved before anything is sent.
     pub(crate) fn must_save(&mut self) -> bool {
-        let must_save = self.logs.needs().save == CheckpointNeed::BeforeSending;
+        let must_save = self.logs.needs().save == CheckpointNeed::BeforeSending || self.is_stop_saved;
         self.dirty |= must_save;
         must_save
     }

@@ -10,6 +10,7 @@ use logferry_protocol::sender::SenderId;
 use logferry_protocol::stream::{FileKey, Fingerprint, Head, Offset, StreamId, Tail};
 use rusqlite::{Connection, Error, OptionalExtension, Result as SqlResult, Row, named_params};
 
+use super::possible_duplicates::{self, DuplicatesEnd, PossibleDuplicate};
 use super::uploads::{self, UploadChanges};
 use crate::batches::{self, BatchContents, BatchId};
 use crate::row::{self, millis, signed, to_text};
@@ -131,9 +132,10 @@ impl StreamRecord {
             .optional()
     }
 
-    /// Moves as [`Self::move_on`], and gives the stream its present log. Returns whether lines came.
-    fn commit(&self, sql: &Connection, from: Offset) -> SqlResult<bool> {
+    /// Moves as [`Self::move_on`], and gives the stream its present log. Returns whether lines came, and whether the stream is new.
+    fn commit(&self, sql: &Connection, from: Offset) -> SqlResult<(bool, bool)> {
         let known = self.known(sql)?;
+        let is_new = known.is_none();
         if !self.move_on(sql, from)? {
             return Err(Error::StatementChangedRows(0));
         }
@@ -143,7 +145,19 @@ impl StreamRecord {
             sql.prepare_cached("UPDATE streams SET log = ?3 WHERE source = ?1 AND stream = ?2")?
                 .execute((self.source.as_str(), to_text(&self.stream), self.log.as_str()))?;
         }
-        Ok(self.lines.sent > lines)
+        Ok((self.lines.sent > lines, is_new))
+    }
+
+    /// Its bytes from there to where it is.
+    fn range_from(&self, from: Offset) -> PossibleDuplicate {
+        PossibleDuplicate {
+            source: self.source.clone(),
+            stream: self.stream,
+            log: self.log.clone(),
+            from,
+            until: self.committed,
+            noticed_at: self.updated_at,
+        }
     }
 }
 
@@ -163,6 +177,8 @@ pub struct StreamMove {
     pub from: Offset,
     /// The stream after the commit.
     pub record: StreamRecord,
+    /// First second of the oldest window that got lines of it; `None` without lines.
+    pub oldest_window: Option<i64>,
 }
 
 /// The changes of one commit.
@@ -221,8 +237,17 @@ impl Ledger {
                 }
             }
             let mut contacts: BTreeMap<&SourceId, LastContact> = BTreeMap::new();
-            for StreamMove { from, record } in &commit.streams {
-                let has_lines = record.commit(sql, *from)?;
+            let is_rebuilt = possible_duplicates::is_rebuilt(sql)?;
+            for moved in &commit.streams {
+                let StreamMove {
+                    from,
+                    record,
+                    oldest_window,
+                } = moved;
+                let (has_lines, is_new) = record.commit(sql, *from)?;
+                if is_rebuilt && let Some(oldest) = *oldest_window {
+                    possible_duplicates::note_move(sql, &record.range_from(*from), oldest, is_new)?;
+                }
                 // The end that the relay gives to a line does not come from the source.
                 if record.committed > *from {
                     let contact = contacts.entry(&record.source).or_default();
@@ -232,6 +257,26 @@ impl Ledger {
             contacts
                 .into_iter()
                 .try_for_each(|(source, contact)| contact.note(sql, source))
+        })
+    }
+
+    /// Recovers streams that the old ledger knew, in one transaction. With an end, the lines from `committed` to there may be stored
+    /// twice. A stream that this ledger knows does not change.
+    pub fn recover_streams(
+        &mut self,
+        streams: &[(StreamRecord, Option<DuplicatesEnd>)],
+    ) -> Result<(), LedgerError> {
+        self.write("recover streams", |sql| {
+            for (record, end) in streams {
+                if record.known(sql)?.is_some() {
+                    continue;
+                }
+                record.move_on(sql, record.committed)?;
+                if let Some(end) = *end {
+                    possible_duplicates::note_recovered(sql, record.range_from(record.committed), end)?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -22,6 +22,7 @@ fn resolve(fixture: &mut CommitterFixture, sent: &[u8], at: Timestamp) -> Vec<Kn
         unanswered: Vec::new(),
         sent_until: committed,
         finished: false,
+        certain_until: None,
     };
     let query = FileQuery {
         is_continued: false,

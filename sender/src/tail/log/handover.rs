@@ -61,6 +61,7 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
     let patterns: Vec<LogPatterns> = logs.iter().map(LogPatterns::of_log).collect();
     let share = Checkpoint {
         seen_logs: checkpoint.seen_logs.clone(),
+        stopped_at: checkpoint.stopped_at,
         ..Checkpoint::default()
     };
     let (mut of_logs, mut unclaimed) = (vec![share; logs.len()], Vec::new());
@@ -84,7 +85,8 @@ pub(crate) fn share(checkpoint: &Checkpoint, logs: &[config::LogSettings]) -> Ch
     for saved in &checkpoint.streams {
         let give = &mut |share: &mut Checkpoint| share.streams.push(saved.clone());
         if share_of(&saved.log, &saved.path, give).is_none() {
-            unclaimed.push(Handover::Stream(OrphanStream::from_checkpoint(saved.clone())));
+            let orphan = OrphanStream::from_checkpoint(saved.clone(), checkpoint.stopped_at);
+            unclaimed.push(Handover::Stream(orphan));
         }
     }
     for saved in &checkpoint.archives {

@@ -124,7 +124,8 @@ impl<H: FileHandle> TailedLog<H> {
     ) -> Self {
         let empty = Checkpoint::default();
         let saved = checkpoint.unwrap_or(&empty);
-        let streams = saved.streams.iter().cloned();
+        let orphans = saved.streams.iter().cloned();
+        let orphans = orphans.map(|stream| OrphanStream::from_checkpoint(stream, saved.stopped_at));
         Self {
             name: log.name.clone(),
             former_names: saved.former_names.clone(),
@@ -137,7 +138,7 @@ impl<H: FileHandle> TailedLog<H> {
             names: Vec::new(),
             neighbours: BTreeSet::new(),
             files: Vec::new(),
-            orphans: streams.map(OrphanStream::from_checkpoint).collect(),
+            orphans: orphans.collect(),
             missing: saved.unsent.iter().cloned().map(MissingFile::new).collect(),
             unopened: Some(saved.unopened.clone()),
             former: saved.former.clone(),

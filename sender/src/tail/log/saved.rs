@@ -9,7 +9,7 @@ use crate::chunks::line_marks::LineMarks;
 use crate::files::FileHandle;
 use crate::files::discovery::FileRole;
 use crate::streams::orphan::OrphanStream;
-use crate::streams::tracked_stream::StreamPhase;
+use crate::streams::tracked_stream::{StreamPhase, TrackedStream};
 use crate::tail::log::TailedLog;
 use crate::tail::tracked_file::{CompressedState, FileState, LeftOut, TrackedFile};
 
@@ -46,6 +46,12 @@ impl<H: FileHandle> TailedLog<H> {
         let is_orphan = self.orphans.iter().any(|orphan| orphan.stream.id == id);
         let original = self.file_of(id);
         !is_orphan && original.is_none_or(|(_, stream)| stream.phase == StreamPhase::Finished)
+    }
+
+    /// Whether it is known what was posted of its streams.
+    pub(crate) fn is_certain(&self) -> bool {
+        let mut streams = self.files.iter().filter_map(TrackedFile::stream);
+        !streams.any(TrackedStream::has_unanswered) && self.orphans.iter().all(OrphanStream::is_certain)
     }
 
     /// The streams with this head of which something is acknowledged, for a relay that may have forgotten them.

@@ -36,7 +36,7 @@ pub(super) struct Simulation {
     answered: HashMap<StreamId, Offset>,
     pub(super) beats: Vec<Heartbeat>,
     pub(super) hears: bool,
-    now: Now,
+    pub(super) now: Now,
     saved: Option<Checkpoint>,
     /// The checkpoint was lost, and is not complete again.
     is_state_lost: bool,
@@ -176,6 +176,7 @@ impl Simulation {
                 request => self.requests.push(request),
             }
         }
+        self.tail.must_save();
         if let Some(checkpoint) = self.tail.take_checkpoint() {
             for CheckpointStream { stream, .. } in &checkpoint.streams {
                 let committed = self.relay.committed(stream.stream);
@@ -295,7 +296,7 @@ impl Simulation {
 
     pub(super) fn stop(&mut self) {
         self.tail.handle(SenderEvent::Stop, self.now);
-        self.saved = self.tail.take_checkpoint().or(self.saved.take());
+        self.saved = self.tail.last_checkpoint(self.now).or(self.saved.take());
     }
 
     /// How many live paths the logs have.

@@ -1,6 +1,8 @@
 //! The relay is put back from a backup, replaced by an empty one, or its ledger is rebuilt.
 
-use logferry_protocol::resolve::LedgerId;
+use std::time::UNIX_EPOCH;
+
+use logferry_protocol::resolve::{AcknowledgedStream, LedgerId};
 
 use super::look_without_relay;
 use crate::files::compressed::CompressionFormat;
@@ -16,6 +18,17 @@ fn put_back(relay: &SimRelay) -> SimRelay {
         lost_ledger: true,
         ..relay.clone()
     }
+}
+
+/// What the question that waits for an answer says of the only stream.
+fn told(sim: &Simulation) -> AcknowledgedStream {
+    let questions = sim.requests.iter().filter_map(|request| match request {
+        RelayRequest::Streams(question) => Some(question),
+        _ => None,
+    });
+    let queries = questions.flat_map(|question| &question.files);
+    let mut told = queries.flat_map(|query| query.acknowledged.clone().unwrap_or_default());
+    told.next().expect("a question about an acknowledged stream")
 }
 
 /// The log is rotated and compressed after the relay has all of it, and goes on.
@@ -317,4 +330,38 @@ fn an_answer_that_is_older_than_an_acknowledgement_is_no_sign_that_the_relay_for
     std::mem::swap(&mut sim.relay, &mut before);
     sim.settle();
     assert_eq!(sim.arrived().matches("000001 /log").count(), 1);
+}
+
+#[test]
+fn a_sender_that_was_started_again_says_until_when_it_knows_what_was_posted() {
+    let mut sim = settled(20);
+    let asked = |sim: &mut Simulation| {
+        sim.start_again();
+        sim.turn();
+        told(sim).certain_until
+    };
+    let stopped_at = sim.now.wall.duration_since(UNIX_EPOCH).expect("later").as_secs();
+    sim.stop();
+    sim.write(20);
+    assert_eq!(asked(&mut sim), i64::try_from(stopped_at).ok());
+    assert_eq!(
+        told(&sim).sent_until,
+        told(&sim).stream.committed,
+        "what was written meanwhile was not posted"
+    );
+    assert_eq!(asked(&mut sim), Some(0), "it was killed");
+    // Once the relay has answered, it knows.
+    sim.settle();
+    sim.stop();
+    assert!(asked(&mut sim).is_some_and(|until| until > 0));
+    sim.settle();
+    sim.write(20);
+    sim.hear(true);
+    sim.turn();
+    sim.advance(std::time::Duration::from_secs(1));
+    sim.turn();
+    assert!(matches!(sim.requests[..], [RelayRequest::Chunk { .. }]));
+    sim.answer(0, RequestOutcome::AnswerLost);
+    sim.stop();
+    assert_eq!(asked(&mut sim), Some(0), "a chunk had no answer");
 }
