@@ -113,7 +113,7 @@ impl<H: FileHandle> TailedLog<H> {
             FileState::TooShort => file.is_closed() || file.size() == Offset::ZERO,
             FileState::Copy { .. }
             | FileState::Held(_)
-            | FileState::Compressed(CompressedState::Shipped(_)) => true,
+            | FileState::Compressed(CompressedState::Shipped { .. }) => true,
             FileState::Unopened | FileState::Unidentified(_) | FileState::Compressed(_) => false,
         };
         let mut others = self.files.iter().enumerate().filter_map(|(index, file)| {

@@ -172,8 +172,9 @@ impl<H: FileHandle> TailedLog<H> {
     }
 
     pub(crate) fn skipped(&self) -> impl Iterator<Item = SkippedStart> + '_ {
-        let is_shipped =
-            |file: &TrackedFile<H>| matches!(file.state, FileState::Compressed(CompressedState::Shipped(_)));
+        let is_shipped = |file: &TrackedFile<H>| {
+            matches!(file.state, FileState::Compressed(CompressedState::Shipped { .. }))
+        };
         // The used ones are with the streams and archives.
         let of_files = self
             .files

@@ -147,7 +147,7 @@ impl<H: FileHandle> TailedLog<H> {
     pub(crate) fn give_up(&mut self, is_lost: impl Fn(FileKey) -> bool) -> Vec<Handover> {
         let mut given = Vec::new();
         for mut file in self.files.extract_if(.., |file| is_lost(file.stat.key)) {
-            if let FileState::Compressed(CompressedState::Shipped(stream)) = file.state {
+            if let FileState::Compressed(CompressedState::Shipped { of: stream, .. }) = file.state {
                 given.push(Handover::Shipped(file.as_shipped(&self.name, stream)));
             }
             let parted = file.take_parted();

@@ -27,7 +27,7 @@ use crate::streams::tracked_stream::StreamPhase;
 use crate::tail::log::known_lines::remember;
 use crate::tail::log::resolve::ResolveAnswers;
 use crate::tail::log::{CheckpointNeed, TailedLog};
-use crate::tail::tracked_file::{FileState, LeftOut, TrackedFile};
+use crate::tail::tracked_file::{CompressedState, FileState, LeftOut, TrackedFile};
 
 /// A loss that was found, to be reported.
 #[derive(Debug)]
@@ -282,14 +282,18 @@ impl<H: FileHandle> TrackedFile<H> {
 
     /// The file's size if it has this head: then it may be the missing file, or a copy of it.
     pub(super) fn size_if_alike(&self, head: Head) -> Option<Offset> {
-        let (own, size) = match &self.state {
-            FileState::Unidentified(own) | FileState::Copy { head: own, .. } => (*own, self.size()),
-            FileState::Stream(stream) => (stream.head, self.size().max(stream.acked.offset)),
-            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) | FileState::Held(_) => {
-                return None;
-            }
-        };
+        let (own, size) = self.beginning_and_size()?;
         (own == head).then_some(size)
+    }
+
+    /// Beginning and size of what is, or was, read from the file.
+    pub(crate) fn beginning_and_size(&self) -> Option<(Head, Offset)> {
+        match &self.state {
+            FileState::Unidentified(head) | FileState::Copy { head, .. } => Some((*head, self.size())),
+            FileState::Stream(stream) => Some((stream.head, self.size().max(stream.acked.offset))),
+            FileState::Compressed(CompressedState::Shipped { text, .. }) => *text,
+            FileState::Unopened | FileState::TooShort | FileState::Compressed(_) | FileState::Held(_) => None,
+        }
     }
 
     /// Whether the relay does not know yet which bytes `start: end` leaves out.

@@ -390,7 +390,7 @@ impl<H: FileHandle> TailedLog<H> {
                     continue;
                 }
                 FileState::Stream(TrackedStream { head, .. }) | FileState::Copy { head, .. } => Some(*head),
-                FileState::Compressed(CompressedState::Shipped(_)) => None,
+                FileState::Compressed(CompressedState::Shipped { .. }) => None,
                 _ => continue,
             };
             // One that is open may have no name any more by which it could be opened again.

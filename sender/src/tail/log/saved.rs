@@ -70,7 +70,7 @@ impl<H: FileHandle> TailedLog<H> {
     /// were shipped to their ends, because at the next start nothing may be left to compare them with.
     pub(crate) fn shipped(&self) -> impl Iterator<Item = ShippedArchive> + '_ {
         let shipped_in = |file: &TrackedFile<H>| match file.state {
-            FileState::Compressed(CompressedState::Shipped(stream)) => Some(stream),
+            FileState::Compressed(CompressedState::Shipped { of, .. }) => Some(of),
             FileState::Copy { of, .. } if self.is_shipped_to_its_end(of) => Some(Some(of)),
             _ => None,
         };

@@ -108,13 +108,18 @@ pub(crate) enum HeldReason {
     TooLarge,
 }
 
-/// Why nothing is read from a compressed file until it changes. A shipped one is of a stream, if that is known.
+/// Why nothing is read from a compressed file until it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompressedState {
     /// The compressor is still writing it. Its lines are still in the original file.
     Incomplete,
     Damaged,
-    Shipped(Option<StreamId>),
+    Shipped {
+        /// Its stream, if that is known.
+        of: Option<StreamId>,
+        /// Beginning and size of its text, if this process has read it.
+        text: Option<(Head, Offset)>,
+    },
 }
 
 pub(crate) struct TrackedFile<H> {
@@ -210,8 +215,9 @@ impl<H: FileHandle> TrackedFile<H> {
         self.leave(FileState::Unopened);
     }
 
-    pub(crate) fn set_shipped(&mut self, stream: Option<StreamId>) {
-        self.leave(FileState::Compressed(CompressedState::Shipped(stream)));
+    pub(crate) fn set_shipped(&mut self, of: Option<StreamId>) {
+        let text = self.beginning_and_size();
+        self.leave(FileState::Compressed(CompressedState::Shipped { of, text }));
     }
 
     /// The file is not shipped until it changes.

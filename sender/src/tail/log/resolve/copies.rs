@@ -77,7 +77,7 @@ impl<H: FileHandle> TailedLog<H> {
         let alike: Vec<_> = alike.collect();
         let is_its = |archive: &TrackedFile<H>| {
             let mut files = alike.iter().map(|it| &self.files[it.index]);
-            matches!(archive.state, FileState::Compressed(CompressedState::Shipped(Some(of))) if of == known.stream)
+            matches!(archive.state, FileState::Compressed(CompressedState::Shipped { of: Some(of), .. }) if of == known.stream)
                 && !files.any(|file| file.may_be_compressed_of(archive))
         };
         !alike.iter().any(|candidate| is_timed(&candidate.beginning))
@@ -89,9 +89,8 @@ impl<H: FileHandle> TailedLog<H> {
         let mut files = self.files.iter().filter(|file| file.is_present());
         !files.any(|file| match &file.state {
             FileState::Stream(stream) => stream.id == id,
-            FileState::Copy { of, .. } | FileState::Compressed(CompressedState::Shipped(Some(of))) => {
-                *of == id
-            }
+            FileState::Copy { of, .. }
+            | FileState::Compressed(CompressedState::Shipped { of: Some(of), .. }) => *of == id,
             _ => false,
         })
     }
