@@ -460,9 +460,12 @@ impl PublishAttempt {
                 method,
                 staged: self.staged.or(self.file.into_staged()),
             }),
-            (PublishStep::End(PublishOutcome::NameTaken), _) => Err(DeliveryError::NameTaken {
-                path: self.paths.of_file(self.file_kind).to_owned(),
-            }),
+            (PublishStep::End(PublishOutcome::NameTaken), _) => {
+                let path = self.paths.of_file(self.file_kind).to_owned();
+                // If ours is not the sealed file, theirs may be.
+                let altered = self.file.read_whole().err();
+                Err(altered.unwrap_or(DeliveryError::NameTaken { path }))
+            }
             (step, _) => {
                 let reason = if step == PublishStep::End(PublishOutcome::RenameRefused) {
                     rename_refusal.or(self.failure)

@@ -345,6 +345,20 @@ fn foreign_file_under_a_name_is_not_changed_and_other_batches_are_delivered() {
 }
 
 #[test]
+fn a_damaged_spool_file_is_named_and_not_the_good_file_of_the_destination() {
+    let mut sealed = Sealed::new(&[150], ServerKind::new(ServerBehaviour::default()));
+    let mut server = sealed.server();
+    server.files = sealed.published_batches();
+    sealed.damage(0);
+    let completed = run(&mut sealed, &[0], &mut server, None);
+    assert!(
+        matches!(&completed[..], [(0, Err(DeliveryError::Altered { .. }))]),
+        "{completed:?}"
+    );
+    assert_eq!(server.files, sealed.published_batches());
+}
+
+#[test]
 fn what_is_at_the_destination_already_needs_no_more_room() {
     let mut sealed = Sealed::new(&[3000], ServerKind::new(ServerBehaviour::default()));
     let (mut server, mut client) = (sealed.server(), SftpClient::new(LIMITS));

@@ -64,6 +64,13 @@ impl Sealed {
         }
     }
 
+    /// Changes a byte of a batch's file on this machine.
+    pub(super) fn damage(&self, number: usize) {
+        let mut text = self.texts[number].clone();
+        text[0] ^= 1;
+        std::fs::write(self.dir.path().join(self.batches[number].file_name()), text).unwrap();
+    }
+
     /// How many items there are.
     pub(super) fn count(&self) -> usize {
         self.batches.len() + 1
