@@ -365,6 +365,7 @@ fn an_archive_that_was_shipped_and_closed_still_holds_the_lines_of_the_log_it_wa
     sim.rotate_by_rename();
     sim.write(1);
     sim.rotate_by_rename();
+    sim.advance(Duration::from_millis(20));
     sim.write_unique("half", " ");
     sim.rotate_by_copy(look);
     sim.rotate_by_rename();
