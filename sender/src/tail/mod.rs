@@ -289,9 +289,10 @@ impl<F: FileSystem> Tailer<F> {
         })
     }
 
-    /// Whether [`Self::take_checkpoint`] has something new.
+    /// Whether [`Self::take_checkpoint`] has something new. Before the first search the last checkpoint knows more: which archives
+    /// were shipped.
     pub(crate) fn has_checkpoint(&self) -> bool {
-        self.dirty
+        self.dirty && self.last_scan.is_some()
     }
 
     /// Whether the checkpoint must be saved before anything is sent.
