@@ -138,10 +138,10 @@ impl<H: FileHandle> TailedLog<H> {
             let (FileState::Stream(stream), Some(handle)) = (&file.state, &file.handle) else {
                 continue;
             };
-            let is_certain = matches!(stream.phase, StreamPhase::Reading | StreamPhase::Closing);
+            let is_followed = stream.phase != StreamPhase::Finished;
             let is_asked = is_answered(answers, stream.head) || chains.contains(&file.chain);
             let is_held = || handle.holds(stream.read).unwrap_or(true) && file.holds_left_out();
-            if is_certain && is_asked && !is_held() {
+            if is_followed && is_asked && !is_held() {
                 self.contents_changed(index);
             }
         }

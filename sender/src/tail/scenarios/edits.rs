@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::log_writer::LIVE;
+use super::log_writer::{LIVE, LOGS};
+use super::sim_relay::RequestOutcome;
 use super::simulation::{Simulation, config};
-use super::{ScenarioStep, naming, play, rotated, settled, sim, step};
+use super::{ScenarioStep, look, naming, play, rotated, settled, sim, step};
 use crate::files::compressed::CompressionFormat;
 use crate::files::compressed::tests::compress;
 use crate::streams::timed_line::is_timed;
@@ -223,6 +224,26 @@ fn a_copy_made_while_the_sender_was_down_is_not_shipped_again() {
         sim.write(3);
         sim.settle_and_check();
     }
+}
+
+#[test]
+fn the_copy_of_a_log_that_was_cut_and_written_again_while_a_chunk_failed_is_not_shipped_again() {
+    let mut sim = Simulation::new(config(256, 4, 64));
+    sim.write(5);
+    sim.log = LOGS[1];
+    sim.write(5);
+    sim.turn();
+    sim.advance(Duration::from_millis(100));
+    sim.answer(0, RequestOutcome::Done);
+    // Meanwhile the first chunk of the log is stored, and its second one is on its way.
+    sim.rotate_by_copy(look);
+    sim.write(5);
+    sim.advance(Duration::from_millis(20));
+    sim.turn();
+    sim.answer(0, RequestOutcome::Lost);
+    // So that the size does not tell that the log was cut.
+    sim.delete(&format!("{}.1", LOGS[1]));
+    sim.settle_and_check();
 }
 
 #[test]
