@@ -20,6 +20,7 @@ use self::beside_relay::{collector, status_beside_relay};
 use crate::args::StatusArgs;
 use crate::collector_host::CollectorHost;
 use crate::configuration;
+use crate::output::age::ago;
 use crate::output::exit::{CommandOutcome, Result};
 use crate::output::list::list;
 use crate::output::{console, paint, terminal};
@@ -232,11 +233,6 @@ fn seconds(number: u64) -> String {
 fn short_age(at: Option<Timestamp>, now: Timestamp) -> String {
     let age = at.map(|at| about(now.duration_since(at).try_into().unwrap_or_default()));
     age.unwrap_or_else(|| "never".to_owned())
-}
-
-fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
-    let age = at.map(|at| duration(now.duration_since(at).try_into().unwrap_or_default()));
-    age.map_or_else(|| "never".to_owned(), |age| format!("{age} ago"))
 }
 
 #[cfg(test)]

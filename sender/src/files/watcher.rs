@@ -97,7 +97,9 @@ impl WatchedFolders {
             Some((folder, error)) if !self.failing => {
                 tracing::warn!(
                     folder = %folder.display(), %error,
-                    "a folder cannot be watched, its logs are only polled; fs.inotify.max_user_watches may be too low"
+                    "the folder {} cannot be watched, its logs are only polled: {error}{}",
+                    folder.display(),
+                    cure(&error)
                 );
                 self.failing = true;
             }
@@ -110,6 +112,15 @@ impl WatchedFolders {
         let moved = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::DELETE_SELF;
         let mask = moved | WatchMask::MODIFY | WatchMask::ONLYDIR;
         self.watches.add(folder, mask).map(drop)
+    }
+}
+
+/// What to do about a folder that cannot be watched (inotify_add_watch(2), "ERRORS").
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; let the sender's user read the folder",
+        io::ErrorKind::StorageFull => "; raise fs.inotify.max_user_watches (sysctl)",
+        _ => "",
     }
 }
 
@@ -160,5 +171,18 @@ fn report_changes(
             return Ok(());
         }
         std::thread::sleep(pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_may_not_be_read_is_not_told_as_a_limit_of_watches() {
+        let of = |error: nix::errno::Errno| cure(&io::Error::from(error));
+        assert!(of(nix::errno::Errno::EACCES).contains("read the folder"));
+        assert!(of(nix::errno::Errno::ENOSPC).contains("max_user_watches"));
+        assert_eq!(of(nix::errno::Errno::EIO), "");
     }
 }

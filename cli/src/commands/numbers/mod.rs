@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use logferry_config::IndexerSettings;
+use logferry_inspection::status::index_progress;
+use logferry_ledger::Ledger;
 use logferry_numbers::{CounterId, IndexReader, NumbersDimension, NumbersQuery, NumbersSpan};
 
 use crate::args::{NumbersArgs, NumbersBy, NumbersPer};
@@ -16,7 +18,11 @@ use crate::commands::require_order;
 use crate::configuration;
 use crate::output::console;
 use crate::output::exit::{CommandOutcome, Failure, Result};
+use crate::output::index_progress as in_words;
 use crate::owner;
+
+/// A lag of so many seconds is no longer that of an indexer at work.
+const NOTED_LAG: u64 = 60;
 
 /// Rows that are read and printed at once: of a long time there may be millions.
 const ROWS_AT_ONCE: usize = if cfg!(test) { 2 } else { 10_000 };
@@ -33,8 +39,31 @@ pub(crate) fn run(file: &Path, options: &NumbersArgs) -> Result {
     };
     owner::act_as_owner(&[&indexer.store_dir])?;
     let print = |text: &str| console::print_while_read(text.as_bytes());
-    show(indexer, options, Timestamp::now(), print)?;
+    let now = Timestamp::now();
+    show(indexer, options, now, print)?;
+    if options.until.is_none_or(|until| until > now)
+        && let Some(note) = note_of_progress(indexer, now)?
+    {
+        console::print_error(&note);
+    }
     Ok(CommandOutcome::Fine)
+}
+
+/// Says what is not counted, if that is more than the lines of the last minute.
+fn note_of_progress(indexer: &IndexerSettings, now: Timestamp) -> anyhow::Result<Option<String>> {
+    let reader = IndexReader::open(&indexer.store_dir)?;
+    // The numbers may be on another host than the ledger, or outlive it.
+    let Ok(ledger) = Ledger::open_read_only(&indexer.data_dir) else {
+        return Ok(None);
+    };
+    let index = index_progress::<anyhow::Error>(&reader, &ledger, now)?;
+    let is_old = index.stands_still(now) || index.lag_seconds >= NOTED_LAG;
+    Ok((!index.has_all && is_old).then(|| {
+        let progress = in_words::index_progress(&index, now);
+        format!(
+            "the newest lines are not counted: {progress}; `logferry status` says whether the indexer runs"
+        )
+    }))
 }
 
 /// Gives the rows to `print` until it says that nobody reads any more.

@@ -8,7 +8,8 @@ use logferry_config::Config;
 use logferry_inspection::status::{RoleState, SinkStatus, StatusReport, WatchedRole};
 use logferry_text::{Table, count, count_of, duration, size, wrapped_to};
 
-use super::ago;
+use crate::output::age::ago;
+use crate::output::index_progress::{behind, index_progress};
 use crate::output::list::list;
 use crate::roles::role::Role;
 use crate::service_user;
@@ -91,14 +92,7 @@ pub(super) fn index(status: &StatusReport, now: Timestamp, columns: usize) -> St
     let Some(index) = &status.indexer else {
         return String::new();
     };
-    let behind = if index.lag_bytes == 0 && index.stands_still(now) {
-        format!(
-            "lines wait for it; it recorded something last: {}",
-            ago(index.recorded_at, now)
-        )
-    } else {
-        behind((index.lag_bytes, index.lag_lines, index.lag_seconds))
-    };
+    let progress = index_progress(index, now);
     let gaps = match index.gaps {
         0 => String::new(),
         gaps => format!(
@@ -109,7 +103,7 @@ pub(super) fn index(status: &StatusReport, now: Timestamp, columns: usize) -> St
     };
     let sink = index.opensearch.as_ref();
     let sink = sink.map(|it| sink_line(it, columns)).unwrap_or_default();
-    format!("index: {behind}{gaps}\n{sink}")
+    format!("index: {progress}{gaps}\n{sink}")
 }
 
 /// How far lines are sent to OpenSearch, and why they wait.
@@ -124,18 +118,6 @@ fn sink_line(sink: &SinkStatus, columns: usize) -> String {
     }
     facts.extend(sink.trouble.as_ref().map(|reason| format!("waits: {reason}")));
     wrapped_to(columns, &format!("opensearch: {}", facts.join("; ")))
-}
-
-fn behind((bytes, lines, seconds): (u64, u64, u64)) -> String {
-    if bytes == 0 {
-        return "all lines are in it".to_owned();
-    }
-    format!(
-        "{} ({}) behind, for {}",
-        count_of(lines, "line"),
-        size(bytes),
-        duration(Duration::from_secs(seconds))
-    )
 }
 
 /// The mails that wait; nothing if there is none.

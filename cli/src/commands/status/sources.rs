@@ -10,7 +10,8 @@ use logferry_protocol::stream::Offset;
 use logferry_text::{Table, about, count, size};
 
 use super::sections::shorten;
-use super::{ago, seconds, short_age};
+use super::{seconds, short_age};
+use crate::output::age::ago;
 use crate::output::list::list;
 
 /// From so many columns on, the table of sources has more of them.

@@ -141,7 +141,15 @@ impl From<IndexError> for Unread {
 }
 
 fn read(role: &WatchedRole<'_>, ledger: &Ledger, now: Timestamp) -> Result<IndexerStatus, Unread> {
-    let reader = IndexReader::open(role.folder)?;
+    progress(&IndexReader::open(role.folder)?, ledger, now)
+}
+
+/// How far the indexer is that writes this index.
+pub fn progress<E: From<LedgerError> + From<IndexError>>(
+    reader: &IndexReader,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Result<IndexerStatus, E> {
     let sink = reader.sink_state()?;
     let moment = reader.moment()?;
     let gaps = moment.gaps(i64::MIN)?;
@@ -157,7 +165,7 @@ fn read(role: &WatchedRole<'_>, ledger: &Ledger, now: Timestamp) -> Result<Index
         gap_bytes: gaps.iter().map(|gap| gap.bytes).sum(),
         recent_gaps: recent.clone().count().try_into().unwrap_or(u64::MAX),
         recent_gap_bytes: recent.map(|gap| gap.bytes).sum(),
-        has_all: has_all::<Unread>(&moment, ledger)?,
+        has_all: has_all::<E>(&moment, ledger)?,
         opensearch: sink.map(SinkStatus::new),
     })
 }

@@ -34,7 +34,7 @@ pub use self::incidents::statuses as open_incidents;
 pub use self::incidents::{
     IncidentState, IncidentStatus, ListedIncident, incident_list, incidents_since, known_subjects,
 };
-pub use self::indexer::{IndexerStatus, SinkStatus, has_all};
+pub use self::indexer::{IndexerStatus, SinkStatus, has_all, progress as index_progress};
 pub use self::log_problem::LogPathProblem;
 pub use self::problems::{StatusProblem, TOLD_ANYWAY};
 pub use self::roles::is_forwarder_down;
