@@ -115,7 +115,7 @@ impl WatchedFolders {
     }
 }
 
-/// What to do about a folder that cannot be watched (inotify_add_watch(2), "ERRORS").
+/// What to do about a folder that cannot be watched (`inotify_add_watch(2)`, "ERRORS").
 fn cure(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; let the sender's user read the folder",
