@@ -68,10 +68,14 @@ pub(crate) fn match_streams<H: FileHandle>(
     order.sort_by_key(|&index| std::cmp::Reverse(free[index].committed));
     // A stream that another sender wrote is one of a copied disk, where files have the same inodes: this sender's own streams
     // come first.
-    for (by_other, same_file) in [(false, true), (false, false), (true, true), (true, false)] {
+    // That a file has the inode of a stream of which nothing is committed is the weakest evidence: inodes are used again.
+    for (by_other, same_file, is_empty) in [false, true].into_iter().flat_map(|by_other| {
+        [(true, false), (false, false), (true, true)]
+            .map(|(same_file, is_empty)| (by_other, same_file, is_empty))
+    }) {
         for &index in &order {
             let stream = &free[index];
-            let is_its_turn = stream.by_other == by_other && (same_file || stream.committed > Offset::ZERO);
+            let is_its_turn = stream.by_other == by_other && (stream.committed == Offset::ZERO) == is_empty;
             if matches.contains(&Some(index)) || !is_its_turn {
                 continue;
             }

@@ -55,6 +55,9 @@ impl<F: FileSystem> Tailer<F> {
             }));
         }
         self.hand_over(&claims, given, true);
+        for log in self.logs.iter_mut() {
+            log.find_unsent_losses(now);
+        }
     }
 
     fn hand_over(&mut self, claims: &FileClaims, given: Vec<Handover>, scanned: bool) {

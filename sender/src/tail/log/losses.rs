@@ -403,16 +403,29 @@ impl<H: FileHandle> TailedLog<H> {
 
     /// Finds the bytes that no file holds any more, once every file that could hold them is identified.
     pub(super) fn find_losses(&mut self, now: Now) {
-        // The shipped archives, which may hold them, are opened again first.
-        if self.relay_forgot {
-            return;
+        if self.are_files_identified() {
+            self.drop_marks();
+            self.find_losses_of(|_| true, now);
         }
+    }
+
+    /// After a search: what could not be told of bytes of which the relay had nothing, as files waited to be examined. Later the file
+    /// that shows where they went may be deleted.
+    pub(crate) fn find_unsent_losses(&mut self, now: Now) {
+        let is_pending = !self.orphans.is_empty() || !self.missing.is_empty();
+        if is_pending && self.orphans.iter().all(OrphanStream::is_resolved) && self.are_files_identified() {
+            self.find_losses_of(|orphan| orphan.stream.acked.offset == Offset::ZERO, now);
+        }
+    }
+
+    fn are_files_identified(&self) -> bool {
         let is_unidentified =
             |file: &TrackedFile<H>| file.is_waiting || matches!(file.state, FileState::Unidentified(_));
-        if self.files.iter().any(is_unidentified) {
-            return;
-        }
-        self.drop_marks();
+        // After the relay has forgotten something, the shipped archives, which may hold it, are opened again first.
+        !self.relay_forgot && !self.files.iter().any(is_unidentified)
+    }
+
+    fn find_losses_of(&mut self, is_due: impl Fn(&OrphanStream) -> bool, now: Now) {
         let (files, found, former, marks_max) =
             (&self.files, &mut self.lost, &mut self.former, self.marks_max);
         // A file that cannot be read now may be read later.
@@ -430,7 +443,7 @@ impl<H: FileHandle> TailedLog<H> {
             may_hold.map(|(_, size)| size).max().unwrap_or(Offset::ZERO)
         };
         self.orphans.retain(|orphan| {
-            let is_kept = is_unreadable(orphan.file);
+            let is_kept = !is_due(orphan) || is_unreadable(orphan.file);
             if !is_kept {
                 let gap = orphan.gap(&self.name, held, now);
                 found.extend(gap.map(FoundLoss::from));

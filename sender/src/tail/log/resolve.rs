@@ -200,7 +200,8 @@ impl<H: FileHandle> TailedLog<H> {
         }
     }
 
-    /// The open files whose heads are answered. A file that has changed since is examined again.
+    /// The open files whose heads are answered. A file that has changed since is examined again; the compressed ones of its
+    /// chain, which may hold what it holds now, wait for the next answer.
     fn candidates(&mut self, answers: &ResolveAnswers) -> Vec<Candidate> {
         let (mut candidates, mut changed) = (Vec::new(), Vec::new());
         for (index, file) in self.files.iter().enumerate() {
@@ -220,6 +221,11 @@ impl<H: FileHandle> TailedLog<H> {
             }
         }
         for index in changed {
+            let chain = self.files[index].chain;
+            candidates.retain(|candidate| {
+                let file = &self.files[candidate.index];
+                file.chain != chain || !file.is_compressed()
+            });
             self.contents_changed(index);
         }
         candidates

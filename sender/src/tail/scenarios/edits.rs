@@ -247,6 +247,43 @@ fn the_copy_of_a_log_that_was_cut_and_written_again_while_a_chunk_failed_is_not_
 }
 
 #[test]
+fn an_archive_with_the_inode_of_a_log_that_was_never_shipped_is_known_by_its_lines() {
+    let mut sim = sim();
+    sim.disk.set_handle_limit(6);
+    sim.write_text("");
+    sim.log = LOGS[1];
+    sim.write_text("");
+    sim.rotate_by_rename();
+    sim.write_text("");
+    sim.rotate_by_rename();
+    sim.write_header();
+    sim.rotate_by_copy(look);
+    sim.rotate_by_rename();
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.write_text("");
+    let oldest = sim.oldest().expect("a rotated file");
+    sim.settle();
+    sim.remove(&oldest);
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.settle_and_check();
+}
+
+#[test]
+fn the_archive_of_a_log_that_changed_during_the_question_is_not_shipped_beside_it() {
+    let mut sim = sim();
+    sim.write_header();
+    sim.rotate_by_copy(look);
+    sim.write(1);
+    sim.advance(Duration::from_millis(20));
+    sim.rotate_by_copy(look);
+    sim.write_header();
+    sim.rotate_by_rename();
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.advance(Duration::from_secs(3));
+    sim.settle_and_check();
+}
+
+#[test]
 fn logs_with_the_same_contents_and_no_times_are_each_shipped() {
     let mut sim = sim();
     for down in [false, true, false, true] {

@@ -8,7 +8,7 @@ use super::sim_files::File;
 use super::sim_relay::RequestOutcome;
 use super::{look, rotated, settled, sim, size, starting_at_end, written};
 use crate::files::compressed::CompressionFormat;
-use crate::tail::scenarios::log_writer::LIVE;
+use crate::tail::scenarios::log_writer::{LIVE, LOGS};
 use crate::tail::scenarios::simulation::Simulation;
 
 /// The log is shipped, and 20 more lines are seen, but the relay accepts nothing more.
@@ -370,5 +370,30 @@ fn an_archive_that_was_shipped_and_closed_still_holds_the_lines_of_the_log_it_wa
     sim.rotate_by_copy(look);
     sim.rotate_by_rename();
     sim.write(1);
+    sim.settle_and_check();
+}
+
+#[test]
+fn a_log_that_was_shipped_and_deleted_is_no_loss_although_files_waited_when_it_was_looked_for() {
+    let mut sim = sim();
+    sim.disk.set_handle_limit(6);
+    sim.write_text("");
+    sim.log = LOGS[1];
+    // The file is seen, and not shipped before the restart.
+    sim.write_header();
+    sim.turn();
+    sim.restart(0, true);
+    sim.rotate_by_rename();
+    sim.write_text("");
+    sim.rotate_by_rename();
+    sim.write(1);
+    sim.rotate_by_copy(look);
+    sim.rotate_by_rename();
+    sim.compress(CompressionFormat::Gzip, |_| {});
+    sim.write(1);
+    let oldest = sim.oldest().expect("a rotated file");
+    sim.settle();
+    sim.remove(&oldest);
+    sim.rotate_by_copy(look);
     sim.settle_and_check();
 }
