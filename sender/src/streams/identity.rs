@@ -2,7 +2,7 @@
 //!
 //! The rules, in order:
 //! 1. A file with the device and inode of a known stream is that stream if it begins like the stream and holds the
-//!    stream's tail at its committed offset.
+//!    stream's tail at its committed offset. If nothing is committed, rule 2 goes first: inodes are used again.
 //! 2. Any other file that begins like a known stream and holds its (non-empty) tail at its committed offset is that
 //!    stream, unless a file is it by rule 1. Such a file is a copy left by copytruncate, or was moved or restored.
 //!    Streams that another sender wrote last come after all others: this sender may have been copied, or lost its id.
