@@ -36,6 +36,16 @@ fn process_of(state: Option<&SenderState>, is_alive: impl Fn(u32) -> bool, now: 
     RoleProcess::of(account, is_alive)
 }
 
+/// Why a sender that runs here cannot ship, by its own account.
+pub(crate) fn shipping_problem(state_dir: &Path) -> Option<String> {
+    let (state, now) = (
+        read_status_file::<SenderState>(state_dir).ok().flatten()?,
+        Timestamp::now(),
+    );
+    let is_running = process_of(Some(&state), is_alive, now) == RoleProcess::Running;
+    shipping_error(&state, now).filter(|_| is_running)
+}
+
 /// The text, the JSON, and whether all is well. `find`: what keeps the sender from its files, asked for if it has said nothing.
 pub(crate) fn show(
     state_dir: &Path,
@@ -191,12 +201,7 @@ fn problems(
     };
     let dir = state_dir.display();
     let process = process.problem("sender", state_dir, age(state.written_at, now));
-    let error = state.last_error.as_ref().map(|error| {
-        let since = state
-            .failing_since
-            .map_or_else(String::new, |since| format!(" since {}", ago(since, now)));
-        format!("nothing can be shipped{since}: {error}")
-    });
+    let error = shipping_error(state, now);
     let checkpoint = state.checkpoint_failing_since.map(|since| {
         format!(
             "the checkpoint cannot be written since {}; make {dir} writable and free its disk",
@@ -221,6 +226,14 @@ fn problems(
         .chain(held)
         .chain(unread)
         .collect()
+}
+
+fn shipping_error(state: &SenderState, now: Timestamp) -> Option<String> {
+    let error = state.last_error.as_ref()?;
+    let since = state
+        .failing_since
+        .map_or_else(String::new, |since| format!(" since {}", ago(since, now)));
+    Some(format!("nothing can be shipped{since}: {error}"))
 }
 
 fn timestamp(at: HostTime) -> Option<Timestamp> {

@@ -107,6 +107,19 @@ impl RequestError {
         }
     }
 
+    /// What to do, unless the reason says it.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused {
+                status: 429 | 500..=599,
+                ..
+            } => Some(
+                "no line is dropped; on the relay's host `logferry status` says why it refuses, and what to do",
+            ),
+            _ => None,
+        }
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,

@@ -25,7 +25,7 @@ pub struct SenderState {
     pub relay: String,
     /// The source that the relay takes it for; `None` until the relay has answered.
     pub source: Option<SourceId>,
-    /// Why the last request to the relay failed; `None` if it did not.
+    /// Why the last chunk failed, or the last request of another kind to the relay; `None` if neither did.
     pub last_error: Option<String>,
     /// Since when requests fail.
     pub failing_since: Option<HostTime>,

@@ -399,7 +399,7 @@ impl<F: FileSystem> Tailer<F> {
         match result {
             Ok(congested) => {
                 self.retry.succeeded();
-                self.contact.answered(None);
+                self.contact.chunk_stored();
                 self.heartbeat.relay_answered(now);
                 self.window.answered(congested);
                 self.chunk_size.grow();
@@ -414,7 +414,7 @@ impl<F: FileSystem> Tailer<F> {
 
     fn failed(&mut self, error: &RequestError, now: Now, jitter: f64) {
         self.metrics.retried();
-        self.contact.failed(error, now);
+        self.contact.chunk_failed(error, now);
         match error {
             RequestError::Refused { status: 413, .. } => self.chunk_size.too_large(),
             RequestError::Timeout { .. } => self.chunk_size.too_slow(),

@@ -23,6 +23,8 @@ pub(super) struct RelayContact {
     relay: String,
     source: Option<SourceId>,
     failing: Option<(HostTime, String)>,
+    /// The same of chunks alone: a relay that refuses each of them may answer everything else.
+    chunks_failing: Option<(HostTime, String)>,
     /// It has changed since this was last asked.
     pub(super) has_news: bool,
 }
@@ -33,6 +35,7 @@ impl RelayContact {
             relay,
             source: None,
             failing: None,
+            chunks_failing: None,
             has_news: false,
         }
     }
@@ -46,11 +49,36 @@ impl RelayContact {
     }
 
     pub(super) fn failed(&mut self, error: &RequestError, now: Now) {
-        let since = self.failing.take().map(|(since, _)| since);
-        self.has_news |= since.is_none();
-        let since = since.unwrap_or_else(|| HostTime::from(now.wall));
-        self.failing = Some((since, error_chain(error)));
+        self.has_news |= fail(&mut self.failing, error, now);
     }
+
+    /// The relay has a chunk.
+    pub(super) fn chunk_stored(&mut self) {
+        self.has_news |= self.chunks_failing.take().is_some();
+        self.answered(None);
+    }
+
+    /// The relay does not have a chunk, which is sent again. Only a chunk that it has ends this.
+    pub(super) fn chunk_failed(&mut self, error: &RequestError, now: Now) {
+        self.has_news |= fail(&mut self.chunks_failing, error, now);
+        self.failed(error, now);
+    }
+
+    /// Since when requests fail, or chunks, and the last reason. `waits`: whether the relay does not have all.
+    fn failing(&self, waits: bool) -> Option<&(HostTime, String)> {
+        let chunks = self.chunks_failing.as_ref().filter(|_| waits);
+        chunks.or(self.failing.as_ref())
+    }
+}
+
+/// Notes a failure; whether it is the first one.
+fn fail(failing: &mut Option<(HostTime, String)>, error: &RequestError, now: Now) -> bool {
+    let since = failing.take().map(|(since, _)| since);
+    let is_first = since.is_none();
+    let since = since.unwrap_or_else(|| HostTime::from(now.wall));
+    let advice = error.advice().map(|advice| format!("; {advice}"));
+    *failing = Some((since, error_chain(error) + &advice.unwrap_or_default()));
+    is_first
 }
 
 impl<F: FileSystem> Tailer<F> {
@@ -66,7 +94,7 @@ impl<F: FileSystem> Tailer<F> {
         let lag_bytes = logs.iter().map(|log| log.lag_bytes).sum::<Option<u64>>();
         logs.sort_by_key(|log| log.state);
         logs.truncate(LOGS_MAX);
-        let failing = self.contact.failing.as_ref();
+        let failing = self.contact.failing(lag_bytes != Some(0));
         SenderState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -150,6 +178,26 @@ fn progress<H: FileHandle>(file: &TrackedFile<H>, now: Now) -> Option<(LogFilePr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_chunks_are_told_until_one_is_stored_whatever_else_the_relay_answers() {
+        let (mut contact, now) = (RelayContact::new("r".to_owned()), Now::read());
+        let refused = RequestError::Refused {
+            relay: "r".to_owned(),
+            status: 503,
+            reason: "the disk is full".to_owned(),
+            retry_after: None,
+        };
+        contact.chunk_failed(&refused, now);
+        contact.answered(None);
+        let told = contact.failing(true).map(|(_, error)| error.as_str());
+        let reason = "r refused with status 503: the disk is full; no line is dropped; on the relay's host";
+        assert!(told.is_some_and(|told| told.starts_with(reason)), "{told:?}");
+        assert_eq!(contact.failing(false), None, "nothing waits any more");
+        contact.has_news = false;
+        contact.chunk_stored();
+        assert_eq!((contact.failing(true), contact.has_news), (None, true));
+    }
 
     #[test]
     fn what_the_relay_says_first_and_each_failure_that_begins_or_ends_is_news() {

@@ -17,6 +17,7 @@ use super::report::HostCheckReport;
 use super::{host, ports};
 use crate::output::check_item::CheckItem;
 use crate::roles::oneshot;
+use crate::sender_host;
 
 /// Reports the result of each as soon as it is known.
 pub(super) fn all(config: &Config, file: &Path, report: &mut HostCheckReport) -> anyhow::Result<()> {
@@ -77,6 +78,10 @@ fn relays(sender: &SenderSettings, report: &mut HostCheckReport) -> anyhow::Resu
                 report.add(item)?;
             }
         }
+    }
+    // A relay that takes the question may refuse the lines.
+    if let Some(problem) = sender_host::shipping_problem(&sender.state_dir) {
+        report.add(CheckItem::problem("the sender that runs here", &problem))?;
     }
     Ok(())
 }
