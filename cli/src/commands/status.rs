@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logferry_config::Config;
 use logferry_inspection::status::{DiskState, StatusReport, StatusScope, status};
-use logferry_ledger::DestinationState;
 use logferry_text::{Table, about, count, count_of, duration, size, wrapped_to};
 
 use self::beside_relay::{collector, status_beside_relay};
@@ -168,14 +167,9 @@ fn groups(status: &StatusReport, columns: usize) -> String {
 fn destinations(status: &StatusReport, now: Timestamp, columns: usize) -> String {
     let mut table = Table::new(["destination", "state", ">last delivery", ">waiting", ">oldest"]);
     for destination in &status.destinations {
-        let state = match destination.state {
-            DestinationState::Up => "up",
-            DestinationState::Down => "down",
-            DestinationState::Unknown => "unknown",
-        };
         table.row([
             destination.name.to_string(),
-            state.to_owned(),
+            destination.state_name().to_owned(),
             ago(destination.last_delivery_at, now),
             count(destination.waiting_batches),
             seconds(destination.oldest_waiting_seconds),

@@ -109,11 +109,11 @@ fn the_json_is_the_documented_one() {
             "destinations": [
                 {"name": "edw", "state": "down", "last_delivery_at": "2026-11-21T02:22:05Z",
                  "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
-                 "error": "connection refused", "error_kind": "unreachable", "held": [],
+                 "is_refusing": false, "error": "connection refused", "error_kind": "unreachable", "held": [],
                  "in_flight": [{"batch": name, "bytes_done": 3, "bytes_total": 8, "bytes_per_second": 2}]},
                 {"name": "backup", "state": "unknown", "last_delivery_at": null,
                  "waiting_batches": 1, "oldest_waiting_seconds": 30, "waiting_manifests": 0,
-                 "error": null, "error_kind": null,
+                 "is_refusing": false, "error": null, "error_kind": null,
                  "held": [{"batch": name, "attempts": 1, "error": "a different file is there",
                            "error_kind": "name_taken", "next_attempt_at": "2026-11-21T03:11:00Z"}],
                  "in_flight": []},

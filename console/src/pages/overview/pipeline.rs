@@ -186,10 +186,11 @@ fn window_rows(status: &StatusReport) -> Vec<StageRow> {
 }
 
 fn destination_row(destination: &DestinationStatus, now: Timestamp) -> StageRow {
-    let (class, state) = match destination.state {
-        DestinationState::Up => ("well", "up"),
-        DestinationState::Down => ("bad", "down"),
-        DestinationState::Unknown => ("calm", "unknown"),
+    let state = destination.state_name();
+    let class = match destination.state {
+        DestinationState::Up if state == "up" => "well",
+        DestinationState::Up | DestinationState::Down => "bad",
+        DestinationState::Unknown => "calm",
     };
     let speed: u64 = destination.in_flight.iter().map(|it| it.bytes_per_second).sum();
     let number = match (destination.waiting_batches, destination.last_delivery_at) {

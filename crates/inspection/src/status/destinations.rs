@@ -41,6 +41,8 @@ pub struct DestinationStatus {
     pub name: DestinationName,
     /// Whether it answers.
     pub state: DestinationState,
+    /// It answers, and refuses what is sent to it: nothing was delivered since the newest of the refused batches was sealed.
+    pub is_refusing: bool,
     /// When a batch was last delivered there.
     pub last_delivery_at: Option<Timestamp>,
     /// Sealed batches that are not delivered there yet.
@@ -63,9 +65,26 @@ pub struct DestinationStatus {
 }
 
 impl DestinationStatus {
+    /// The held batches to which the destination, or this host's disk, has said no. What breaks off is only tried again.
+    pub fn refusals(&self) -> impl Iterator<Item = &HeldBatch> {
+        self.held.iter().filter(|batch| batch.is_refusal())
+    }
+
+    /// For people: a destination that answers and does not take what it gets is not well.
+    pub fn state_name(&self) -> &'static str {
+        match self.state {
+            DestinationState::Up if self.is_refusing => "refusing",
+            DestinationState::Up if self.held.iter().any(HeldBatch::is_of_drop) => "refuses some",
+            DestinationState::Up => "up",
+            DestinationState::Down => "down",
+            DestinationState::Unknown => "unknown",
+        }
+    }
+
     /// The forwarder does not run, so what it last said is no news of today.
     pub(super) fn forget_state(&mut self) {
         self.state = DestinationState::Unknown;
+        self.is_refusing = false;
         self.error = None;
         self.error_kind = None;
         self.in_flight.clear();
@@ -100,6 +119,22 @@ pub struct HeldBatch {
     pub next_attempt_at: Option<Timestamp>,
 }
 
+impl HeldBatch {
+    fn is_refusal(&self) -> bool {
+        use FailureKind::{Auth, HostKey, LocalFile, NameTaken};
+        self.is_of_drop() || matches!(self.error_kind, Some(Auth | HostKey | LocalFile | NameTaken))
+    }
+
+    /// Whether another batch would likely be refused there too.
+    fn is_of_drop(&self) -> bool {
+        use FailureKind::{NoFolder, NoSpace, Permission, Refused, Spoiled};
+        matches!(
+            self.error_kind,
+            Some(NoFolder | NoSpace | Permission | Refused | Spoiled)
+        )
+    }
+}
+
 /// The sealed batches that are not sent, oldest window first.
 pub(super) fn undelivered(ledger: &Ledger) -> Result<Vec<Batch>, LedgerError> {
     let mut undelivered = ledger.batches_in(BatchState::Ready)?;
@@ -126,6 +161,7 @@ fn status(
 ) -> Result<DestinationStatus, LedgerError> {
     let name = &subscriber.name;
     let (mut waiting_batches, mut oldest_waiting_seconds, mut held) = (0, 0, Vec::new());
+    let mut newest_refused = None;
     let requested = ledger.resend_requests_for(name)?;
     for batch in undelivered.iter().chain(&requested) {
         let delivery = ledger.delivery(batch.id, name)?;
@@ -134,18 +170,27 @@ fn status(
             let resend_requested_at = delivery.as_ref().and_then(|it| it.resend_requested_at);
             let since = resend_requested_at.or(batch.sealed_at).unwrap_or(batch.opened_at);
             oldest_waiting_seconds = oldest_waiting_seconds.max(age(since, now).as_secs());
+            let refused = delivery.and_then(|delivery| held_batch(batch, delivery));
+            if refused.as_ref().is_some_and(HeldBatch::is_of_drop) {
+                newest_refused = newest_refused.max(Some(since));
+            }
             if held.len() < HELD_SHOWN_MAX {
-                held.extend(delivery.and_then(|delivery| held_batch(batch, delivery)));
+                held.extend(refused);
             }
         }
     }
     let manifests = ledger.waiting_manifests(name)?;
     let record = ledger.destination(name)?;
     let health = record.as_ref();
+    let state = health.map_or(DestinationState::Unknown, |health| health.state);
+    let last_delivery_at = health.and_then(|health| health.last_delivery);
+    let is_refusing =
+        newest_refused.is_some_and(|refused| last_delivery_at.is_none_or(|last| last < refused));
     Ok(DestinationStatus {
         name: name.clone(),
-        state: health.map_or(DestinationState::Unknown, |health| health.state),
-        last_delivery_at: health.and_then(|health| health.last_delivery),
+        state,
+        is_refusing: state == DestinationState::Up && is_refusing,
+        last_delivery_at,
         waiting_batches,
         oldest_waiting_seconds,
         waiting_manifests: manifests.len() as u64,
@@ -208,6 +253,42 @@ mod tests {
 
     use super::super::problems::of_destination;
     use super::*;
+
+    #[test]
+    fn destination_that_answers_and_takes_nothing_is_told_from_one_that_refuses_a_batch() {
+        let mut host = RelayHost::new();
+        let (edw, now) = (subscriber("edw"), at("2026-11-21T03:10:00Z"));
+        let batch = |host: &mut RelayHost, window: &str, sealed: &str| {
+            let batch = host.take("198.51.100.1", window, "one\n", at(window));
+            host.seal(&batch, at(sealed))
+        };
+        let refused = batch(&mut host, "2026-11-21T02:00:00Z", "2026-11-21T02:22:00Z");
+        let failure = (FailureKind::Permission, "the server refused to create it");
+        let ledger = &mut host.ledger;
+        ledger.note_destination(&edw.name, None, now).expect("noted");
+        ledger
+            .record_failure(refused.id, &edw.name, failure, now, true)
+            .expect("recorded");
+        let status = |host: &RelayHost| {
+            let undelivered = undelivered(&host.ledger).expect("read");
+            let mut all =
+                statuses(&host.ledger, std::slice::from_ref(&edw), &undelivered, now).expect("read");
+            let status = all.remove(0);
+            let problem = of_destination(&status).expect("a problem");
+            (status.state_name(), problem.text)
+        };
+        let name = refused.name();
+        let told = format!(
+            "destination edw answers, but takes nothing, 1 batch not delivered, such as {name}: the server refused to create it"
+        );
+        assert_eq!(status(&host), ("refusing", told));
+        let taken = batch(&mut host, "2026-11-21T02:20:00Z", "2026-11-21T02:42:00Z");
+        host.deliver(&taken, "edw", at("2026-11-21T02:42:05Z"));
+        let told = format!(
+            "destination edw did not take 1 batch, the first is {name}: the server refused to create it"
+        );
+        assert_eq!(status(&host), ("refuses some", told));
+    }
 
     #[test]
     fn window_manifests_that_failed_or_wait_for_long_are_a_problem() {

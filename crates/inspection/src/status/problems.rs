@@ -16,7 +16,7 @@ use super::{DiskState, StatusReport};
 use crate::time::age;
 
 /// The rules whose incidents are told here by their present state, whether the monitor has seen it yet or not.
-pub const TOLD_ANYWAY: [&str; 14] = [
+pub const TOLD_ANYWAY: [&str; 15] = [
     "stale",
     "missing",
     "all silent",
@@ -26,6 +26,7 @@ pub const TOLD_ANYWAY: [&str; 14] = [
     "checkpoint",
     "down",
     "full",
+    "refusing",
     "group",
     "disk full",
     "role",
@@ -207,6 +208,30 @@ fn of_source(source: &SourceStatus, now: Timestamp) -> Vec<StatusProblem> {
     problems
 }
 
+/// What a destination that answers has refused.
+fn of_refusals(destination: &DestinationStatus) -> Option<StatusProblem> {
+    let refused: Vec<_> = destination.refusals().collect();
+    let first = refused
+        .first()
+        .filter(|_| destination.state == DestinationState::Up)?;
+    let (name, batch, error) = (&destination.name, &first.batch, &first.error);
+    let text = if destination.is_refusing {
+        let waiting = count_of(destination.waiting_batches, "batch");
+        format!(
+            "destination {name} answers, but takes nothing, {waiting} not delivered, such as {batch}: {error}"
+        )
+    } else {
+        let refused = count_of(refused.len() as u64, "batch");
+        format!("destination {name} did not take {refused}, the first is {batch}: {error}")
+    };
+    // The rule of the incident for it.
+    let is_full = refused
+        .iter()
+        .any(|it| it.error_kind == Some(FailureKind::NoSpace));
+    let rule = if is_full { "full" } else { "refusing" };
+    Some(StatusProblem::new(rule, name, text))
+}
+
 pub(super) fn of_destination(destination: &DestinationStatus) -> Option<StatusProblem> {
     let name = &destination.name;
     let error = destination.error.as_deref().unwrap_or("no reason is known");
@@ -217,6 +242,9 @@ pub(super) fn of_destination(destination: &DestinationStatus) -> Option<StatusPr
         let is_full = destination.error_kind == Some(FailureKind::NoSpace);
         let rule = if is_full { "full" } else { "down" };
         return Some(StatusProblem::new(rule, name, text));
+    }
+    if let Some(problem) = of_refusals(destination) {
+        return Some(problem);
     }
     let stuck = destination.stuck_manifests.as_ref()?;
     let (number, first) = (count_of(stuck.number, "window manifest"), &stuck.first);

@@ -41,11 +41,7 @@ fn trouble(destination: &DestinationStatus) -> Option<RuleFinding> {
             ),
         });
     }
-    let refused: Vec<_> = destination
-        .held
-        .iter()
-        .filter(|batch| is_refusal(batch))
-        .collect();
+    let refused: Vec<_> = destination.refusals().collect();
     let first = refused.first()?;
     let is_full = |batch: &&&HeldBatch| batch.error_kind == Some(FailureKind::NoSpace);
     if let Some(batch) = refused.iter().find(is_full) {
@@ -71,15 +67,6 @@ fn full(destination: &DestinationStatus, error: &str) -> RuleFinding {
         format!("destination {name} has no space: {error}"),
         "ask its operator for space; batches wait here, so look at `logferry status` for this host's disk"
             .to_owned(),
-    )
-}
-
-/// Whether the destination has said no. What breaks off is only tried again.
-fn is_refusal(batch: &HeldBatch) -> bool {
-    use FailureKind::{Auth, HostKey, LocalFile, NameTaken, NoFolder, NoSpace, Permission, Refused, Spoiled};
-    matches!(
-        batch.error_kind,
-        Some(Auth | HostKey | Permission | NoFolder | NoSpace | NameTaken | Refused | Spoiled | LocalFile)
     )
 }
 
