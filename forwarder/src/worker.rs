@@ -15,7 +15,7 @@ use logferry_config::Destination;
 use logferry_durable::{ContentDigest, RealDisk};
 use logferry_ledger::FailureKind;
 use logferry_spool::Spool;
-use logferry_telemetry::{ForwarderMetrics, Metrics};
+use logferry_telemetry::{ForwarderMetrics, Metrics, RepeatLimit};
 use logferry_text::error_chain;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -75,6 +75,8 @@ pub(crate) struct DestinationWorker {
     manifest_writer: Option<ManifestWriter>,
     wrote_at: Option<Instant>,
     noted_health: NotedHealth,
+    /// Which failures of the destination are logged.
+    told_down: RepeatLimit<FailureKind>,
     /// Whether it is logged that files here are renamed by a request that replaces.
     told_posix_rename: bool,
 }
@@ -107,6 +109,7 @@ impl DestinationWorker {
             manifest_writer: ManifestWriter::new(&destination),
             wrote_at: None,
             noted_health: NotedHealth::Unknown,
+            told_down: RepeatLimit::default(),
             told_posix_rename: false,
             destination,
             interval,

@@ -1,6 +1,11 @@
 //! Says an error once while it lasts.
 
+use std::mem::{Discriminant, discriminant};
 use std::time::{Duration, Instant};
+
+use logferry_telemetry::RepeatLimit;
+
+use crate::error::IndexerError;
 
 /// After so much work without an error the next one is said, also if it is the same. Each session works for a moment before it
 /// fails again.
@@ -9,7 +14,7 @@ const RECOVERED_AFTER: Duration = Duration::from_mins(1);
 /// The error that was said last.
 #[derive(Debug, Default)]
 pub(crate) struct ReportedError {
-    told: Option<String>,
+    told: RepeatLimit<Discriminant<IndexerError>>,
     /// Since when there was none.
     works_since: Option<Instant>,
 }
@@ -19,16 +24,14 @@ impl ReportedError {
     pub(crate) fn worked(&mut self, now: Instant) {
         let since = *self.works_since.get_or_insert(now);
         if now.duration_since(since) >= RECOVERED_AFTER {
-            self.told = None;
+            self.told.is_over();
         }
     }
 
     /// There was an error. Returns whether to say it.
-    pub(crate) fn is_news(&mut self, text: &str) -> bool {
+    pub(crate) fn is_news(&mut self, error: &IndexerError, text: &str, now: Instant) -> bool {
         self.works_since = None;
-        let is_known = self.told.as_deref() == Some(text);
-        self.told = Some(text.to_owned());
-        !is_known
+        self.told.is_news(discriminant(error), text, now)
     }
 }
 
@@ -36,18 +39,28 @@ impl ReportedError {
 mod tests {
     use super::*;
 
+    fn replaced() -> IndexerError {
+        IndexerError::LedgerReplaced {
+            path: "/data/ledger.db".into(),
+        }
+    }
+
     #[test]
     fn the_same_error_is_said_again_after_a_recovery_and_not_before() {
         let start = Instant::now();
         let mut told = ReportedError::default();
-        assert!(told.is_news("full") && !told.is_news("full") && told.is_news("other"));
+        let (full, other) = (IndexerError::Thread("full".to_owned()), replaced());
+        assert!(told.is_news(&full, "full", start) && !told.is_news(&full, "full", start));
+        assert!(told.is_news(&other, "other", start));
         // Each session works a little.
         for second in 0..100 {
             told.worked(start + Duration::from_secs(second));
-            assert!(!told.is_news("other"), "{second}");
+            let now = start + Duration::from_secs(second);
+            assert!(!told.is_news(&other, "other", now), "{second}");
         }
         told.worked(start + Duration::from_secs(100));
         told.worked(start + Duration::from_secs(100) + RECOVERED_AFTER);
-        assert!(told.is_news("other"));
+        let later = start + Duration::from_secs(100) + RECOVERED_AFTER;
+        assert!(told.is_news(&other, "other", later));
     }
 }

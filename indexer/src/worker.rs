@@ -114,7 +114,7 @@ impl IndexerThread {
             }
             let text = error_chain(&error);
             self.set_trouble(Some(text.clone()));
-            if told.is_news(&text) {
+            if told.is_news(&error, &text, Instant::now()) {
                 if matches!(error, IndexerError::Ledger(LedgerError::Missing { .. })) {
                     tracing::info!("waiting for the relay's first start: no ledger in {data_dir} yet");
                 } else if matches!(error, IndexerError::LedgerReplaced { .. }) {

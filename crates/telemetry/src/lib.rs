@@ -11,7 +11,7 @@ mod presence;
 mod status_file;
 
 pub use endpoint::{HealthEndpoint, HealthEndpointError, Readiness};
-pub use logs::{LogsError, init, journal_messages};
+pub use logs::{LogsError, RepeatLimit, init, journal_messages};
 pub use metrics::{
     CollectorMetrics, CollectorTotals, ConsoleMetrics, ForwarderMetrics, IndexerMetrics, Metrics,
     MonitorMetrics, ProcessMetrics, RelayMetrics, SenderMetrics, SenderTotals, SinkMetrics, StoredChunks,

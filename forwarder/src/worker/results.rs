@@ -314,11 +314,14 @@ impl DestinationWorker {
             .ledger
             .note_destination(name, error, Timestamp::now())?;
         if let Some((kind, error)) = error {
-            warn!(
-                destination = %name, %kind, error,
-                "destination {name} is down ({}), its batches wait here and are tried again", kind.as_str()
-            );
+            if self.told_down.is_news(kind, error, Instant::now()) {
+                warn!(
+                    destination = %name, %kind, error,
+                    "destination {name} is down ({}), its batches wait here and are tried again", kind.as_str()
+                );
+            }
         } else {
+            self.told_down.is_over();
             info!(destination = %name, "destination {name} answers, batches go there");
         }
         self.noted_health = health;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use logferry_config::{Backoff, IndexerSettings, OpenSearchSettings};
 use logferry_numbers::IndexDb;
 use logferry_opensearch::{BulkDelivery, BulkStep, DocumentAnswer, OpenSearchClient, OpenSearchError};
-use logferry_telemetry::Metrics;
+use logferry_telemetry::{Metrics, RepeatLimit};
 use logferry_text::error_chain;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +83,7 @@ pub(crate) struct Sink {
     stop: CancellationToken,
     backoff: Backoff,
     /// Why it waits, as it was said last.
-    waits_told: Option<String>,
+    waits_told: RepeatLimit<()>,
     /// The last error of this host.
     told: ReportedError,
 }
@@ -127,7 +127,7 @@ fn work(mut sink: Sink, runtime: &Runtime) {
             break;
         };
         let text = error_chain(&error);
-        if sink.told.is_news(&text) {
+        if sink.told.is_news(&error, &text, Instant::now()) {
             if error.is_expected() {
                 tracing::info!("nothing goes to OpenSearch yet: {text}");
             } else {
@@ -153,7 +153,7 @@ impl Sink {
             settings,
             stop,
             backoff,
-            waits_told: None,
+            waits_told: RepeatLimit::default(),
             told: ReportedError::default(),
         }
     }
@@ -298,9 +298,8 @@ impl Sink {
         open: &mut OpenSink,
     ) -> Result<bool, IndexerError> {
         let url = &self.settings.url;
-        if self.waits_told.as_deref() != Some(reason) {
+        if self.waits_told.is_news((), reason, Instant::now()) {
             tracing::warn!("lines wait for OpenSearch at {url}: {reason}; they are sent when it takes them");
-            self.waits_told = Some(reason.to_owned());
         }
         Metrics::process().sink().retried();
         open.session.note_trouble(reason, Timestamp::now())?;
@@ -308,7 +307,7 @@ impl Sink {
     }
 
     fn tell_if_it_goes_on(&mut self) {
-        if self.waits_told.take().is_some() {
+        if self.waits_told.is_over() {
             tracing::info!("OpenSearch at {} answers again", self.settings.url);
         }
     }

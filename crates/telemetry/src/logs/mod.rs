@@ -1,6 +1,7 @@
 //! Where log lines go: the journal when systemd connected stderr to it, stderr otherwise. The text of a line is the same.
 
 mod full_message;
+mod repeat_limit;
 mod stderr_line;
 
 use std::fs::File;
@@ -14,6 +15,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
+
+pub use self::repeat_limit::RepeatLimit;
 
 use self::full_message::{EventFields, FullMessage};
 use self::stderr_line::StderrLine;

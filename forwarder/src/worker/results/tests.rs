@@ -347,6 +347,31 @@ fn while_a_destination_is_down_its_backlog_is_not_read_at_each_event() {
 }
 
 #[test]
+fn destination_that_is_down_is_told_once_though_each_failure_names_another_path() {
+    let mut it = Fixture::new(0);
+    let failed = |number: u32| {
+        let error = DeliveryError::NoDirectory {
+            address: "localhost:22".to_owned(),
+            directory: format!("/drop/{number}"),
+        };
+        let tasks = Vec::new();
+        SessionReport::ConnectFailed { error, tasks }
+    };
+    let told = logferry_telemetry::journal_messages(|| {
+        for number in 1..=3 {
+            it.worker.circuit.retry_now(Instant::now());
+            it.record(vec![failed(number)]).unwrap();
+        }
+    });
+    let down: Vec<_> = told.iter().filter(|text| text.contains("is down")).collect();
+    assert_eq!(down.len(), 1, "{told:?}");
+    let NotedHealth::Down(_, noted) = &it.worker.noted_health else {
+        panic!("{:?}", it.worker.noted_health)
+    };
+    assert!(noted.contains("/drop/3"), "status has the newest: {noted}");
+}
+
+#[test]
 fn refused_rename_is_not_tried_with_one_batch_after_the_other() {
     let mut it = Fixture::new(2);
     let taken = |task| {
