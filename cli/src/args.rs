@@ -7,6 +7,7 @@ mod backup;
 pub(crate) mod console;
 #[cfg(test)]
 mod documented;
+mod environment;
 pub(crate) mod init;
 pub(crate) mod traffic;
 
@@ -36,6 +37,9 @@ use crate::roles::role::Role;
 /// The configuration that is used unless another one is named.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/logferry/logferry.yaml";
 
+/// Names another one.
+const CONFIG_VARIABLE: &str = "LOGFERRY_CONFIG";
+
 /// Ships nginx logs to SFTP servers: every line exactly once, with proof
 #[derive(Debug, Parser)]
 #[command(name = "logferry", version, after_help = EXIT_CODES)]
@@ -45,7 +49,7 @@ pub(crate) struct CliArgs {
         short,
         long,
         global = true,
-        env = "LOGFERRY_CONFIG",
+        env = CONFIG_VARIABLE,
         default_value = DEFAULT_CONFIG,
         value_name = "FILE"
     )]

@@ -20,7 +20,7 @@ mod units;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use logferry_telemetry::Level;
 use nix::sys::stat::{Mode, umask};
 
@@ -38,7 +38,7 @@ use crate::roles::role::Role;
 fn main() -> ExitCode {
     // As in the units: other users cannot read the spool, whoever starts a command.
     umask(Mode::from_bits_truncate(0o027));
-    let args = CliArgs::parse();
+    let args = CliArgs::of_process();
     match args.command {
         Some(command) => exit::code(run(&args.config, command)),
         None => exit::bad_usage(FIRST_MINUTE),

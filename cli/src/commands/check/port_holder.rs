@@ -94,7 +94,8 @@ impl PortHolder {
         let environment = texts("environ");
         let mut config = environment
             .iter()
-            .filter_map(|entry| entry.strip_prefix("LOGFERRY_CONFIG="));
+            .filter_map(|entry| entry.strip_prefix("LOGFERRY_CONFIG="))
+            .filter(|config| !config.is_empty());
         Self {
             pid,
             arguments: texts("cmdline"),
