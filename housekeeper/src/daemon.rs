@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use logferry_config::HousekeeperSettings;
-use logferry_durable::{LockError, RealDisk};
+use logferry_durable::{LockError, LockFile, RealDisk};
 use logferry_ledger::Ledger;
+use logferry_spool::HOUSEKEEPER_DAEMON_LOCK;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -36,6 +37,8 @@ pub(crate) async fn run_by(
     clock: impl Fn() -> Timestamp,
     look_every: Duration,
 ) -> Result<(), HousekeeperError> {
+    let mut lock = None;
+    lock_out_others(&config, &mut lock)?;
     // Room for one tick: a second one that waits would add nothing.
     let (tick, mut ticks) = mpsc::channel(1);
     let mut scheduler = start_scheduler(&config.schedule, tick.clone()).await?;
@@ -57,11 +60,34 @@ pub(crate) async fn run_by(
                     scheduler = start_scheduler(&config.schedule, tick.clone()).await?;
                 }
             }
-            Some(()) = ticks.recv() => run_once(&config, &shutdown).await?,
+            Some(()) = ticks.recv() => {
+                lock_out_others(&config, &mut lock)?;
+                run_once(&config, &shutdown).await?;
+            }
         }
     }
     scheduler.shutdown().await.map_err(HousekeeperError::Scheduler)?;
     tracing::info!("housekeeper stopped");
+    Ok(())
+}
+
+/// Keeps a second daemon from the folder; an error if another one was first. A folder without a ledger gets no lock file, and a full
+/// disk, which takes none, needs the housekeeper all the more: then the next run tries again.
+fn lock_out_others(
+    config: &HousekeeperSettings,
+    lock: &mut Option<LockFile>,
+) -> Result<(), HousekeeperError> {
+    if lock.is_some() || Ledger::is_missing(&config.data_dir) {
+        return Ok(());
+    }
+    match LockFile::acquire(&config.data_dir.join(HOUSEKEEPER_DAEMON_LOCK)) {
+        Ok(acquired) => *lock = Some(acquired),
+        Err(error @ LockError::Held { .. }) => return Err(HousekeeperError::AlreadyRuns(error)),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn Error,
+            "a second housekeeper would not be refused now; the next run tries to lock the folder again"
+        ),
+    }
     Ok(())
 }
 

@@ -20,6 +20,9 @@ pub enum HousekeeperError {
     /// Another housekeeper runs, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Another daemon uses the data folder.
+    #[error("another housekeeper runs by the clock on this data folder")]
+    AlreadyRuns(#[source] LockError),
     /// A backup or another housekeeper has been at work for longer than a run waits.
     #[error(
         "a backup or another housekeeper ({}) is still at work after {}; let it finish, the next run does what is due", holder(.1),

@@ -7,8 +7,8 @@
 //! - Only batches that the ledger has as sent are touched, and only their files in `sent/`.
 //! - At every instant at least one whole copy of an unexpired batch is in `sent/`. The original is removed only after
 //!   its compressed copy was synced and read back.
-//! - One housekeeper runs at a time (`<data_dir>/housekeeper.lock`), as a daemon or with `--once`.
-//!
+//! - One housekeeper is at work at a time (`<data_dir>/housekeeper.lock`), as a daemon or with `--once`, and one daemon lives at a time
+//!   (`<data_dir>/housekeeper-daemon.lock`).
 //! - Rows of the ledger are deleted only for windows that are delivered and expired as a whole, and their sums stay.
 //!
 //! `sent_files` finds the files, `plan` decides, `executor` acts, `run` puts them together, `work_share` leaves the disk to others,

@@ -28,6 +28,7 @@ pub use layout::{FileForm, Spool, SpoolFile};
 pub use measure::{FileHash, Measure, MeasuredReader};
 pub use reader::BatchReader;
 pub use role_locks::{
-    FORWARDER_LOCK, HOUSEKEEPER_LOCK, LEDGER_ROLES, MONITOR_LOCK, MOVING_ROLES, RELAY_LOCK, lock_roles,
+    FORWARDER_LOCK, HOUSEKEEPER_DAEMON_LOCK, HOUSEKEEPER_LOCK, LEDGER_ROLES, MONITOR_LOCK, MOVING_ROLES,
+    RELAY_LOCK, lock_roles,
 };
 pub use transitions::OpenFile;

@@ -11,6 +11,9 @@ pub const RELAY_LOCK: &str = "relay.lock";
 pub const FORWARDER_LOCK: &str = "forwarder.lock";
 /// Of the housekeeper, while a pass runs.
 pub const HOUSEKEEPER_LOCK: &str = "housekeeper.lock";
+/// Of the housekeeper that runs by the clock, for as long as it lives. Beside it a backup, or a run by hand, takes turns with its
+/// passes.
+pub const HOUSEKEEPER_DAEMON_LOCK: &str = "housekeeper-daemon.lock";
 /// Of the monitor.
 pub const MONITOR_LOCK: &str = "monitor.lock";
 
