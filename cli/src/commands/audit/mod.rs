@@ -85,19 +85,29 @@ pub(crate) fn audit(file: &Path, config: &Config, filter: &BatchFilter) -> Resul
 
 /// The audit for people: sums by source and destination, batches not delivered yet, warnings, discrepancies.
 pub(crate) fn text(audit: &Audit) -> String {
-    let totals = audit.totals;
     format!(
-        "{}{}\nlines read {}, excluded {}, received {}, delivered {}\n{}{}\n{}",
+        "{}{}\n{}\n{}{}\n{}",
         by_source(&audit.sources),
         by_destination(&audit.destinations),
-        count(totals.lines_read),
-        count(totals.lines_excluded),
-        count(totals.lines_received),
-        count(totals.lines_delivered),
+        totals(audit),
         undelivered(&audit.batches),
         findings("warning", &audit.warnings).section(),
         conclusion(audit)
     )
+}
+
+/// The sums of lines. Senders count what they read over all times only, so beside sums of some windows it stands apart.
+fn totals(audit: &Audit) -> String {
+    let totals = audit.totals;
+    let [read, excluded] = [totals.lines_read, totals.lines_excluded].map(count);
+    let [received, delivered] = [totals.lines_received, totals.lines_delivered].map(count);
+    if audit.lines_read_of_all_times {
+        return format!(
+            "lines of these windows: received {received}, delivered {delivered}\n\
+             lines of all times: read {read}, excluded {excluded} (senders do not count them by window)"
+        );
+    }
+    format!("lines read {read}, excluded {excluded}, received {received}, delivered {delivered}")
 }
 
 fn by_source(sources: &[AuditedSource]) -> Table<6> {
@@ -196,6 +206,21 @@ mod tests {
     fn audit_of_an_empty_ledger_is_complete() {
         let conclusion = "complete: nothing is missing, doubled or different\n";
         assert_eq!(text(&empty_audit()), SUMS.to_owned() + conclusion);
+    }
+
+    #[test]
+    fn sums_of_some_windows_stand_apart_from_those_of_all_times() {
+        let mut audit = Audit {
+            lines_read_of_all_times: true,
+            ..empty_audit()
+        };
+        (audit.totals.lines_read, audit.totals.lines_received) = (14, 2);
+        let told = totals(&audit);
+        assert_eq!(
+            told,
+            "lines of these windows: received 2, delivered 0\n\
+             lines of all times: read 14, excluded 0 (senders do not count them by window)"
+        );
     }
 
     #[test]

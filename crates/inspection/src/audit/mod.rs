@@ -127,6 +127,7 @@ pub fn audit_ledger(
     Ok(Audit {
         complete: discrepancies.is_empty(),
         totals: add_up(&lines, &survey),
+        lines_read_of_all_times: !covers_all_times(filter),
         signed: signed.signed,
         sources: with_names(survey.sources),
         destinations: survey.destinations,

@@ -16,6 +16,9 @@ pub struct Audit {
     pub complete: bool,
     /// Lines, added up.
     pub totals: Totals,
+    /// `lines_read` and `lines_excluded` of the totals are of all times, though the filter has `since` or `until`: all other sums are of
+    /// the windows that it includes.
+    pub lines_read_of_all_times: bool,
     /// The windows that the monitor has signed.
     pub signed: SignedWindows,
     /// The sums of each source that has batches.
