@@ -31,9 +31,8 @@ mod tests {
     #[test]
     fn empty_variable_of_the_configuration_counts_as_not_set() {
         let command = command(true);
-        let mut arguments = command.get_arguments();
-        let config = arguments.find(|arg| arg.get_id() == "config").unwrap();
-        assert_eq!(config.get_env(), None);
+        let config = command.get_arguments().find(|arg| arg.get_id() == "config");
+        assert_eq!(config.unwrap().get_env(), None);
         let matches = command.get_matches_from(["logferry", "status"]);
         let args = CliArgs::from_arg_matches(&matches).unwrap();
         assert_eq!(args.config.to_str(), Some(DEFAULT_CONFIG));
